@@ -1,0 +1,3 @@
+//! Arguments to settings to request; draws progress.
+//!
+//! Never: link the engine.

@@ -1,0 +1,3 @@
+//! Typed client of the daemon; drives Kiln or BuildKit alike.
+//!
+//! Never: draw or parse arguments.

@@ -1,0 +1,3 @@
+//! The gRPC service in front of the engine.
+//!
+//! Never: hold build logic.

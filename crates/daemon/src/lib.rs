@@ -1,0 +1,3 @@
+//! Configuration, wiring, listeners, shutdown.
+//!
+//! Never: hold logic.

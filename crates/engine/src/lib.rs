@@ -1,0 +1,3 @@
+//! One build start to end: jobs, bridge, entitlements.
+//!
+//! Never: choose its parts.

@@ -1,0 +1,64 @@
+//! Typed details that travel with an error, in the shapes of BuildKit's `solver/errdefs`.
+
+use serde::{Deserialize, Serialize};
+
+/// A place in a source file. Lines count from 1, characters from 0, as BuildKit's `pb.Position`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Position {
+    pub line: u32,
+    pub character: u32,
+}
+
+/// A stretch of a source file. `end` is on the last line that belongs to the range; where `start == end` the whole
+/// line is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Range {
+    pub start: Position,
+    pub end: Position,
+}
+
+impl Range {
+    /// Whole lines `first..=last`.
+    pub fn lines(first: u32, last: u32) -> Self {
+        Range { start: Position { line: first, character: 0 }, end: Position { line: last, character: 0 } }
+    }
+}
+
+/// The text of a source file that an error points into.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SourceInfo {
+    pub filename: String,
+    pub data: Vec<u8>,
+    /// "Dockerfile" for Dockerfiles.
+    pub language: String,
+    /// The LLB definition that delivered the file, encoded; empty when unknown.
+    pub definition: Vec<u8>,
+}
+
+/// A place in a source file, with its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceLocation {
+    pub info: SourceInfo,
+    pub ranges: Vec<Range>,
+}
+
+/// What a program may want to know about an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Detail {
+    /// Where in which source the cause stands.
+    Source(SourceLocation),
+    /// The vertex that failed.
+    Vertex { digest: String },
+    /// A process ended with this code. `signal` and `oom` tell why, where known.
+    Exit { code: u32, signal: Option<i32>, oom: bool },
+    /// The last lines that a failed step printed, oldest first.
+    Output { lines: Vec<String> },
+    /// The frontend that failed.
+    Frontend { name: String, source: String },
+    /// A frontend lacks this capability.
+    FrontendCap { name: String },
+    /// A frontend does not know this subrequest.
+    Subrequest { name: String },
+    /// The op that failed, encoded, with ids by which its mounts can be inspected.
+    Solve { input_ids: Vec<String>, mount_ids: Vec<String>, op: Vec<u8> },
+}

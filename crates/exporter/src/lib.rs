@@ -1,0 +1,3 @@
+//! Where results go: image, oci, docker, local, tar.
+//!
+//! Never: run a build.

@@ -1,0 +1,3 @@
+//! The one door to files: walk, patterns, tar, copy, whiteouts, safe paths.
+//!
+//! Never: know images or builds.

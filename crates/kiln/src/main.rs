@@ -1,0 +1,5 @@
+//! The program: picks a face by its name or first argument.
+//!
+//! Never: hold logic.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! LLB ops as solver ops: keys and execution.
+//!
+//! Never: speak the wire protocol.

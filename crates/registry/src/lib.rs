@@ -1,0 +1,3 @@
+//! OCI distribution: resolve, pull, push, auth, mirrors.
+//!
+//! Never: know builds.

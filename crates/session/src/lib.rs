@@ -1,0 +1,3 @@
+//! The client's side channel, both ends: files, credentials, secrets, outputs.
+//!
+//! Never: decide what a build does.

@@ -1,0 +1,3 @@
+//! Tasks of the project itself: tidy, docs, generated code.
+
+fn main() {}
