@@ -88,6 +88,9 @@ impl SolveStatus {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.vertexes.is_empty() && self.statuses.is_empty() && self.logs.is_empty() && self.warnings.is_empty()
+        self.vertexes.is_empty()
+            && self.statuses.is_empty()
+            && self.logs.is_empty()
+            && self.warnings.is_empty()
     }
 }

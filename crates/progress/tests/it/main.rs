@@ -1,0 +1,6 @@
+//! Streams recorded from `buildctl build --progress=rawjson`, drawn by every renderer.
+
+mod plain;
+mod rawjson;
+mod stream;
+mod tty;
