@@ -1,3 +1,36 @@
 //! The client's side channel, both ends: files, credentials, secrets, outputs.
 //!
+//! A client opens one stream to the engine and turns it around: inside it the client is the gRPC server. The engine
+//! keeps its end in [`Sessions`] and calls through a [`Session`]; the client says in [`Attachables`] what it offers.
+//!
+//! ```text
+//! client                                              engine
+//! Attachables::serve(tunnel)  <- Control.Session ->   Sessions::serve(tunnel, Hello)
+//!   FileSync   <- files::send  ====== packets =====>  Session::sync_dir -> files::SyncReceiver
+//!   FileSend   -> outputs::Target  <== bytes ======   Session::send_file, Session::send_dir
+//!   Auth, Secrets, Upload, Content  <== calls ======  Session::credentials, secret, upload, content
+//! ```
+//!
 //! Never: decide what a build does.
+
+pub mod files;
+pub mod grpcerr;
+mod health;
+mod hello;
+mod metadata;
+mod offer;
+mod outputs;
+mod registry;
+mod serve;
+mod session;
+mod tunnel;
+
+pub use hello::Hello;
+pub use offer::{
+    Attachables, AuthSource, Credential, MAX_SECRET, SecretStore, Token, TokenRequest, UPLOAD_HOST,
+    UploadSource,
+};
+pub use outputs::{DirMode, Output};
+pub use registry::Sessions;
+pub use session::{BlockingFileSender, FileSender, RemoteContent, Session, SyncRequest};
+pub use tunnel::tunnel;

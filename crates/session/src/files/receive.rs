@@ -1,0 +1,241 @@
+//! The receiving side. One thread takes the listing and decides what is needed; a few others take contents.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use errdefs::{Class, Code, Error, Result};
+use futures_util::{Stream, StreamExt};
+use prost::Message;
+use proto::fsutil::Packet;
+use proto::fsutil::packet::PacketType;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tonic::Status;
+
+use crate::files::order::Checker;
+use crate::files::packet;
+use crate::files::stat::Stat;
+use crate::grpcerr;
+
+/// Decides which files of a listing are needed, and where their contents go. Called on a thread that may block.
+pub trait SyncReceiver: Send + 'static {
+    /// Takes the next entry, in wire order. Gives a sink to have the contents sent; that is looked at only where
+    /// [`Stat::has_data`]. Links and folders before it are checked: parents exist, links name earlier files.
+    fn entry(&mut self, stat: Stat) -> Result<Option<Box<dyn FileSink>>>;
+
+    /// The listing is complete; contents may still be on their way.
+    fn listed(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Takes the contents of one file. Called on a thread that may block; dropped without `finish` when the transfer
+/// fails.
+pub trait FileSink: Send {
+    fn write(&mut self, chunk: &[u8]) -> Result<()>;
+
+    /// The contents are complete.
+    fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// Chunks that wait for one thread, so that what a peer sends ahead stays bounded.
+const QUEUE: usize = 64;
+/// Entries that wait for the decision.
+const LISTING_QUEUE: usize = 1024;
+
+/// Receives a tree and gives the receiver back once all contents are in. `on_bytes` hears how much came so far.
+pub(crate) async fn receive<R: SyncReceiver>(
+    mut packets: impl Stream<Item = Result<Packet, Status>> + Unpin,
+    replies: mpsc::UnboundedSender<Packet>,
+    receiver: R,
+    on_bytes: &mut (dyn FnMut(u64) + Send),
+) -> Result<R> {
+    let (failed, mut failures) = mpsc::unbounded_channel();
+    let shared = Arc::new(Shared::new(replies.clone(), failed));
+    let (listing, entries) = mpsc::channel(LISTING_QUEUE);
+    let lister: JoinHandle<R> = {
+        let shared = shared.clone();
+        spawn_blocking(move || take_listing(receiver, entries, &shared))
+    };
+    let sinks = start_writers(&shared);
+    let result = tokio::select! {
+        biased;
+        failure = failures.recv() => Err(failure.unwrap_or_else(Error::canceled)),
+        done = take_packets(&mut packets, &shared, listing, sinks, on_bytes) => done,
+    };
+    if let Err(e) = result {
+        // A queue that closed early has its reason here.
+        let e = failures.try_recv().unwrap_or(e);
+        let _peer_may_be_gone = replies.send(packet::error(e.to_string()));
+        return Err(e);
+    }
+    lister.await.map_err(|e| Error::internal(format!("file receiver ended: {e}")))
+}
+
+/// Hands each packet to the thread that it is for, and speaks the end of the protocol.
+async fn take_packets(
+    packets: &mut (impl Stream<Item = Result<Packet, Status>> + Unpin),
+    shared: &Shared,
+    listing: mpsc::Sender<Entry>,
+    sinks: Vec<mpsc::Sender<(u32, Bytes)>>,
+    on_bytes: &mut (dyn FnMut(u64) + Send),
+) -> Result<()> {
+    let (mut finished, mut total) = (false, 0);
+    loop {
+        let packet = tokio::select! {
+            () = shared.complete.notified(), if !finished => {
+                finished = true;
+                shared.reply(packet::fin())?;
+                continue;
+            }
+            packet = packets.next() => packet,
+        };
+        let Some(packet) = packet.transpose().map_err(grpcerr::from_status)? else {
+            return if finished { Ok(()) } else { Err(cut_short()) };
+        };
+        total += packet.encoded_len() as u64;
+        on_bytes(total);
+        let kind = PacketType::try_from(packet.r#type);
+        match kind.map_err(|_| Error::user(format!("unknown packet type {}", packet.r#type)))? {
+            PacketType::PacketStat => {
+                let entry = packet.stat.map(Stat::try_from).transpose().map_err(bad_stat)?;
+                listing.send(entry.map_or(Entry::End, Entry::Next)).await.map_err(|_| Error::canceled())?;
+            }
+            PacketType::PacketData => {
+                let queue = &sinks[packet.id as usize % sinks.len()];
+                queue.send((packet.id, packet.data)).await.map_err(|_| Error::canceled())?;
+            }
+            PacketType::PacketFin if finished => return Ok(()),
+            PacketType::PacketFin => return Err(cut_short()),
+            PacketType::PacketErr => {
+                let message = format!("error from sender: {}", String::from_utf8_lossy(&packet.data));
+                return Err(Error::environment(message));
+            }
+            PacketType::PacketReq => return Err(Error::user("the sender of files asked for a file")),
+        }
+    }
+}
+
+enum Entry {
+    Next(Stat),
+    End,
+}
+
+/// What the threads of one transfer share.
+struct Shared {
+    /// Sinks of files that were asked for and have not begun to come.
+    waiting: Mutex<HashMap<u32, Box<dyn FileSink>>>,
+    /// Files that are not complete, and one more while the listing is not.
+    open: AtomicUsize,
+    complete: Notify,
+    replies: mpsc::UnboundedSender<Packet>,
+    failed: mpsc::UnboundedSender<Error>,
+}
+
+impl Shared {
+    fn new(replies: mpsc::UnboundedSender<Packet>, failed: mpsc::UnboundedSender<Error>) -> Self {
+        let (waiting, open, complete) = (Mutex::default(), AtomicUsize::new(1), Notify::new());
+        Shared { waiting, open, complete, replies, failed }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<u32, Box<dyn FileSink>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn request(&self, id: u32, sink: Box<dyn FileSink>) -> Result<()> {
+        self.open.fetch_add(1, Ordering::AcqRel);
+        self.waiting().insert(id, sink);
+        self.reply(packet::request(id))
+    }
+
+    fn close_one(&self) {
+        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.complete.notify_one();
+        }
+    }
+
+    fn reply(&self, packet: Packet) -> Result<()> {
+        self.replies.send(packet).map_err(|_| Error::canceled())
+    }
+
+    fn fail(&self, error: Error) {
+        let _nobody_waits_any_more = self.failed.send(error);
+    }
+}
+
+fn take_listing<R: SyncReceiver>(mut receiver: R, mut entries: mpsc::Receiver<Entry>, shared: &Shared) -> R {
+    let mut checker = Checker::default();
+    let mut next_id = 0;
+    while let Some(entry) = entries.blocking_recv() {
+        let result = match entry {
+            Entry::Next(stat) => {
+                let id = next_id;
+                next_id += 1;
+                take_entry(&mut receiver, &mut checker, id, stat, shared)
+            }
+            Entry::End => receiver.listed().map(|()| shared.close_one()),
+        };
+        if let Err(e) = result {
+            shared.fail(e);
+            break;
+        }
+    }
+    receiver
+}
+
+fn take_entry(
+    receiver: &mut impl SyncReceiver,
+    checker: &mut Checker,
+    id: u32,
+    stat: Stat,
+    shared: &Shared,
+) -> Result<()> {
+    checker.check(&stat)?;
+    let has_data = stat.has_data();
+    match receiver.entry(stat)? {
+        Some(sink) if has_data => shared.request(id, sink),
+        _ => Ok(()),
+    }
+}
+
+/// Starts the threads that write; all pieces of one file go to the same one.
+fn start_writers(shared: &Arc<Shared>) -> Vec<mpsc::Sender<(u32, Bytes)>> {
+    let count = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
+    let start = |_| {
+        let (queue, chunks) = mpsc::channel(QUEUE);
+        let shared = shared.clone();
+        spawn_blocking(move || {
+            if let Err(e) = write_chunks(chunks, &shared) {
+                shared.fail(e);
+            }
+        });
+        queue
+    };
+    (0..count).map(start).collect()
+}
+
+fn write_chunks(mut chunks: mpsc::Receiver<(u32, Bytes)>, shared: &Shared) -> Result<()> {
+    let mut open: HashMap<u32, Box<dyn FileSink>> = HashMap::new();
+    while let Some((id, chunk)) = chunks.blocking_recv() {
+        let sink = open.remove(&id).or_else(|| shared.waiting().remove(&id));
+        let mut sink = sink.ok_or_else(|| Error::user(format!("invalid file request {id}")))?;
+        if chunk.is_empty() {
+            sink.finish()?;
+            shared.close_one();
+        } else {
+            sink.write(&chunk)?;
+            open.insert(id, sink);
+        }
+    }
+    Ok(())
+}
+
+fn bad_stat(why: &'static str) -> Error {
+    Error::user(why).context("invalid file listing")
+}
+
+fn cut_short() -> Error {
+    Error::new(Class::Environment, Code::Unavailable, "file transfer ended before it was complete")
+}

@@ -1,0 +1,148 @@
+//! What a client offers to the engine.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use errdefs::{Error, Result};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::hello::Hello;
+use crate::outputs::Output;
+use crate::serve;
+
+/// Most bytes of a secret.
+pub const MAX_SECRET: usize = 500 * 1024;
+
+/// The host under which the engine asks for a stream of the session.
+pub const UPLOAD_HOST: &str = "buildkit-session";
+
+/// Gives secrets by id.
+#[async_trait]
+pub trait SecretStore: Send + Sync + 'static {
+    /// Nothing when there is no such secret.
+    async fn secret(&self, id: &str) -> Result<Option<Vec<u8>>>;
+}
+
+/// A login. For an identity token the name is empty.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential {
+    pub username: String,
+    pub secret: String,
+}
+
+/// What a registry wants to have a token for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TokenRequest {
+    pub host: String,
+    pub realm: String,
+    pub service: String,
+    pub scopes: Vec<String>,
+}
+
+/// A registry token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    pub token: String,
+    /// Seconds; 0 when the registry did not say.
+    pub expires_in: i64,
+    /// Seconds since the epoch; 0 when the registry did not say.
+    pub issued_at: i64,
+}
+
+/// Gives registry logins.
+#[async_trait]
+pub trait AuthSource: Send + Sync + 'static {
+    /// Nothing for a registry without login. Docker Hub is asked for as `registry-1.docker.io`.
+    async fn credentials(&self, host: &str) -> Result<Option<Credential>>;
+
+    /// Fetches a token here, so that the login stays with the client. Nothing when that is not done.
+    async fn token(&self, _request: &TokenRequest) -> Result<Option<Token>> {
+        Ok(None)
+    }
+}
+
+/// A stream that the engine may read once.
+pub type UploadSource = Box<dyn AsyncRead + Send + Unpin>;
+
+/// All that a client offers in one session.
+#[derive(Default)]
+pub struct Attachables {
+    pub(crate) dirs: BTreeMap<String, PathBuf>,
+    pub(crate) outputs: BTreeMap<u32, Output>,
+    pub(crate) secrets: Option<Arc<dyn SecretStore>>,
+    pub(crate) auth: Option<Arc<dyn AuthSource>>,
+    pub(crate) uploads: BTreeMap<String, UploadSource>,
+    pub(crate) layouts: BTreeMap<String, PathBuf>,
+}
+
+impl Attachables {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Offers a local folder under a name, as `context`. All its files look as owned by root, as every client of
+    /// Docker Build has it.
+    #[must_use]
+    pub fn dir(mut self, name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        self.dirs.insert(name.into(), path.into());
+        self
+    }
+
+    /// Takes what exporter `id` sends.
+    #[must_use]
+    pub fn output(mut self, id: u32, output: Output) -> Self {
+        self.outputs.insert(id, output);
+        self
+    }
+
+    #[must_use]
+    pub fn secrets(mut self, store: Arc<dyn SecretStore>) -> Self {
+        self.secrets = Some(store);
+        self
+    }
+
+    #[must_use]
+    pub fn auth(mut self, source: Arc<dyn AuthSource>) -> Self {
+        self.auth = Some(source);
+        self
+    }
+
+    /// Offers a stream, as a build context on stdin, and gives the URL to ask for it. `key` is unique in the session.
+    pub fn upload(&mut self, key: &str, stream: UploadSource) -> Result<String> {
+        if key.is_empty() || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            return Err(Error::internal(format!("invalid upload key `{key}`")));
+        }
+        self.uploads.insert(key.to_owned(), stream);
+        Ok(format!("http://{UPLOAD_HOST}/{key}"))
+    }
+
+    /// Offers the blobs of an OCI layout under a store id, as `oci:base`.
+    #[must_use]
+    pub fn oci_layout(mut self, store: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        self.layouts.insert(store.into(), path.into());
+        self
+    }
+
+    /// Introduces these offers.
+    pub fn hello(
+        &self,
+        id: impl Into<String>,
+        name: impl Into<String>,
+        shared_key: impl Into<String>,
+    ) -> Hello {
+        Hello {
+            id: id.into(),
+            name: name.into(),
+            shared_key: shared_key.into(),
+            methods: serve::methods(self),
+            health_timeout: None,
+        }
+    }
+
+    /// Answers the engine until the connection ends.
+    pub async fn serve(self, io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<()> {
+        serve::serve(self, io).await
+    }
+}

@@ -1,0 +1,63 @@
+//! One file, or a stream, as a target.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use errdefs::{Error, Result, ResultExt};
+use tempfile::{Builder, TempPath};
+use tokio::fs::File;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+/// Takes bytes; dropped without `finish`, a file is as it was.
+pub(crate) struct FileWriter {
+    stream: Box<dyn AsyncWrite + Send + Unpin>,
+    /// The file beside the target, and the target.
+    rename: Option<(TempPath, PathBuf)>,
+}
+
+impl FileWriter {
+    pub(crate) fn stream(stream: Box<dyn AsyncWrite + Send + Unpin>) -> Self {
+        FileWriter { stream, rename: None }
+    }
+
+    pub(crate) async fn create(path: &Path) -> Result<Self> {
+        let path = path.to_owned();
+        let writer = tokio::task::spawn_blocking(move || create(&path).with_context(|| failed(&path))).await;
+        writer.map_err(|e| Error::internal(e.to_string()))?
+    }
+
+    pub(crate) async fn write(&mut self, data: &[u8]) -> Result<()> {
+        self.stream.write_all(data).await.context("failed to write the output")
+    }
+
+    pub(crate) async fn finish(mut self) -> Result<()> {
+        self.stream.shutdown().await.context("failed to write the output")?;
+        let Some((from, to)) = self.rename else { return Ok(()) };
+        let rename = move || from.persist(&to).map_err(|e| e.error).with_context(|| failed(&to));
+        tokio::task::spawn_blocking(rename).await.map_err(|e| Error::internal(e.to_string()))?
+    }
+}
+
+fn failed(path: &Path) -> String {
+    format!("failed to write `{}`", path.display())
+}
+
+fn create(path: &Path) -> std::io::Result<FileWriter> {
+    // A symlink keeps pointing where it points; what it points at is replaced.
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    match target.metadata() {
+        Ok(found) if !found.is_file() => {
+            let file = std::fs::OpenOptions::new().write(true).open(&target)?;
+            return Ok(FileWriter::stream(Box::new(File::from_std(file))));
+        }
+        _ => {}
+    }
+    let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let (file, temporary) = Builder::new()
+        .prefix(&format!(".{name}."))
+        .permissions(std::fs::Permissions::from_mode(0o666))
+        .tempfile_in(folder)?
+        .into_parts();
+    Ok(FileWriter { stream: Box::new(File::from_std(file)), rename: Some((temporary, target)) })
+}

@@ -1,0 +1,106 @@
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt};
+use prost::Message;
+use proto::filesend::file_send_server::FileSend;
+use proto::filesync::BytesMessage;
+use proto::fsutil::Packet;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::files;
+use crate::outputs::{DirMode, DirWriter, FileWriter, Output};
+use crate::session::{EXPORTER_ID, MULTI_PLATFORM};
+use crate::{grpcerr, metadata};
+
+type Messages = BoxStream<'static, Result<Bytes, Status>>;
+
+/// Where the engine's exporters put things.
+pub(super) struct Outputs(Mutex<BTreeMap<u32, Output>>);
+
+impl Outputs {
+    pub(super) fn new(outputs: BTreeMap<u32, Output>) -> Self {
+        Outputs(Mutex::new(outputs))
+    }
+
+    /// A folder may be sent in several goes, one for each platform; anything else only once.
+    fn take(&self, id: u32) -> Option<Output> {
+        let mut outputs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match outputs.get(&id)? {
+            Output::Dir { path, mode } => Some(Output::Dir { path: path.clone(), mode: *mode }),
+            _ => outputs.remove(&id),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl FileSend for Outputs {
+    type DiffCopyStream = Messages;
+
+    async fn diff_copy(&self, request: Request<Streaming<Bytes>>) -> Result<Response<Messages>, Status> {
+        let id = exporter_id(request.metadata());
+        let output = self.take(id).ok_or_else(|| Status::unknown(format!("exporter {id} not found")))?;
+        let multi_platform = metadata::get_list(request.metadata(), MULTI_PLATFORM).iter().any(|v| v == "1");
+        let messages = request.into_inner();
+        match output {
+            Output::Dir { mode: DirMode::Mirror, .. } if !multi_platform => Err(Status::unknown(
+                "local exporter mode=delete requires a BuildKit daemon with multi-platform local export support",
+            )),
+            Output::Dir { path, mode } => {
+                let writer = tokio::task::spawn_blocking(move || DirWriter::open(&path, mode)).await;
+                let writer = writer.map_err(|e| Status::internal(e.to_string()))?;
+                Ok(Response::new(receive_dir(messages, writer.map_err(|e| grpcerr::to_status(&e))?)))
+            }
+            Output::File(path) => {
+                let writer = FileWriter::create(&path).await.map_err(|e| grpcerr::to_status(&e))?;
+                receive_file(messages, writer).await
+            }
+            Output::Stream(stream) => receive_file(messages, FileWriter::stream(stream)).await,
+        }
+    }
+}
+
+fn exporter_id(md: &MetadataMap) -> u32 {
+    metadata::get_one(md, EXPORTER_ID).parse().unwrap_or_default()
+}
+
+fn receive_dir(
+    messages: impl Stream<Item = Result<Bytes, Status>> + Send + Unpin + 'static,
+    writer: DirWriter,
+) -> Messages {
+    let (replies, outgoing) = mpsc::unbounded_channel::<Packet>();
+    let packets = messages.map(|m| Packet::decode(m?).map_err(|e| Status::invalid_argument(e.to_string())));
+    let receiving = tokio::spawn(async move {
+        let writer = files::receive(packets, replies, writer, &mut |_| {}).await?;
+        tokio::task::spawn_blocking(|| writer.finish())
+            .await
+            .unwrap_or_else(|e| Err(errdefs::Error::internal(e.to_string())))
+    });
+    let outcome = futures_util::stream::once(receiving).filter_map(|ended| {
+        std::future::ready(match ended {
+            Ok(Ok(())) => None,
+            Ok(Err(e)) => Some(Err(grpcerr::to_status(&e))),
+            Err(e) => Some(Err(Status::internal(e.to_string()))),
+        })
+    });
+    let replies = UnboundedReceiverStream::new(outgoing);
+    replies.map(|p| Ok(Bytes::from(p.encode_to_vec()))).chain(outcome).boxed()
+}
+
+/// Keeps the file only when the stream ended well.
+async fn receive_file(
+    mut messages: Streaming<Bytes>,
+    mut writer: FileWriter,
+) -> Result<Response<Messages>, Status> {
+    while let Some(message) = messages.message().await? {
+        let message = BytesMessage::decode(message).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        writer.write(&message.data).await.map_err(|e| grpcerr::to_status(&e))?;
+    }
+    writer.finish().await.map_err(|e| grpcerr::to_status(&e))?;
+    Ok(Response::new(futures_util::stream::empty().boxed()))
+}

@@ -1,0 +1,199 @@
+//! Outputs that go to the client: one stream of bytes, or a tree of files.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use errdefs::{Error, Result};
+use futures_util::{StreamExt, TryFutureExt};
+use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
+use proto::filesend::file_send_client::FileSendClient;
+use proto::fsutil::Packet;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
+use tonic::{Request, Status};
+
+use crate::files::{self, Tree};
+use crate::grpcerr;
+use crate::session::{SEND, Session};
+
+pub(crate) const EXPORTER_ID: &str = "buildkit-attachable-exporter-id";
+pub(crate) const EXPORTER_MD: &str = "exporter-md-";
+pub(crate) const MULTI_PLATFORM: &str = "buildkit-exporter-multi-platform";
+
+/// Most bytes in one message. Go peers take up to 4 MiB.
+const CHUNK: usize = 1 << 20;
+/// Messages on their way to the client.
+const QUEUE: usize = 4;
+const PACKET_QUEUE: usize = 256;
+
+impl Session {
+    /// Opens output `exporter` of the client for one stream of bytes. `attributes` travel along, as
+    /// `containerimage.digest`. When the client has the target already, an error with
+    /// [`Code::AlreadyExists`](errdefs::Code) comes at the first write or at the end.
+    pub async fn send_file(
+        &self,
+        exporter: u32,
+        attributes: &BTreeMap<String, String>,
+    ) -> Result<FileSender> {
+        let (queue, outgoing) = mpsc::channel(QUEUE);
+        // A sender that is dropped must not look like one that is done, so only `None` ends the stream.
+        let messages = ReceiverStream::new(outgoing).chain(futures_util::stream::pending());
+        let messages = messages.take_while(|m: &Option<Bytes>| std::future::ready(m.is_some()));
+        let mut call = self.send_request(exporter, messages.filter_map(std::future::ready))?;
+        for (key, value) in attributes {
+            put(call.metadata_mut(), &format!("{EXPORTER_MD}{key}"), value);
+        }
+        let mut client = proto::sized!(FileSendClient::new(self.channel()));
+        // The client sends nothing before the end, not even headers, so the call must not be waited for here.
+        let call = tokio::spawn(async move {
+            let mut answer = client.diff_copy(call).await?.into_inner();
+            while answer.message().await?.is_some() {}
+            Ok(())
+        });
+        Ok(FileSender { queue, call })
+    }
+
+    /// Sends a tree to output `exporter` of the client. `multi_platform` says that one transfer holds all platforms,
+    /// which a client must know before it deletes what was not sent.
+    pub async fn send_dir(&self, exporter: u32, tree: Arc<dyn Tree>, multi_platform: bool) -> Result<()> {
+        let (queue, outgoing) = mpsc::channel::<Packet>(PACKET_QUEUE);
+        let messages = ReceiverStream::new(outgoing).map(|p| Bytes::from(p.encode_to_vec()));
+        let mut call = self.send_request(exporter, messages)?;
+        if multi_platform {
+            put(call.metadata_mut(), MULTI_PLATFORM, "1");
+        }
+        let mut client = proto::sized!(FileSendClient::new(self.channel()));
+        let answer = async move { client.diff_copy(call).await };
+        let packets = answer.map_ok(tonic::Response::into_inner).try_flatten_stream().map(decode);
+        files::send(tree, Box::pin(packets), queue).await
+    }
+
+    fn send_request<S>(&self, exporter: u32, messages: S) -> Result<Request<S>> {
+        if !self.supports(SEND) {
+            return Err(Error::user(format!("method {SEND} not supported by the client")));
+        }
+        let mut call = Request::new(messages);
+        put(call.metadata_mut(), EXPORTER_ID, &exporter.to_string());
+        Ok(call)
+    }
+}
+
+fn decode(message: Result<Bytes, Status>) -> Result<Packet, Status> {
+    Packet::decode(message?).map_err(|e| Status::invalid_argument(e.to_string()))
+}
+
+/// What no header can carry is left out: attributes are for information.
+fn put(metadata: &mut MetadataMap, key: &str, value: &str) {
+    if let Ok(key) = MetadataKey::<Ascii>::from_bytes(key.to_ascii_lowercase().as_bytes())
+        && let Ok(value) = MetadataValue::try_from(value)
+    {
+        metadata.insert(key, value);
+    }
+}
+
+/// Writes one output of the client. Dropping it without [`finish`](Self::finish) breaks the transfer off, and the
+/// client keeps nothing.
+#[must_use]
+pub struct FileSender {
+    queue: mpsc::Sender<Option<Bytes>>,
+    call: JoinHandle<Result<(), Status>>,
+}
+
+impl FileSender {
+    pub async fn write(&mut self, data: &[u8]) -> Result<()> {
+        for chunk in data.chunks(CHUNK) {
+            if self.queue.send(Some(message(chunk))).await.is_err() {
+                return Err(self.failure().await);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the stream and waits until the client has kept it.
+    pub async fn finish(mut self) -> Result<()> {
+        let _the_call_knows_better = self.queue.send(None).await;
+        joined((&mut self.call).await)
+    }
+
+    /// The same, for code that writes from a thread that may block. To be called inside the runtime.
+    pub fn into_blocking(self) -> BlockingFileSender {
+        BlockingFileSender {
+            sender: self,
+            buffer: BytesMut::with_capacity(CHUNK),
+            runtime: Handle::current(),
+        }
+    }
+
+    async fn failure(&mut self) -> Error {
+        match joined((&mut self.call).await) {
+            Err(e) => e,
+            Ok(()) => Error::environment("the client closed the output early"),
+        }
+    }
+}
+
+impl Drop for FileSender {
+    fn drop(&mut self) {
+        self.call.abort();
+    }
+}
+
+fn joined(ended: Result<Result<(), Status>, tokio::task::JoinError>) -> Result<()> {
+    match ended {
+        Ok(result) => result.map_err(grpcerr::from_status),
+        Err(e) if e.is_cancelled() => Err(Error::canceled()),
+        Err(e) => Err(Error::internal(format!("output sender ended: {e}"))),
+    }
+}
+
+/// `chunk` as an encoded BytesMessage, in one copy.
+fn message(chunk: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(chunk.len() + 11);
+    encode_key(1, WireType::LengthDelimited, &mut out);
+    encode_varint(chunk.len() as u64, &mut out);
+    out.put_slice(chunk);
+    out.freeze()
+}
+
+/// A [`FileSender`] behind [`io::Write`].
+#[must_use]
+pub struct BlockingFileSender {
+    sender: FileSender,
+    buffer: BytesMut,
+    runtime: Handle,
+}
+
+impl BlockingFileSender {
+    /// As [`FileSender::finish`].
+    pub fn finish(mut self) -> Result<()> {
+        self.send()?;
+        self.runtime.block_on(self.sender.finish())
+    }
+
+    fn send(&mut self) -> Result<()> {
+        let result = self.runtime.block_on(self.sender.write(&self.buffer));
+        self.buffer.clear();
+        result
+    }
+}
+
+impl io::Write for BlockingFileSender {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if self.buffer.len() == CHUNK {
+            self.send().map_err(io::Error::other)?;
+        }
+        let taken = data.len().min(CHUNK - self.buffer.len());
+        self.buffer.extend_from_slice(&data[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.send().map_err(io::Error::other)
+    }
+}
