@@ -1,0 +1,108 @@
+use std::collections::BTreeMap;
+
+use proto::control as pb;
+
+/// A build.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SolveRequest {
+    /// Unique; see [`new_id`].
+    pub id: String,
+    /// Names the folder that the session's files come from, so that the engine knows it again.
+    pub shared_key: String,
+    pub frontend: String,
+    pub frontend_attrs: BTreeMap<String, String>,
+    pub exporters: Vec<Exporter>,
+    pub cache_imports: Vec<CacheEntry>,
+    pub cache_exports: Vec<CacheEntry>,
+    pub entitlements: Vec<String>,
+    /// Leave no trace in the history.
+    pub internal: bool,
+}
+
+/// Where a result goes. The index in the request is the exporter's id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exporter {
+    pub kind: String,
+    pub attrs: BTreeMap<String, String>,
+}
+
+/// A remote cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheEntry {
+    pub kind: String,
+    pub attrs: BTreeMap<String, String>,
+}
+
+/// What exporters answered, by key, as `containerimage.digest`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SolveResponse {
+    pub exporter_response: BTreeMap<String, String>,
+}
+
+impl SolveRequest {
+    pub(crate) fn to_wire(&self, session: &str) -> pb::SolveRequest {
+        let entry = |e: &CacheEntry| pb::CacheOptionsEntry { r#type: e.kind.clone(), attrs: e.attrs.clone() };
+        let exporters: Vec<_> = self
+            .exporters
+            .iter()
+            .map(|e| pb::Exporter { r#type: e.kind.clone(), attrs: e.attrs.clone() })
+            .collect();
+        let first = exporters.first().cloned().unwrap_or_default();
+        pb::SolveRequest {
+            r#ref: self.id.clone(),
+            session: session.to_owned(),
+            frontend: self.frontend.clone(),
+            frontend_attrs: self.frontend_attrs.clone(),
+            exporter_deprecated: first.r#type,
+            exporter_attrs_deprecated: first.attrs,
+            exporters,
+            cache: Some(pb::CacheOptions {
+                imports: self.cache_imports.iter().map(entry).collect(),
+                exports: self.cache_exports.iter().map(entry).collect(),
+                ..pb::CacheOptions::default()
+            }),
+            entitlements: self.entitlements.clone(),
+            internal: self.internal,
+            ..pb::SolveRequest::default()
+        }
+    }
+}
+
+/// A fresh id of 25 letters and digits, as BuildKit makes them.
+pub fn new_id() -> String {
+    const LETTERS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut raw = [0u8; 25];
+    let mut filled = 0;
+    while filled < raw.len() {
+        // An interrupted call is tried again; small reads never fail otherwise.
+        filled +=
+            rustix::rand::getrandom(&mut raw[filled..], rustix::rand::GetRandomFlags::empty()).unwrap_or(0);
+    }
+    raw.iter().map(|b| char::from(LETTERS[usize::from(*b) % LETTERS.len()])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_differ() {
+        let (a, b) = (new_id(), new_id());
+        assert_ne!(a, b);
+        assert!(a.len() == 25 && a.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()), "{a}");
+    }
+
+    #[test]
+    fn the_first_exporter_is_told_in_the_old_fields_too() {
+        let request = SolveRequest {
+            exporters: vec![
+                Exporter { kind: "oci".into(), attrs: BTreeMap::from([("name".into(), "x".into())]) },
+                Exporter { kind: "local".into(), attrs: BTreeMap::new() },
+            ],
+            ..SolveRequest::default()
+        };
+        let wire = request.to_wire("s");
+        assert_eq!((wire.exporter_deprecated.as_str(), wire.exporters.len()), ("oci", 2));
+        assert_eq!(wire.exporter_attrs_deprecated["name"], "x");
+    }
+}
