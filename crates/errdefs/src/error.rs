@@ -232,7 +232,9 @@ mod tests {
 
     #[test]
     fn context_keeps_class_code_and_details() {
-        let e = Error::not_found("`/x`").with_detail(Detail::Vertex { digest: "d".into() }).context("failed to read");
+        let e = Error::not_found("`/x`")
+            .with_detail(Detail::Vertex { digest: "d".into() })
+            .context("failed to read");
         assert_eq!(e.to_string(), "failed to read: `/x`");
         assert_eq!((e.class(), e.code(), e.details().len()), (Class::User, Code::NotFound, 1));
     }
@@ -240,7 +242,10 @@ mod tests {
     #[test]
     fn innermost_source_wins() {
         let at = |line| {
-            Detail::Source(SourceLocation { info: SourceInfo::default(), ranges: vec![Range::lines(line, line)] })
+            Detail::Source(SourceLocation {
+                info: SourceInfo::default(),
+                ranges: vec![Range::lines(line, line)],
+            })
         };
         let e = Error::user("x").with_detail(at(3)).with_detail(at(1));
         assert_eq!(e.source_location().map(|l| l.ranges[0].start.line), Some(3));

@@ -1,3 +1,149 @@
 //! The contract between a frontend and the engine: `Frontend`, `Bridge`, `BuildResult`.
 //!
-//! Never: hold an implementation.
+//! A [`Frontend`] turns options into graphs. It asks the [`Bridge`] for what it needs to know (a Dockerfile from the
+//! client, the config of a base image), hands graphs to [`Bridge::solve`] and gets a [`Ref`] for each: a promise.
+//! Nothing of a ref is run until somebody reads a file of it, evaluates it, or exports the [`BuildResult`] that it is
+//! part of. The same contract serves a frontend inside the engine and one behind the wire.
+//!
+//! Never: holds an implementation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use errdefs::Result;
+use llb::Definition;
+use oci::{Digest, Platform};
+
+/// Turns options and inputs into a result.
+#[async_trait]
+pub trait Frontend: Send + Sync {
+    async fn solve(&self, bridge: Arc<dyn Bridge>, request: FrontendRequest) -> Result<BuildResult>;
+}
+
+/// What a frontend is asked.
+#[derive(Debug, Clone, Default)]
+pub struct FrontendRequest {
+    /// Options as `target`, `build-arg:X`, `platform`.
+    pub opts: BTreeMap<String, String>,
+    /// Named graphs that stand in for contexts.
+    pub inputs: BTreeMap<String, Definition>,
+}
+
+/// A graph that was handed to the engine; scratch when `id` is empty.
+#[derive(Debug, Clone, Default)]
+pub struct Ref {
+    pub id: String,
+    pub definition: Arc<Definition>,
+}
+
+/// What a frontend returns.
+#[derive(Debug, Clone, Default)]
+pub struct BuildResult {
+    pub refs: Refs,
+    /// Keys as `containerimage.config`, `refs.platforms`, `result.json`; those of one platform end in `/<platform>`.
+    pub metadata: BTreeMap<String, Bytes>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub enum Refs {
+    #[default]
+    None,
+    Single(Ref),
+    /// By platform id, as `linux/arm64`.
+    Map(BTreeMap<String, Ref>),
+}
+
+/// A request of a frontend to the engine: a graph, or another frontend.
+#[derive(Debug, Clone, Default)]
+pub struct SolveRequest {
+    pub definition: Option<Definition>,
+    pub frontend: String,
+    pub opts: BTreeMap<String, String>,
+    pub inputs: BTreeMap<String, Definition>,
+    /// Run it now rather than when it is needed.
+    pub evaluate: bool,
+}
+
+/// How to resolve an image.
+#[derive(Debug, Clone, Default)]
+pub struct ResolveOptions {
+    pub platform: Option<Platform>,
+    /// `default`, `pull` or `local`; empty is `default`.
+    pub resolve_mode: String,
+    /// Name of the vertex that shows the work; empty shows none.
+    pub log_name: String,
+    /// For `oci-layout://` references: the session and the id of its store; empty for the build's own.
+    pub session_id: String,
+    pub store_id: String,
+}
+
+/// What an image reference stands for.
+#[derive(Debug, Clone)]
+pub struct ResolvedImage {
+    /// The reference as it was resolved, which a policy may have changed.
+    pub reference: String,
+    /// Digest of what the reference names: an index or a manifest.
+    pub digest: Digest,
+    /// The image config of the platform, as its JSON.
+    pub config: Bytes,
+}
+
+/// An entry of a directory, or a file. `mode` is `st_mode`, `mtime_ns` counts from 1970.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileInfo {
+    pub path: String,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub size: u64,
+    pub mtime_ns: i64,
+    pub linkname: String,
+}
+
+/// A stretch of a file, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileRange {
+    pub offset: u64,
+    pub length: u64,
+}
+
+/// The engine, from the view of a frontend. One bridge belongs to one build.
+#[async_trait]
+pub trait Bridge: Send + Sync {
+    /// The session of the client that started the build; local sources name it.
+    fn session_id(&self) -> &str;
+
+    /// Platforms that steps can run on, the engine's own first.
+    fn platforms(&self) -> Vec<Platform>;
+
+    /// `docker.io/library/alpine:3` or `oci-layout://...` -> digest and config.
+    async fn resolve_image_config(&self, reference: &str, options: ResolveOptions) -> Result<ResolvedImage>;
+
+    /// Takes a graph, or runs another frontend.
+    async fn solve(&self, request: SolveRequest) -> Result<BuildResult>;
+
+    /// Computes a ref now.
+    async fn evaluate(&self, reference: &Ref) -> Result<()>;
+
+    async fn read_file(&self, reference: &Ref, path: &str, range: Option<FileRange>) -> Result<Bytes>;
+
+    /// Entries of a directory, sorted; `include` is a pattern for their names, or empty.
+    async fn read_dir(&self, reference: &Ref, path: &str, include: &str) -> Result<Vec<FileInfo>>;
+
+    async fn stat_file(&self, reference: &Ref, path: &str) -> Result<FileInfo>;
+
+    /// Tells the client of something that does not fail the build. The warning hangs on `vertex`.
+    async fn warn(&self, vertex: &Digest, warning: Warning) -> Result<()>;
+}
+
+/// A finding of a frontend.
+#[derive(Debug, Clone, Default)]
+pub struct Warning {
+    pub level: i64,
+    pub short: String,
+    pub detail: Vec<String>,
+    pub url: String,
+    pub source: Option<errdefs::SourceLocation>,
+}

@@ -1,0 +1,47 @@
+//! What a client asks for, in the engine's own words.
+
+use std::collections::BTreeMap;
+
+use llb::Definition;
+
+/// One build.
+#[derive(Debug, Clone, Default)]
+pub struct BuildRequest {
+    /// The id that the client chose; Status and the bridge find the build by it.
+    pub id: String,
+    pub work: Work,
+    /// The client's session.
+    pub session: String,
+    pub exporters: Vec<Attributed>,
+    pub cache_imports: Vec<Attributed>,
+    pub cache_exports: Vec<Attributed>,
+    /// What the client allows: `network.host`, `security.insecure`.
+    pub entitlements: Vec<String>,
+}
+
+/// Where the result of a build comes from.
+#[derive(Debug, Clone, Default)]
+pub enum Work {
+    /// The client is its own frontend: it talks to the bridge and returns a result.
+    #[default]
+    Client,
+    Definition(Definition),
+    Frontend {
+        name: String,
+        opts: BTreeMap<String, String>,
+        inputs: BTreeMap<String, Definition>,
+    },
+}
+
+/// A type and its attributes: an exporter, a cache.
+#[derive(Debug, Clone, Default)]
+pub struct Attributed {
+    pub kind: String,
+    pub attrs: BTreeMap<String, String>,
+}
+
+/// What a build answers: `containerimage.digest` and the like.
+#[derive(Debug, Clone, Default)]
+pub struct BuildResponse {
+    pub exporter: BTreeMap<String, String>,
+}

@@ -1,0 +1,64 @@
+//! A graph as it travels (`pb.Definition`).
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use errdefs::Range;
+use oci::Digest;
+
+use crate::metadata::OpMetadata;
+
+/// Encoded ops, inputs before users. The last is a pointer: an op of one input and nothing else, the result.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Definition {
+    pub ops: Vec<Bytes>,
+    pub metadata: BTreeMap<Digest, OpMetadata>,
+    pub source: SourceMap,
+}
+
+/// Where in which file each vertex comes from.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SourceMap {
+    pub infos: Vec<SourceInfo>,
+    pub locations: BTreeMap<Digest, Vec<Location>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SourceInfo {
+    pub filename: String,
+    pub data: Bytes,
+    pub language: String,
+    /// The graph that delivered the file.
+    pub definition: Option<Box<Definition>>,
+}
+
+/// A place in `SourceMap::infos[source]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    pub source: usize,
+    pub ranges: Vec<Range>,
+}
+
+impl SourceMap {
+    /// The first known place of a vertex, with the text of its file.
+    pub fn location(&self, digest: &Digest) -> Option<errdefs::SourceLocation> {
+        let location = self.locations.get(digest)?.first()?;
+        let info = self.infos.get(location.source)?;
+        Some(errdefs::SourceLocation {
+            info: errdefs::SourceInfo {
+                filename: info.filename.clone(),
+                data: info.data.to_vec(),
+                language: info.language.clone(),
+                definition: Vec::new(),
+            },
+            ranges: location.ranges.clone(),
+        })
+    }
+}
+
+impl Definition {
+    /// No graph: the result is scratch.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+}

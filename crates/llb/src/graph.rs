@@ -1,0 +1,103 @@
+//! Reading a definition back.
+
+use std::collections::{BTreeMap, HashMap};
+
+use errdefs::{Error, Result};
+use oci::Digest;
+
+use crate::caps;
+use crate::definition::Definition;
+use crate::metadata::OpMetadata;
+use crate::op::Op;
+use crate::wire;
+
+/// One input of a loaded op.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Input {
+    pub digest: Digest,
+    pub index: usize,
+}
+
+#[derive(Debug, Clone)]
+pub struct LoadedOp {
+    pub op: Op,
+    pub inputs: Vec<Input>,
+    pub metadata: OpMetadata,
+}
+
+/// A verified graph: every input is there, the order has inputs before users, all caps are known.
+#[derive(Debug, Clone)]
+pub struct Graph {
+    /// Each op by its digest.
+    pub ops: HashMap<Digest, LoadedOp>,
+    /// Digests, inputs before users.
+    pub order: Vec<Digest>,
+    /// The result.
+    pub root: Input,
+}
+
+impl Graph {
+    /// Decodes and verifies. The digest of each vertex is that of the bytes received.
+    ///
+    /// # Errors
+    /// User errors for a definition that is damaged, not complete, or needs a capability that is not there.
+    pub fn load(definition: &Definition) -> Result<Graph> {
+        let (pointer, ops) =
+            definition.ops.split_last().ok_or_else(|| Error::user("invalid empty definition"))?;
+        if ops.is_empty() {
+            return Err(Error::user(format!("invalid LLB with {} vertexes", definition.ops.len())));
+        }
+        let mut decoded = BTreeMap::new();
+        for bytes in ops {
+            let (op, inputs) = wire::decode_op(bytes)?;
+            let op =
+                op.ok_or_else(|| Error::user("invalid LLB: an op without a kind that is not the last"))?;
+            decoded.insert(Digest::of(bytes), (op, inputs));
+        }
+        let root = match wire::decode_op(pointer)? {
+            (None, inputs) if inputs.len() == 1 => inputs.into_iter().next().expect("one input"),
+            _ => return Err(Error::user("invalid LLB: the last op must be a pointer to the result")),
+        };
+        let root = Input { digest: root.digest, index: index(root.index)? };
+        let mut loaded = HashMap::with_capacity(decoded.len());
+        for (digest, (op, inputs)) in &decoded {
+            let inputs = inputs
+                .iter()
+                .map(|i| {
+                    if !decoded.contains_key(&i.digest) {
+                        return Err(Error::user(format!("invalid missing input digest {}", i.digest)));
+                    }
+                    Ok(Input { digest: i.digest.clone(), index: index(i.index)? })
+                })
+                .collect::<Result<Vec<_>>>()?;
+            let metadata = definition.metadata.get(digest).cloned().unwrap_or_default();
+            caps::check(metadata.caps.keys().map(String::as_str))?;
+            loaded.insert(digest.clone(), LoadedOp { op: op.clone(), inputs, metadata });
+        }
+        if !loaded.contains_key(&root.digest) {
+            return Err(Error::user(format!("invalid missing input digest {}", root.digest)));
+        }
+        let order = order(&loaded, &root.digest);
+        Ok(Graph { ops: loaded, order, root })
+    }
+}
+
+fn index(wire: i64) -> Result<usize> {
+    usize::try_from(wire).map_err(|_| Error::user(format!("invalid LLB: input index {wire}")))
+}
+
+/// Inputs before users, reachable ones only. A digest covers the digests of the inputs, so there are no cycles.
+fn order(ops: &HashMap<Digest, LoadedOp>, root: &Digest) -> Vec<Digest> {
+    let mut order = Vec::with_capacity(ops.len());
+    let mut seen = std::collections::HashSet::new();
+    let mut stack = vec![(root, false)];
+    while let Some((digest, leave)) = stack.pop() {
+        if leave {
+            order.push(digest.clone());
+        } else if seen.insert(digest) {
+            stack.push((digest, true));
+            stack.extend(ops[digest].inputs.iter().rev().map(|i| (&i.digest, false)));
+        }
+    }
+    order
+}

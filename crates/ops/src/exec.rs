@@ -1,0 +1,276 @@
+//! Runs one process on mounts.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use errdefs::{Class, Code, Detail, Error, Result, ResultExt};
+use executor::{Exit, Io, Network, Process, Resources, Spec};
+use llb::{LinuxResources, Mount, MountType, NetMode, SecurityMode};
+use oci::Platform;
+use solver::{CacheMap, CacheMapPart, ContentKey, Dep, Op, OpContext, ParallelClass};
+
+use crate::content::{ContentHash, Selector, dedupe_paths};
+use crate::domain::{BuildDomain, Value, any_session};
+use crate::key;
+use crate::mounts::{self, Prepared};
+use crate::tail::Tail;
+use crate::vertex::Ops;
+
+/// The `PATH` of a step that sets none.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+pub struct ExecOp {
+    ops: Ops,
+    op: llb::ExecOp,
+    platform: Platform,
+    inputs: usize,
+    name: String,
+    resources: Option<LinuxResources>,
+}
+
+impl ExecOp {
+    pub fn new(
+        ops: Ops,
+        op: llb::ExecOp,
+        platform: Platform,
+        inputs: usize,
+        name: String,
+        resources: Option<LinuxResources>,
+    ) -> Self {
+        ExecOp { ops, op, platform, inputs, name, resources }
+    }
+
+    /// How each input counts: the paths that are mounted of it, and whether its content decides.
+    fn deps(&self) -> Result<Vec<Dep<BuildDomain>>> {
+        let mut paths: Vec<Vec<String>> = vec![Vec::new(); self.inputs];
+        let mut by_content = vec![false; self.inputs];
+        for mount in &self.op.mounts {
+            if matches!(mount.mount_type, MountType::Secret | MountType::Ssh | MountType::Tmpfs) {
+                continue;
+            }
+            let Ok(input) = usize::try_from(mount.input) else { continue };
+            let path = clean(&mount.selector);
+            by_content[input] = content_decides(mount, &path)?;
+            paths[input].push(path);
+        }
+        let deps = paths.into_iter().zip(by_content).map(|(paths, by_content)| {
+            let selector = key::exec_selector(&paths);
+            let content = by_content.then(|| Arc::new(ContentHash::new(selectors(paths))) as Arc<dyn ContentKey<_>>);
+            Dep { selector, content }
+        });
+        Ok(deps.collect())
+    }
+
+    async fn run(&self, cx: &OpContext<BuildDomain>, prepared: &Prepared) -> Result<Exit> {
+        let spec = self.spec(cx, prepared).await?;
+        let tail = Tail::default();
+        let output = {
+            let (step, tail) = (cx.step.clone(), tail.clone());
+            move |stream: executor::Stream, data: bytes::Bytes| {
+                tail.push(&data);
+                step.log(stream.fd(), data);
+            }
+        };
+        let result = self.ops.parts().executor.run(spec, Io::new(output), cx.cancel.clone()).await;
+        let exit = result.with_context(|| self.failure())?;
+        if self.accepts(exit) {
+            return Ok(exit);
+        }
+        Err(self.exit_error(exit, &tail))
+    }
+
+    fn accepts(&self, exit: Exit) -> bool {
+        let valid = &self.op.meta.valid_exit_codes;
+        if valid.is_empty() { exit.success() } else { valid.iter().any(|&c| c as u32 == exit.code) }
+    }
+
+    fn failure(&self) -> String {
+        format!("process {:?} did not complete successfully", self.op.meta.args.join(" "))
+    }
+
+    fn exit_error(&self, exit: Exit, tail: &Tail) -> Error {
+        let cause = if exit.oom {
+            format!("exit code: {}: out of memory", exit.code)
+        } else {
+            format!("exit code: {}", exit.code)
+        };
+        let mut error = Error::new(Class::User, Code::Unknown, format!("{}: {cause}", self.failure()))
+            .with_detail(Detail::Output { lines: tail.lines() })
+            .with_detail(Detail::Exit { code: exit.code, signal: exit.signal, oom: exit.oom });
+        if let Some(hint) = hint(exit, &tail.lines()) {
+            error = error.hint(hint);
+        }
+        error
+    }
+
+    async fn spec(&self, cx: &OpContext<BuildDomain>, prepared: &Prepared) -> Result<Spec> {
+        let meta = &self.op.meta;
+        let mut env = meta.env.clone();
+        env.extend(proxy_env(meta.proxy_env.as_ref()));
+        if !env.iter().any(|e| e.starts_with("PATH=")) {
+            env.push(format!("PATH={DEFAULT_PATH}"));
+        }
+        env.extend(self.secret_env(cx).await?);
+        let extra_hosts = meta
+            .extra_hosts
+            .iter()
+            .map(|h| {
+                let ip = h.ip.parse().map_err(|_| Error::user(format!("failed to parse IP {}", h.ip)))?;
+                Ok(executor::HostIp { host: h.host.clone(), ip })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let ulimits = meta.ulimit.iter().map(|u| executor::Ulimit {
+            name: u.name.clone(),
+            soft: u.soft,
+            hard: u.hard,
+        });
+        Ok(Spec {
+            process: Process {
+                args: meta.args.clone(),
+                env,
+                cwd: if meta.cwd.is_empty() { "/".into() } else { meta.cwd.clone() },
+                user: meta.user.clone(),
+                tty: None,
+                ulimits: ulimits.collect(),
+            },
+            mounts: prepared.mounts.clone(),
+            hostname: meta.hostname.clone(),
+            extra_hosts,
+            network: match self.op.network {
+                NetMode::Unset => Network::Sandbox,
+                NetMode::Host => Network::Host,
+                NetMode::None => Network::None,
+            },
+            insecure: self.op.security == SecurityMode::Insecure,
+            readonly_root: prepared.readonly_root,
+            remove_stubs_recursive: meta.remove_mount_stubs_recursive,
+            cgroup_parent: meta.cgroup_parent.clone(),
+            resources: self.resources.as_ref().map(resources).unwrap_or_default(),
+            ..Spec::new(mounts::unique_id(), prepared.root.clone(), [""; 0])
+        })
+    }
+
+    async fn secret_env(&self, cx: &OpContext<BuildDomain>) -> Result<Vec<String>> {
+        let mut env = Vec::with_capacity(self.op.secret_env.len());
+        for secret in &self.op.secret_env {
+            let value = any_session(&cx.job_contexts()).await?.secret(&secret.id).await?;
+            let value = match value {
+                Some(value) => value,
+                None if secret.optional => Vec::new(),
+                None => return Err(mounts::missing_secret(&secret.id)),
+            };
+            let value = String::from_utf8(value)
+                .map_err(|_| Error::user(format!("secret {} is no text and cannot be in the environment", secret.id)))?;
+            env.push(format!("{}={value}", secret.name));
+        }
+        Ok(env)
+    }
+}
+
+#[async_trait]
+impl Op<BuildDomain> for ExecOp {
+    async fn cache_map(&self, _: &OpContext<BuildDomain>, _: usize) -> Result<CacheMapPart<BuildDomain>> {
+        let key = key::exec(&self.op, &self.platform);
+        let mut map = CacheMap::new(key.digest);
+        map.deps = self.deps()?;
+        map.ingredients = key.ingredients;
+        Ok(CacheMapPart::only(map))
+    }
+
+    async fn exec(&self, cx: &OpContext<BuildDomain>, inputs: Vec<Value>) -> Result<Vec<Option<Value>>> {
+        let prepared = mounts::prepare(&self.ops, cx, &self.op, &inputs, &self.name).await?;
+        self.run(cx, &prepared).await?;
+        prepared.commit().await
+    }
+
+    fn parallel_class(&self) -> ParallelClass {
+        ParallelClass::Limited
+    }
+}
+
+/// Whether the content of a mount's input decides rather than its definition. It may where the step cannot hand on
+/// files that it did not look at: read-only, without an output, or mounted whole. The root is never looked at.
+fn content_decides(mount: &Mount, path: &str) -> Result<bool> {
+    let safe = mount.output == llb::NONE || mount.readonly || path == "/";
+    match mount.content_cache {
+        llb::ContentCache::Off => Ok(false),
+        llb::ContentCache::On if !safe => Err(Error::user(format!("invalid mount cache content at {}", mount.dest))),
+        llb::ContentCache::On => Ok(true),
+        llb::ContentCache::Default => Ok(safe && mount.dest != "/"),
+    }
+}
+
+/// The whole input where the root is among the paths.
+fn selectors(paths: Vec<String>) -> Vec<Selector> {
+    let paths = dedupe_paths(paths);
+    if paths.iter().any(|p| p == "/") {
+        return Vec::new();
+    }
+    paths.into_iter().map(|p| Selector::plain(p, true)).collect()
+}
+
+/// An absolute path without `.`, `..` and doubled slashes.
+fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => _ = parts.pop(),
+            _ => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+fn proxy_env(proxy: Option<&llb::ProxyEnv>) -> Vec<String> {
+    let Some(p) = proxy else { return Vec::new() };
+    let pairs = [
+        ("HTTP_PROXY", "http_proxy", &p.http_proxy),
+        ("HTTPS_PROXY", "https_proxy", &p.https_proxy),
+        ("FTP_PROXY", "ftp_proxy", &p.ftp_proxy),
+        ("NO_PROXY", "no_proxy", &p.no_proxy),
+        ("ALL_PROXY", "all_proxy", &p.all_proxy),
+    ];
+    let set = pairs.into_iter().filter(|(_, _, value)| !value.is_empty());
+    set.flat_map(|(upper, lower, value)| [format!("{upper}={value}"), format!("{lower}={value}")]).collect()
+}
+
+fn resources(r: &LinuxResources) -> Resources {
+    Resources {
+        memory: r.memory,
+        memory_swap: r.memory_swap,
+        cpu_shares: r.cpu_shares,
+        cpu_period: r.cpu_period,
+        cpu_quota: r.cpu_quota,
+        cpuset_cpus: r.cpuset_cpus.clone(),
+        cpuset_mems: r.cpuset_mems.clone(),
+    }
+}
+
+/// What to try, from the way a process ended and what it said last.
+fn hint(exit: Exit, lines: &[String]) -> Option<String> {
+    let said = |words: &str| lines.iter().any(|l| l.contains(words));
+    if exit.oom || exit.signal == Some(9) {
+        return Some("the step was killed, most likely for lack of memory: give the machine more, or run fewer steps at once".into());
+    }
+    if exit.code == 127 && said("not found") {
+        return Some("the program is not in this image: install it in an earlier step, or check its name and PATH".into());
+    }
+    if said("exec format error") {
+        return Some("the program is for another platform: register an emulator (qemu-user-static, binfmt_misc), or build it for this one".into());
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_made_clean() {
+        let cases = [("", "/"), ("/", "/"), ("a//b/./c", "/a/b/c"), ("../../x", "/x"), ("/a/../b/", "/b")];
+        for (path, expected) in cases {
+            assert_eq!(clean(path), expected, "{path}");
+        }
+    }
+}

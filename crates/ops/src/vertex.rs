@@ -1,0 +1,108 @@
+//! From a checked graph to vertices of the solver.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use errdefs::{Class, Code, Error, Result};
+use executor::Executor;
+use llb::{Graph, LoadedOp, NetMode, OpKind, SecurityMode};
+use oci::{Digest, Platform};
+use refs::Refs;
+use solver::{Edge, Op, Vertex, VertexOptions};
+
+use crate::domain::BuildDomain;
+use crate::{diff, exec, file, merge, name, source};
+
+/// What ops work with.
+pub struct Parts {
+    pub refs: Arc<Refs>,
+    pub sources: Arc<::source::Sources>,
+    pub executor: Arc<dyn Executor>,
+}
+
+/// Makes vertices.
+#[derive(Clone)]
+pub struct Ops(Arc<Parts>);
+
+impl Ops {
+    pub fn new(parts: Parts) -> Self {
+        Ops(Arc::new(parts))
+    }
+
+    pub fn parts(&self) -> &Parts {
+        &self.0
+    }
+
+    /// The result edge of a graph.
+    ///
+    /// # Errors
+    /// A step that asks for more than `entitlements` allow, or an op that is not there yet.
+    pub fn vertex(&self, graph: Graph, entitlements: &BTreeSet<String>) -> Result<Edge<BuildDomain>> {
+        let Graph { mut ops, order, root } = graph;
+        let mut made: HashMap<Digest, Arc<Vertex<BuildDomain>>> = HashMap::with_capacity(order.len());
+        for digest in order {
+            let loaded = ops.remove(&digest).expect("the order names each op of the graph once");
+            allow(&loaded, entitlements)?;
+            let inputs: Vec<_> = loaded
+                .inputs
+                .iter()
+                .map(|i| Edge { vertex: Arc::clone(&made[&i.digest]), index: i.index })
+                .collect();
+            made.insert(digest.clone(), Arc::new(self.one(digest, loaded, inputs)?));
+        }
+        let vertex = Arc::clone(&made[&root.digest]);
+        Ok(Edge { vertex, index: root.index })
+    }
+
+    fn one(
+        &self,
+        digest: Digest,
+        loaded: LoadedOp,
+        inputs: Vec<Edge<BuildDomain>>,
+    ) -> Result<Vertex<BuildDomain>> {
+        let LoadedOp { op, metadata, .. } = loaded;
+        let mut description = metadata.description;
+        let name = description.remove("llb.customname").unwrap_or_else(|| {
+            name::of(&op, &inputs.iter().map(|i| i.vertex.name.as_str()).collect::<Vec<_>>())
+        });
+        let platform = op.platform.as_ref().map_or_else(Platform::host, Platform::normalize);
+        let count = inputs.len();
+        let op: Arc<dyn Op<BuildDomain>> = match op.kind {
+            OpKind::Source(s) => Arc::new(source::SourceOp::new(self.clone(), s, platform)?),
+            OpKind::Exec(e) => {
+                let resources = metadata.linux_resources;
+                Arc::new(exec::ExecOp::new(self.clone(), e, platform, count, name.clone(), resources))
+            }
+            OpKind::File(f) => Arc::new(file::FileOp::new(self.clone(), f, count, name.clone())),
+            OpKind::Merge(m) => Arc::new(merge::MergeOp::new(self.clone(), m, name.clone())),
+            OpKind::Diff(d) => Arc::new(diff::DiffOp::new(self.clone(), d, name.clone())),
+            OpKind::Build(_) => return Err(Error::unimplemented("build ops are not there yet")),
+            OpKind::Passthrough(_) => return Err(Error::unimplemented("passthrough ops are not there yet")),
+        };
+        let options = VertexOptions {
+            ignore_cache: metadata.ignore_cache,
+            export_cache: metadata.export_cache,
+            progress_group: metadata.progress_group.map(|g| progress::ProgressGroup {
+                id: g.id,
+                name: g.name,
+                weak: g.weak,
+            }),
+            description,
+        };
+        Ok(Vertex { digest, name, inputs, op, options })
+    }
+}
+
+/// Refuses a step that wants out of the sandbox without leave.
+fn allow(loaded: &LoadedOp, entitlements: &BTreeSet<String>) -> Result<()> {
+    let OpKind::Exec(exec) = &loaded.op.kind else { return Ok(()) };
+    let wanted = [
+        (exec.network == NetMode::Host, "network.host"),
+        (exec.security == SecurityMode::Insecure, "security.insecure"),
+    ];
+    match wanted.into_iter().find(|&(wanted, name)| wanted && !entitlements.contains(name)) {
+        None => Ok(()),
+        Some((_, name)) => Err(Error::new(Class::User, Code::PermissionDenied, format!("{name} is not allowed"))
+            .hint(format!("allow it with `--allow {name}`"))),
+    }
+}
