@@ -1,3 +1,5 @@
 //! The one door to files: walk, patterns, tar, copy, whiteouts, safe paths.
 //!
 //! Never: know images or builds.
+
+pub mod mount;
