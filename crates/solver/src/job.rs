@@ -1,20 +1,30 @@
 //! One build's hold on the graph.
 
-use errdefs::Result;
+use std::sync::Arc;
 
+use errdefs::Result;
+use tokio::sync::oneshot;
+
+use crate::core::{Asker, JobId};
 use crate::keys::KeyId;
 use crate::op::Domain;
+use crate::scheduler::{Handle, Message};
+use crate::show::JobView;
 use crate::vertex::Edge;
 
 /// One build. Vertices that it has asked for stay active, with their values, until it is dropped. Dropping it
 /// withdraws what it still waits for and tells its sink that what had started is canceled.
+#[must_use = "dropping a job releases all that it holds"]
 pub struct Job<D: Domain> {
-    pub(crate) _d: std::marker::PhantomData<D>,
+    pub(crate) id: String,
+    pub(crate) job: JobId,
+    pub(crate) view: Arc<JobView>,
+    pub(crate) handle: Handle<D>,
 }
 
 impl<D: Domain> Job<D> {
     pub fn id(&self) -> &str {
-        ""
+        &self.id
     }
 
     /// Computes an edge. Dropping the future withdraws the wish; what no other build wants is cancelled then.
@@ -22,16 +32,31 @@ impl<D: Domain> Job<D> {
     /// # Errors
     /// That of the vertex which failed, with [`errdefs::Detail::Vertex`] and shared by all that need it. Asking again
     /// tries again.
-    pub async fn build(&self, _edge: Edge<D>) -> Result<D::Value> {
-        Err(errdefs::Error::internal("not written"))
+    pub async fn build(&self, edge: Edge<D>) -> Result<D::Value> {
+        self.handle.build(Asker::Job(self.job), edge).await
     }
 
-    /// The keys of an edge that this job has built.
-    pub async fn keys(&self, _edge: &Edge<D>) -> Result<Vec<KeyId>> {
-        Err(errdefs::Error::internal("not written"))
+    /// The keys of an edge that this job has built, to look it up in the table of keys.
+    pub async fn keys(&self, edge: &Edge<D>) -> Vec<KeyId> {
+        let (reply, answer) = oneshot::channel();
+        self.handle.send(Message::Keys { vertex: edge.vertex.digest.clone(), output: edge.index, reply });
+        answer.await.unwrap_or_default()
     }
 
     /// Ends the job as dropping it does, and waits until all work that was cancelled has come to its end, so that no
     /// process or mount of a step is left.
-    pub async fn close(self) {}
+    pub async fn close(self) {
+        let handle = self.handle.clone();
+        drop(self);
+        let (done, ended) = oneshot::channel();
+        handle.send(Message::AfterCancelled(done));
+        _ = ended.await;
+    }
+}
+
+impl<D: Domain> Drop for Job<D> {
+    fn drop(&mut self) {
+        self.view.close();
+        self.handle.send(Message::Close(self.job));
+    }
 }

@@ -7,12 +7,17 @@
 //!
 //! Never: know a container, a file or a network.
 
+mod core;
+mod driver;
+mod flatten;
 mod job;
 mod keys;
 mod memory;
 mod op;
 mod results;
 mod scheduler;
+mod show;
+mod task;
 mod vertex;
 
 pub use job::Job;

@@ -128,9 +128,12 @@ impl<D: Domain> OpContext<D> {
         self.host.job_contexts()
     }
 
-    /// Builds an edge on behalf of the jobs that want this vertex, as a part of its work.
+    /// Builds an edge on behalf of the jobs that want this vertex, as a part of its work. Canceled with it.
     pub async fn build(&self, edge: Edge<D>) -> Result<D::Value> {
-        self.host.build(edge).await
+        tokio::select! {
+            result = self.host.build(edge) => result,
+            () = self.cancel.cancelled() => Err(errdefs::Error::canceled()),
+        }
     }
 }
 

@@ -1,0 +1,229 @@
+//! The core itself: its tables, its queue, and what each event does to them.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use errdefs::{Error, Result};
+use oci::Digest;
+
+use super::event::{Asker, Command, Event, JobId, Part, RequestId, TaskId, VertexId};
+use super::merge::Token;
+use super::node::{Content, Map, Node, OutputState, Stage};
+use crate::keys::{KeyId, KeyStore};
+use crate::results::{Record, ResultId};
+
+/// The graph of all active vertices. `V` is what ops make.
+pub struct Core<V> {
+    pub(super) keys: Arc<dyn KeyStore>,
+    pub(super) exists: Box<dyn Fn(&ResultId) -> bool + Send>,
+    /// Indexed by vertex id; freed places are used again.
+    pub(super) nodes: Vec<Option<Node<V>>>,
+    pub(super) free: Vec<VertexId>,
+    /// By digest and whether the cache is ignored.
+    pub(super) by_digest: HashMap<(Digest, bool), VertexId>,
+    pub(super) by_token: HashMap<Token, Vec<VertexId>>,
+    pub(super) jobs: HashMap<JobId, Hold>,
+    pub(super) requests: HashMap<RequestId, Request>,
+    pub(super) tasks: HashMap<TaskId, Work>,
+    pub(super) last_task: u64,
+    pub(super) queue: VecDeque<VertexId>,
+    pub(super) commands: Vec<Command<V>>,
+}
+
+/// What a job holds.
+#[derive(Debug, Default)]
+pub(super) struct Hold {
+    pub vertices: Vec<VertexId>,
+    pub requests: HashSet<RequestId>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Request {
+    pub asker: Asker,
+    pub vertex: VertexId,
+    pub output: usize,
+}
+
+/// What a task does, and for whom.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Work {
+    Map(VertexId),
+    Hash(VertexId, usize),
+    Load(VertexId, usize),
+    Exec(VertexId),
+    Save(VertexId, usize),
+}
+
+impl Work {
+    pub fn vertex(&self) -> VertexId {
+        match *self {
+            Work::Map(v) | Work::Hash(v, _) | Work::Load(v, _) | Work::Exec(v) | Work::Save(v, _) => v,
+        }
+    }
+}
+
+impl<V: Clone> Core<V> {
+    /// `exists` says whether a result can probably be loaded.
+    pub fn new(keys: Arc<dyn KeyStore>, exists: impl Fn(&ResultId) -> bool + Send + 'static) -> Self {
+        Core {
+            keys,
+            exists: Box::new(exists),
+            nodes: Vec::new(),
+            free: Vec::new(),
+            by_digest: HashMap::new(),
+            by_token: HashMap::new(),
+            jobs: HashMap::new(),
+            requests: HashMap::new(),
+            tasks: HashMap::new(),
+            last_task: 0,
+            queue: VecDeque::new(),
+            commands: Vec::new(),
+        }
+    }
+
+    /// Takes in one event and gives back what is to be done because of it, in order.
+    pub fn step(&mut self, event: Event<V>) -> Vec<Command<V>> {
+        match event {
+            Event::Build { request, asker, graph, output } => self.build(request, asker, &graph, output),
+            Event::Withdraw(request) => self.withdraw(request),
+            Event::Release(job) => self.release(job),
+            Event::Mapped { task, part } => self.mapped(task, part),
+            Event::Hashed { task, content } => self.hashed(task, content),
+            Event::Loaded { task, value } => self.loaded(task, value),
+            Event::Executed { task, values } => self.executed(task, values),
+            Event::Saved { task, record } => self.saved(task, record),
+        }
+        while let Some(v) = self.queue.pop_front() {
+            if let Some(node) = self.nodes[v.0 as usize].as_mut() {
+                node.queued = false;
+                self.advance(v);
+            }
+        }
+        std::mem::take(&mut self.commands)
+    }
+
+    /// The keys of an output, once something is known of it.
+    pub fn output_keys(&self, digest: &Digest, output: usize) -> Vec<KeyId> {
+        let vertex = [true, false].iter().find_map(|&i| self.by_digest.get(&(digest.clone(), i)));
+        let output = vertex.and_then(|&v| self.node(self.resolve(v)).outputs.get(output));
+        output.map(|o| o.keys.iter().chain(&o.hidden).cloned().collect()).unwrap_or_default()
+    }
+
+    /// The vertex that a task works for, unless it was cancelled.
+    pub fn vertex_of(&self, task: TaskId) -> Option<VertexId> {
+        self.tasks.get(&task).map(Work::vertex)
+    }
+
+    /// Whether no vertex is active.
+    pub fn is_idle(&self) -> bool {
+        self.nodes.iter().all(Option::is_none)
+    }
+
+    pub(super) fn start(&mut self, work: Work) -> TaskId {
+        self.last_task += 1;
+        let task = TaskId(self.last_task);
+        self.tasks.insert(task, work);
+        task
+    }
+
+    pub(super) fn cancel(&mut self, task: TaskId) {
+        if self.tasks.remove(&task).is_some() {
+            self.commands.push(Command::Cancel { task });
+        }
+    }
+
+    fn mapped(&mut self, task: TaskId, part: Result<Part>) {
+        let Some(Work::Map(v)) = self.tasks.remove(&task) else { return };
+        self.node_mut(v).map = Map::Open;
+        match part {
+            Ok(part) => match self.take_part(v, part) {
+                Ok(()) => self.enqueue(v),
+                Err(e) => self.fail(v, e),
+            },
+            Err(e) => self.fail(v, e),
+        }
+    }
+
+    fn take_part(&mut self, v: VertexId, part: Part) -> Result<()> {
+        let node = self.node_mut(v);
+        if !node.deps.is_empty() && !part.done {
+            return Err(Error::internal(format!(
+                "`{}` has inputs and a cache map of several parts",
+                node.name
+            )));
+        }
+        if part.deps.len() > node.deps.len() {
+            return Err(Error::internal(format!(
+                "`{}` has more inputs in its cache map than it has",
+                node.name
+            )));
+        }
+        if part.done {
+            node.map = Map::Complete;
+        }
+        for (i, dep) in node.deps.iter_mut().enumerate() {
+            let how = part.deps.get(i).cloned().unwrap_or_default();
+            dep.selector = how.selector;
+            dep.content = if how.content { Content::Unknown } else { Content::Absent };
+        }
+        node.parts.push(part);
+        Ok(())
+    }
+
+    fn hashed(&mut self, task: TaskId, content: Result<Option<Digest>>) {
+        let Some(Work::Hash(v, i)) = self.tasks.remove(&task) else { return };
+        self.node_mut(v).deps[i].content = Content::Unknown;
+        match content {
+            Ok(digest) => {
+                self.node_mut(v).deps[i].content = Content::Known(digest.map(|d| KeyId::content(&d)));
+                self.enqueue(v);
+            }
+            Err(e) => self.fail(v, e),
+        }
+    }
+
+    fn loaded(&mut self, task: TaskId, value: Result<Option<V>>) {
+        let Some(Work::Load(v, o)) = self.tasks.remove(&task) else { return };
+        let state = std::mem::replace(&mut self.node_mut(v).outputs[o].state, OutputState::Open);
+        match value {
+            Ok(Some(value)) => self.ready(v, o, value),
+            Ok(None) => {
+                if let OutputState::Loading { record, .. } = state {
+                    self.forget(&record.result);
+                    self.node_mut(v).outputs[o].gone.insert(record.result);
+                }
+            }
+            Err(e) => {
+                tracing::warn!(vertex = %self.node(v).name, error = %e, "failed to load a cached result");
+                if let OutputState::Loading { record, .. } = state {
+                    self.node_mut(v).outputs[o].gone.insert(record.result);
+                }
+            }
+        }
+        self.enqueue(v);
+    }
+
+    fn executed(&mut self, task: TaskId, values: Result<Vec<Option<V>>>) {
+        let Some(Work::Exec(v)) = self.tasks.remove(&task) else { return };
+        self.node_mut(v).stage = Stage::Seeking;
+        match values {
+            Ok(values) => {
+                self.node_mut(v).stage = Stage::Ran(values);
+                self.enqueue(v);
+            }
+            Err(e) => self.fail(v, e),
+        }
+    }
+
+    fn saved(&mut self, task: TaskId, record: Result<Record>) {
+        let Some(Work::Save(v, o)) = self.tasks.remove(&task) else { return };
+        let state = std::mem::replace(&mut self.node_mut(v).outputs[o].state, OutputState::Open);
+        let OutputState::Saving { value, .. } = state else { return };
+        let record = record.inspect_err(|e| {
+            tracing::warn!(vertex = %self.node(v).name, error = %e, "failed to keep a result for later builds");
+        });
+        self.record(v, o, record.ok());
+        self.ready(v, o, value);
+        self.enqueue(v);
+    }
+}

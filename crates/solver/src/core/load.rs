@@ -1,0 +1,209 @@
+//! Graphs come in with a build, and go when the last job lets go of them.
+
+use std::collections::{BTreeSet, HashSet};
+
+use errdefs::Error;
+
+use super::engine::{Core, Request, Work};
+use super::event::{Asker, Command, JobId, RequestId, Spec, VertexId};
+use super::node::{Content, Dep, Level, Map, Node, Output, Stage};
+
+impl<V: Clone> Core<V> {
+    pub(super) fn build(&mut self, request: RequestId, asker: Asker, graph: &[Spec], output: usize) {
+        let parent = match asker {
+            Asker::Job(_) => None,
+            Asker::Task(task) => self.tasks.get(&task).map(Work::vertex),
+        };
+        let jobs = match (asker, parent) {
+            (Asker::Job(job), _) => vec![job],
+            (Asker::Task(_), Some(v)) => self.node(v).jobs.clone(),
+            (Asker::Task(_), None) => Vec::new(),
+        };
+        if jobs.is_empty() || graph.is_empty() {
+            self.commands.push(Command::Reply { request, result: Err(Error::canceled()) });
+            return;
+        }
+        let mut ids = Vec::with_capacity(graph.len());
+        for (position, spec) in graph.iter().enumerate() {
+            let v = self.load(spec, position, &ids);
+            for &job in &jobs {
+                self.join(v, job);
+                self.commands.push(Command::Show { vertex: self.resolve(v), job, position });
+            }
+            ids.push(v);
+        }
+        for &v in &ids {
+            self.retry(self.resolve(v));
+        }
+        let target = ids.last().map(|&v| self.resolve(v)).expect("the graph is not empty");
+        if let Some(parent) = parent {
+            if self.reaches(target, parent) {
+                let error = Error::internal(format!("`{}` waits for itself", self.node(parent).name));
+                self.commands.push(Command::Reply { request, result: Err(error) });
+                return;
+            }
+            self.adopt(parent, target);
+        }
+        self.want(request, asker, target, output);
+    }
+
+    fn want(&mut self, request: RequestId, asker: Asker, vertex: VertexId, output: usize) {
+        self.ensure_output(vertex, output);
+        self.requests.insert(request, Request { asker, vertex, output });
+        if let Asker::Job(job) = asker {
+            self.jobs.entry(job).or_default().requests.insert(request);
+        }
+        self.ask(vertex, output, Level::Value);
+        match self.node(vertex).outputs[output].value().cloned() {
+            Some(value) => self.reply(request, Ok(value)),
+            None => {
+                self.node_mut(vertex).outputs[output].builds.push(request);
+                self.enqueue(vertex);
+            }
+        }
+    }
+
+    /// The active vertex of this digest, or a new one. A vertex that ignores the cache serves those that do not; the
+    /// reverse would bring a cached result where none is wanted.
+    fn load(&mut self, spec: &Spec, position: usize, ids: &[VertexId]) -> VertexId {
+        for ignore in [true, false] {
+            if let Some(&v) = self.by_digest.get(&(spec.digest.clone(), ignore))
+                && (ignore || !spec.ignore_cache)
+            {
+                return v;
+            }
+        }
+        let inputs: Vec<_> =
+            spec.inputs.iter().map(|&(at, output)| (self.resolve(ids[at]), output)).collect();
+        let height = inputs.iter().map(|&(v, _)| self.node(v).height + 1).max().unwrap_or(0);
+        let v = self.free.pop().unwrap_or_else(|| {
+            self.nodes.push(None);
+            VertexId(self.nodes.len() as u32 - 1)
+        });
+        for (i, &(on, output)) in inputs.iter().enumerate() {
+            self.ensure_output(on, output);
+            self.node_mut(on).consumers.push((v, i));
+        }
+        self.nodes[v.0 as usize] = Some(Node {
+            digest: spec.digest.clone(),
+            name: spec.name.clone(),
+            ignore_cache: spec.ignore_cache,
+            height,
+            jobs: Vec::new(),
+            children: Vec::new(),
+            parents: Vec::new(),
+            consumers: Vec::new(),
+            map: Map::Open,
+            parts: Vec::new(),
+            deps: inputs.into_iter().map(|(on, output)| new_dep(on, output)).collect(),
+            outputs: Vec::new(),
+            stage: Stage::Seeking,
+            tokens: Vec::new(),
+            compared: 0,
+            demand: Level::Nothing,
+            queued: false,
+        });
+        self.by_digest.insert((spec.digest.clone(), spec.ignore_cache), v);
+        self.commands.push(Command::Add { vertex: v, position });
+        v
+    }
+
+    pub(super) fn ensure_output(&mut self, v: VertexId, output: usize) {
+        let node = self.node_mut(v);
+        let deps = node.deps.len();
+        while node.outputs.len() <= output {
+            node.outputs.push(Output::new(deps));
+        }
+    }
+
+    /// Adds a job to a vertex and to all below it.
+    pub(super) fn join(&mut self, v: VertexId, job: JobId) {
+        let mut joining = vec![v];
+        while let Some(v) = joining.pop() {
+            let node = self.node_mut(v);
+            if node.jobs.contains(&job) {
+                continue;
+            }
+            node.jobs.push(job);
+            joining.extend(node.deps.iter().map(|d| d.on));
+            joining.extend(&node.children);
+            if let Stage::Merged(leader) = node.stage {
+                joining.push(leader);
+            }
+            self.jobs.entry(job).or_default().vertices.push(v);
+            self.commands.push(Command::Join { vertex: v, job });
+        }
+    }
+
+    /// A failure is told to those who waited; who comes later has it tried again.
+    fn retry(&mut self, v: VertexId) {
+        let node = self.node_mut(v);
+        if node.is_failed() {
+            node.stage = Stage::Seeking;
+            node.compared = 0;
+            self.enqueue(v);
+        }
+    }
+
+    /// Makes what the op of `parent` asks for live as long as `parent`.
+    pub(super) fn adopt(&mut self, parent: VertexId, child: VertexId) {
+        let node = self.node_mut(parent);
+        if !node.children.contains(&child) {
+            node.children.push(child);
+            self.node_mut(child).parents.push(parent);
+            self.raise_height(parent, self.node(child).height + 1);
+        }
+    }
+
+    pub(super) fn release(&mut self, job: JobId) {
+        let Some(hold) = self.jobs.remove(&job) else { return };
+        for request in hold.requests {
+            self.withdraw(request);
+        }
+        let mut dead = Vec::new();
+        for v in hold.vertices {
+            let node = self.node_mut(v);
+            node.jobs.retain(|j| *j != job);
+            if node.jobs.is_empty() {
+                dead.push(v);
+            } else {
+                self.commands.push(Command::Leave { vertex: v, job });
+            }
+        }
+        self.bury(&dead);
+    }
+
+    /// Removes vertices that no job wants; nothing that is left consumes them.
+    fn bury(&mut self, dead: &[VertexId]) {
+        let gone: HashSet<VertexId> = dead.iter().copied().collect();
+        let mut left_behind = BTreeSet::new();
+        for &v in dead {
+            for o in 0..self.node(v).outputs.len() {
+                for request in std::mem::take(&mut self.node_mut(v).outputs[o].builds) {
+                    self.reply(request, Err(Error::canceled()));
+                }
+            }
+            self.stop(v);
+            self.stop_saving(v);
+            self.forget_tokens(v);
+            let below = self.node(v).deps.iter().map(|d| d.on).chain(self.node(v).children.iter().copied());
+            left_behind.extend(below.filter(|b| !gone.contains(b)));
+        }
+        for v in left_behind {
+            let node = self.node_mut(v);
+            node.consumers.retain(|(consumer, _)| !gone.contains(consumer));
+            node.parents.retain(|parent| !gone.contains(parent));
+        }
+        for &v in dead {
+            if let Some(node) = self.nodes[v.0 as usize].take() {
+                self.by_digest.remove(&(node.digest, node.ignore_cache));
+            }
+            self.free.push(v);
+            self.commands.push(Command::Drop { vertex: v });
+        }
+    }
+}
+
+fn new_dep(on: VertexId, output: usize) -> Dep {
+    Dep { on, output, request: Level::Nothing, selector: None, content: Content::Undecided, also: Vec::new() }
+}

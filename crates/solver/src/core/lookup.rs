@@ -1,0 +1,257 @@
+//! Keys and records: following links to keys that are known, and writing down new ones.
+
+use std::collections::BTreeSet;
+
+use super::engine::Core;
+use super::event::VertexId;
+use super::node::{Alternative, Content, Level, Output};
+use crate::keys::{Entry, KeyId, KeyInfo, Link};
+use crate::results::{Record, ResultId};
+
+impl<V: Clone> Core<V> {
+    /// Looks up what was not looked up yet for the outputs that somebody wants.
+    pub(super) fn look_up(&mut self, v: VertexId) {
+        let node = self.node(v);
+        if node.ignore_cache || node.parts.is_empty() {
+            return;
+        }
+        for o in 0..self.node(v).outputs.len() {
+            let output = &self.node(v).outputs[o];
+            if output.value().is_some() || output.demand() == Level::Nothing {
+                continue;
+            }
+            let fresh = if self.node(v).is_root() { self.root_keys(v, o) } else { self.linked_keys(v, o) };
+            if !fresh.is_empty() {
+                self.take_keys(v, o, fresh);
+            }
+        }
+    }
+
+    /// Adds keys to an output, and the results known under them.
+    pub(super) fn take_keys(&mut self, v: VertexId, o: usize, fresh: Vec<KeyId>) {
+        let records: Vec<Record> = fresh.iter().flat_map(|k| self.records(k)).collect();
+        let output = &mut self.node_mut(v).outputs[o];
+        output.keys.extend(fresh);
+        for record in records {
+            if !output.gone.contains(&record.result)
+                && !output.records.iter().any(|r| r.result == record.result)
+            {
+                output.records.push(record);
+            }
+        }
+        output.records.sort_by(|a, b| a.created_at.cmp(&b.created_at));
+        self.publish(v, o);
+    }
+
+    fn records(&self, key: &KeyId) -> Vec<Record> {
+        let mut records = self.keys.records(key).unwrap_or_else(miss);
+        records.retain(|r| {
+            let exists = (self.exists)(&r.result);
+            if !exists {
+                self.forget(&r.result);
+            }
+            exists
+        });
+        records
+    }
+
+    pub(super) fn forget(&self, result: &ResultId) {
+        if let Err(e) = self.keys.forget(result) {
+            tracing::warn!(error = %e, "failed to forget a result that is gone");
+        }
+    }
+
+    fn root_keys(&mut self, v: VertexId, o: usize) -> Vec<KeyId> {
+        let node = self.node(v);
+        let from = node.outputs[o].probed;
+        let fresh: Vec<KeyId> =
+            node.parts[from..].iter().map(|p| KeyId::root(&p.digest, o, p.transient)).collect();
+        let stored = fresh.iter().any(|k| self.keys.contains(k).unwrap_or_else(miss));
+        let node = self.node_mut(v);
+        let parts = node.parts.len();
+        let output = &mut node.outputs[o];
+        output.probed = parts;
+        output.stored |= stored;
+        fresh.into_iter().filter(|k| !output.keys.contains(k)).collect()
+    }
+
+    /// Follows the links of inputs that have new keys; gives the new keys that all inputs lead to.
+    fn linked_keys(&mut self, v: VertexId, o: usize) -> Vec<KeyId> {
+        let mut changed = false;
+        for i in 0..self.node(v).deps.len() {
+            let alternatives = self.alternative_count(v, i);
+            let matches = &self.node(v).outputs[o].matches[i];
+            if matches.probed != alternatives {
+                let found = self.probe(v, o, i);
+                let matches = &mut self.node_mut(v).outputs[o].matches[i];
+                matches.probed = alternatives;
+                let before = matches.found.len();
+                matches.found.extend(found);
+                changed |= matches.found.len() > before;
+            }
+        }
+        if changed { common_keys(&self.node(v).outputs[o]) } else { Vec::new() }
+    }
+
+    /// Where the alternatives of input `i` lead to. They stand for the same input: what one of them is linked to, the
+    /// others are linked to from now on, so that the next lookup needs no more than any one of them.
+    fn probe(&self, v: VertexId, o: usize, i: usize) -> BTreeSet<KeyId> {
+        let alternatives = self.alternatives(v, i);
+        let reached: Vec<BTreeSet<KeyId>> = alternatives
+            .iter()
+            .map(|(key, selector)| {
+                let link = self.link(v, o, i, selector);
+                self.keys.targets(key, &link).unwrap_or_else(miss).into_iter().collect()
+            })
+            .collect();
+        let found: BTreeSet<KeyId> = reached.iter().flatten().cloned().collect();
+        let hidden = self.hidden_alternatives(v, i);
+        for target in &found {
+            let lacking =
+                alternatives.iter().zip(&reached).filter(|(_, r)| !r.contains(target)).map(|(a, _)| a);
+            let links: Vec<_> = lacking
+                .chain(
+                    hidden.iter().filter(|_| matches!(self.node(v).deps[i].content, Content::Known(Some(_)))),
+                )
+                .map(|(key, selector)| (key.clone(), self.link(v, o, i, selector)))
+                .collect();
+            if !links.is_empty() {
+                self.add(&Entry { key: target.clone(), links, record: None, info: None });
+            }
+        }
+        found
+    }
+
+    fn link(&self, v: VertexId, output: usize, input: usize, selector: &Option<oci::Digest>) -> Link {
+        Link { input, output, digest: self.node(v).parts[0].digest.clone(), selector: selector.clone() }
+    }
+
+    fn add(&self, entry: &Entry) {
+        if let Err(e) = self.keys.add(entry) {
+            tracing::warn!(error = %e, "failed to write to the table of cache keys");
+        }
+    }
+
+    /// How many [`alternatives`](Self::alternatives) there are. It only grows, so it tells whether there are new ones.
+    pub(super) fn alternative_count(&self, v: VertexId, i: usize) -> usize {
+        let dep = &self.node(v).deps[i];
+        let keys = self.node(dep.on).outputs[dep.output].keys.len();
+        keys + dep.also.len() + usize::from(matches!(dep.content, Content::Known(Some(_))))
+    }
+
+    /// The keys of input `i` that may be looked up by.
+    pub(super) fn alternatives(&self, v: VertexId, i: usize) -> Vec<Alternative> {
+        let dep = &self.node(v).deps[i];
+        let keys =
+            self.node(dep.on).outputs[dep.output].keys.iter().map(|k| (k.clone(), dep.selector.clone()));
+        let content = match &dep.content {
+            Content::Known(Some(key)) => Some((key.clone(), None)),
+            _ => None,
+        };
+        keys.chain(dep.also.iter().cloned()).chain(content).collect()
+    }
+
+    /// The keys of input `i` that are only recorded by.
+    pub(super) fn hidden_alternatives(&self, v: VertexId, i: usize) -> Vec<Alternative> {
+        let dep = &self.node(v).deps[i];
+        let hidden = &self.node(dep.on).outputs[dep.output].hidden;
+        hidden.iter().map(|k| (k.clone(), dep.selector.clone())).collect()
+    }
+
+    /// Writes down what output `o` is known by, now that the op ran.
+    pub(super) fn record(&mut self, v: VertexId, o: usize, record: Option<Record>) {
+        let ids = if self.node(v).is_root() {
+            let parts = self.node(v).parts.iter();
+            parts.map(|p| (KeyId::root(&p.digest, o, p.transient), Vec::new())).collect()
+        } else {
+            vec![self.key_with_links(v, o)]
+        };
+        for (part, (key, links)) in ids.iter().enumerate() {
+            let info = Some(self.info(v, o, part));
+            self.add(&Entry { key: key.clone(), links: links.clone(), record: record.clone(), info });
+        }
+        let node = self.node_mut(v);
+        let ignore_cache = node.ignore_cache;
+        let output = &mut node.outputs[o];
+        let known = if ignore_cache { &mut output.hidden } else { &mut output.keys };
+        for (key, _) in ids {
+            if !known.contains(&key) {
+                known.push(key);
+            }
+        }
+    }
+
+    /// Links keys of inputs that came to light later to an output that is recorded already.
+    pub(super) fn link_more(&self, v: VertexId, o: usize) {
+        if !self.node(v).is_root() {
+            let (key, links) = self.key_with_links(v, o);
+            self.add(&Entry { key, links, record: None, info: None });
+        }
+    }
+
+    /// The key of an op with inputs: one that is known already, or a new one.
+    fn key_with_links(&self, v: VertexId, o: usize) -> (KeyId, Vec<(KeyId, Link)>) {
+        let deps: Vec<Vec<Alternative>> = (0..self.node(v).deps.len())
+            .map(|i| {
+                let mut all = self.alternatives(v, i);
+                all.extend(self.hidden_alternatives(v, i));
+                all.sort();
+                all.dedup();
+                all
+            })
+            .collect();
+        let known = self.node(v).outputs[o].keys.iter().min().cloned().or_else(|| self.key_of(v, o, &deps));
+        let digest = &self.node(v).parts[0].digest;
+        let key = known.unwrap_or_else(|| KeyId::derived(digest, o, &deps));
+        let links = deps
+            .iter()
+            .enumerate()
+            .flat_map(|(i, all)| all.iter().map(move |a| (i, a)))
+            .map(|(i, (from, selector))| (from.clone(), self.link(v, o, i, selector)))
+            .collect();
+        (key, links)
+    }
+
+    fn key_of(&self, v: VertexId, o: usize, deps: &[Vec<Alternative>]) -> Option<KeyId> {
+        let mut common: Option<BTreeSet<KeyId>> = None;
+        for (i, all) in deps.iter().enumerate() {
+            let reached = all
+                .iter()
+                .flat_map(|(key, selector)| {
+                    self.keys.targets(key, &self.link(v, o, i, selector)).unwrap_or_else(miss)
+                })
+                .filter(|k| common.as_ref().is_none_or(|c| c.contains(k)))
+                .collect::<BTreeSet<_>>();
+            if reached.is_empty() {
+                return None;
+            }
+            common = Some(reached);
+        }
+        common.and_then(|c| c.into_iter().next())
+    }
+
+    fn info(&self, v: VertexId, output: usize, part: usize) -> KeyInfo {
+        let node = self.node(v);
+        let part = &node.parts[part];
+        KeyInfo {
+            digest: part.digest.clone(),
+            output,
+            vertex: node.digest.clone(),
+            name: node.name.to_string(),
+            ingredients: part.ingredients.clone(),
+        }
+    }
+}
+
+/// The keys that all inputs lead to and that are not known yet.
+fn common_keys<V>(output: &Output<V>) -> Vec<KeyId> {
+    let Some(fewest) = output.matches.iter().min_by_key(|m| m.found.len()) else { return Vec::new() };
+    let common = fewest.found.iter().filter(|k| output.matches.iter().all(|m| m.found.contains(*k)));
+    common.filter(|k| !output.keys.contains(k)).cloned().collect()
+}
+
+/// An error of the table counts as a miss: a build without a cache is better than none.
+fn miss<T: Default>(error: errdefs::Error) -> T {
+    tracing::warn!(%error, "failed to read the table of cache keys");
+    T::default()
+}

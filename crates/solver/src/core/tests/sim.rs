@@ -1,0 +1,321 @@
+//! A world of text ops around a core.
+//!
+//! One vertex a line, inputs first: `name[!] [@key[,key..]] [=value] [<- input..]`. `!` ignores the cache. The key is
+//! the name unless `@` says otherwise; several are parts. The value is `key(values of inputs)` unless `=` says
+//! otherwise. An input is `[~]name[.output][/selector]`; `~` asks for its content key.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use errdefs::Error;
+use jiff::Timestamp;
+use oci::Digest;
+
+use super::super::*;
+use crate::keys::KeyStore;
+use crate::memory::MemoryKeys;
+use crate::results::{Record, ResultId};
+
+#[derive(Debug, Clone)]
+pub struct Def {
+    pub name: String,
+    pub ignore_cache: bool,
+    pub keys: Vec<String>,
+    pub value: Option<String>,
+    pub inputs: Vec<Input>,
+    /// Names everything below as well.
+    pub identity: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct Input {
+    pub at: usize,
+    pub output: usize,
+    pub content: bool,
+    pub selector: Option<String>,
+}
+
+/// A task that was asked for and has not ended.
+#[derive(Debug, Clone)]
+pub enum Todo {
+    Map(usize),
+    Hash(usize, String),
+    Load(ResultId),
+    Exec(Vec<String>),
+    Save(String),
+}
+
+pub type Outcome = Result<String, String>;
+
+pub struct Sim {
+    pub core: Core<String>,
+    pub keys: Arc<MemoryKeys>,
+    pub results: Arc<Mutex<HashMap<ResultId, String>>>,
+    pub defs: HashMap<VertexId, Def>,
+    pub todo: BTreeMap<TaskId, (VertexId, Def, Todo)>,
+    /// Cancelled, and yet to end.
+    pub late: BTreeMap<TaskId, (VertexId, Def, Todo)>,
+    pub replies: HashMap<RequestId, Outcome>,
+    pub log: Vec<String>,
+    /// Vertices whose op fails when it runs; with `map:` in front, whose cache map fails.
+    pub failing: HashSet<String>,
+    pub commands: usize,
+    clock: i64,
+    next: u64,
+}
+
+pub fn parse(text: &str) -> Vec<Def> {
+    let mut defs: Vec<Def> = Vec::new();
+    for line in text.lines().map(str::trim).filter(|l| !l.is_empty()) {
+        let (head, inputs) = line.split_once("<-").unwrap_or((line, ""));
+        let mut words = head.split_whitespace();
+        let name = words.next().expect("a line names its vertex");
+        let ignore_cache = name.ends_with('!');
+        let name = name.trim_end_matches('!').to_owned();
+        let mut def = Def {
+            keys: vec![name.clone()],
+            name,
+            ignore_cache,
+            value: None,
+            inputs: Vec::new(),
+            identity: String::new(),
+        };
+        for word in words {
+            match word.split_at(1) {
+                ("@", keys) => def.keys = keys.split(',').map(str::to_owned).collect(),
+                ("=", value) => def.value = Some(value.to_owned()),
+                _ => panic!("what is `{word}`?"),
+            }
+        }
+        def.inputs = inputs.split_whitespace().map(|word| parse_input(word, &defs)).collect();
+        let below: Vec<&str> = def.inputs.iter().map(|i| defs[i.at].identity.as_str()).collect();
+        def.identity = Digest::of(format!("{}|{inputs}|{below:?}", head.replace('!', ""))).to_string();
+        defs.push(def);
+    }
+    defs
+}
+
+fn parse_input(word: &str, defs: &[Def]) -> Input {
+    let (word, content) = word.strip_prefix('~').map_or((word, false), |w| (w, true));
+    let (word, selector) = word.split_once('/').map_or((word, None), |(w, s)| (w, Some(s.to_owned())));
+    let (name, output) = word.split_once('.').unwrap_or((word, "0"));
+    let at = defs.iter().position(|d| d.name == name).unwrap_or_else(|| panic!("no vertex `{name}`"));
+    Input { at, output: output.parse().expect("outputs are numbers"), content, selector }
+}
+
+pub fn value_of(def: &Def, inputs: &[String]) -> String {
+    let value = def.value.clone().unwrap_or_else(|| match inputs {
+        [] => def.keys[0].clone(),
+        _ => format!("{}({})", def.keys[0], inputs.join(",")),
+    });
+    if value.len() > 60 { Digest::of(value).hex()[..12].to_owned() } else { value }
+}
+
+impl Sim {
+    pub fn new() -> Self {
+        let keys = Arc::new(MemoryKeys::default());
+        let results = Arc::new(Mutex::new(HashMap::new()));
+        let known = results.clone();
+        Sim {
+            core: Core::new(keys.clone(), move |id| known.lock().unwrap().contains_key(id)),
+            keys,
+            results,
+            defs: HashMap::new(),
+            todo: BTreeMap::new(),
+            late: BTreeMap::new(),
+            replies: HashMap::new(),
+            log: Vec::new(),
+            failing: HashSet::new(),
+            commands: 0,
+            clock: 0,
+            next: 0,
+        }
+    }
+
+    pub fn job(&mut self) -> JobId {
+        self.next += 1;
+        JobId(self.next)
+    }
+
+    /// Asks for `target`, as `name` or `name.output`.
+    pub fn want(&mut self, job: JobId, defs: &[Def], target: &str) -> RequestId {
+        self.ask(Asker::Job(job), defs, target)
+    }
+
+    pub fn ask(&mut self, asker: Asker, defs: &[Def], target: &str) -> RequestId {
+        let Input { at, output, .. } = parse_input(target, defs);
+        let needed = below(defs, at);
+        let graph = needed.iter().map(|&n| spec(&defs[n], &needed)).collect();
+        self.next += 1;
+        let request = RequestId(self.next);
+        let defs: Vec<Def> = needed.iter().map(|&n| defs[n].clone()).collect();
+        self.step(Event::Build { request, asker, graph, output }, &defs);
+        request
+    }
+
+    pub fn withdraw(&mut self, request: RequestId) {
+        self.step(Event::Withdraw(request), &[]);
+    }
+
+    pub fn release(&mut self, job: JobId) {
+        self.step(Event::Release(job), &[]);
+    }
+
+    pub fn step(&mut self, event: Event<String>, defs: &[Def]) {
+        for command in self.core.step(event) {
+            self.commands += 1;
+            let (task, vertex, todo) = match command {
+                Command::Add { vertex, position } => {
+                    assert!(self.defs.insert(vertex, defs[position].clone()).is_none(), "added twice");
+                    continue;
+                }
+                Command::Drop { vertex } => {
+                    assert!(self.defs.remove(&vertex).is_some(), "dropped twice");
+                    continue;
+                }
+                Command::Follow { follower, leader } => {
+                    self.log
+                        .push(format!("{} follows {}", self.defs[&follower].name, self.defs[&leader].name));
+                    continue;
+                }
+                Command::Reply { request, result } => {
+                    let outcome = result.map_err(|e| e.to_string());
+                    assert!(self.replies.insert(request, outcome).is_none(), "answered twice");
+                    continue;
+                }
+                Command::Cancel { task } => {
+                    let cancelled = self.todo.remove(&task).expect("only running tasks are cancelled");
+                    self.log.push(format!("cancel {}", cancelled.1.name));
+                    self.late.insert(task, cancelled);
+                    continue;
+                }
+                Command::Join { .. } | Command::Leave { .. } | Command::Show { .. } => continue,
+                Command::Map { task, vertex, part } => (task, vertex, Todo::Map(part)),
+                Command::Hash { task, vertex, dep, input } => (task, vertex, Todo::Hash(dep, input)),
+                Command::Load { task, vertex, result } => (task, vertex, Todo::Load(result)),
+                Command::Exec { task, vertex, inputs } => (task, vertex, Todo::Exec(inputs)),
+                Command::Save { task, vertex, value } => (task, vertex, Todo::Save(value)),
+            };
+            let def = self.defs[&vertex].clone();
+            match &todo {
+                Todo::Map(_) => self.log.push(format!("map {}", def.name)),
+                Todo::Hash(dep, _) => self.log.push(format!("hash {}/{dep}", def.name)),
+                Todo::Load(_) => self.log.push(format!("load {}", def.name)),
+                Todo::Exec(_) => self.log.push(format!("run {}", def.name)),
+                Todo::Save(_) => {}
+            }
+            self.todo.insert(task, (vertex, def, todo));
+        }
+    }
+
+    /// Ends a task as its op would.
+    pub fn finish(&mut self, task: TaskId) {
+        let (_, def, todo) =
+            self.todo.remove(&task).or_else(|| self.late.remove(&task)).expect("a task under way");
+        let event = self.outcome(task, &def, todo);
+        self.step(event, &[]);
+    }
+
+    fn outcome(&mut self, task: TaskId, def: &Def, todo: Todo) -> Event<String> {
+        match todo {
+            Todo::Map(_) if self.failing.contains(&format!("map:{}", def.name)) => {
+                Event::Mapped { task, part: Err(Error::user(format!("no key for {}", def.name))) }
+            }
+            Todo::Map(part) => Event::Mapped { task, part: Ok(part_of(def, part)) },
+            Todo::Hash(_, input) => Event::Hashed { task, content: Ok(Some(Digest::of(input))) },
+            Todo::Load(result) => {
+                Event::Loaded { task, value: Ok(self.results.lock().unwrap().get(&result).cloned()) }
+            }
+            Todo::Exec(_) if self.failing.contains(&def.name) => {
+                Event::Executed { task, values: Err(Error::user(format!("{} failed", def.name))) }
+            }
+            Todo::Exec(inputs) => {
+                let value = value_of(def, &inputs);
+                let values = vec![Some(value.clone()), Some(format!("{value}.1")), None];
+                Event::Executed { task, values: Ok(values) }
+            }
+            Todo::Save(value) => {
+                self.clock += 1;
+                let result = ResultId(format!("r{}", self.clock));
+                self.results.lock().unwrap().insert(result.clone(), value);
+                let created_at = Timestamp::from_second(self.clock).unwrap();
+                Event::Saved { task, record: Ok(Record { result, created_at }) }
+            }
+        }
+    }
+
+    /// Ends tasks, oldest first, until there are none.
+    pub fn run(&mut self) {
+        while let Some((&task, _)) = self.todo.first_key_value() {
+            self.finish(task);
+        }
+    }
+
+    /// Ends tasks, oldest first, until the log has this entry.
+    pub fn run_until(&mut self, entry: &str) {
+        while !self.log.iter().any(|l| l == entry) {
+            let (&task, _) = self.todo.first_key_value().unwrap_or_else(|| panic!("never came to `{entry}`"));
+            self.finish(task);
+        }
+    }
+
+    /// Builds in a job of its own and gives the value or the error, and what was done for it.
+    pub fn build(&mut self, text: &str, target: &str) -> (String, String) {
+        self.log.clear();
+        let job = self.job();
+        let request = self.want(job, &parse(text), target);
+        self.run();
+        let outcome = self.replies.remove(&request).expect("every request is answered");
+        self.release(job);
+        assert!(self.core.is_idle());
+        (outcome.unwrap_or_else(|e| e), self.done())
+    }
+
+    /// What was done since this was last asked, sorted.
+    pub fn done(&mut self) -> String {
+        let mut log = std::mem::take(&mut self.log);
+        log.sort();
+        log.join(", ")
+    }
+
+    pub fn lose_results(&mut self) {
+        self.results.lock().unwrap().clear();
+    }
+
+    pub fn key_count(&self) -> usize {
+        self.keys.results().unwrap().len()
+    }
+}
+
+fn part_of(def: &Def, part: usize) -> Part {
+    let dep = |i: &Input| PartDep { selector: i.selector.as_ref().map(Digest::of), content: i.content };
+    Part {
+        digest: Digest::of(&def.keys[part]),
+        transient: false,
+        deps: def.inputs.iter().map(dep).collect(),
+        ingredients: vec![("key".into(), def.keys[part].clone())],
+        done: part + 1 == def.keys.len(),
+    }
+}
+
+/// Positions of `at` and all below it, in order.
+fn below(defs: &[Def], at: usize) -> Vec<usize> {
+    let mut needed = vec![false; defs.len()];
+    needed[at] = true;
+    for n in (0..=at).rev() {
+        if needed[n] {
+            defs[n].inputs.iter().for_each(|i| needed[i.at] = true);
+        }
+    }
+    (0..=at).filter(|&n| needed[n]).collect()
+}
+
+fn spec(def: &Def, needed: &[usize]) -> Spec {
+    let position = |at: usize| needed.binary_search(&at).expect("inputs are needed too");
+    Spec {
+        digest: Digest::of(&def.identity),
+        name: def.name.as_str().into(),
+        inputs: def.inputs.iter().map(|i| (position(i.at), i.output)).collect(),
+        ignore_cache: def.ignore_cache,
+    }
+}
