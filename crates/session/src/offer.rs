@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use errdefs::{Error, Result};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::files::Tree;
 use crate::hello::Hello;
 use crate::outputs::Output;
 use crate::serve;
@@ -66,10 +67,17 @@ pub trait AuthSource: Send + Sync + 'static {
 /// A stream that the engine may read once.
 pub type UploadSource = Box<dyn AsyncRead + Send + Unpin>;
 
+/// What stands behind the name of a folder.
+#[derive(Clone)]
+pub(crate) enum Dir {
+    Path(PathBuf),
+    Tree(Arc<dyn Tree>),
+}
+
 /// All that a client offers in one session.
 #[derive(Default)]
 pub struct Attachables {
-    pub(crate) dirs: BTreeMap<String, PathBuf>,
+    pub(crate) dirs: BTreeMap<String, Dir>,
     pub(crate) outputs: BTreeMap<u32, Output>,
     pub(crate) secrets: Option<Arc<dyn SecretStore>>,
     pub(crate) auth: Option<Arc<dyn AuthSource>>,
@@ -86,7 +94,14 @@ impl Attachables {
     /// Docker Build has it.
     #[must_use]
     pub fn dir(mut self, name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
-        self.dirs.insert(name.into(), path.into());
+        self.dirs.insert(name.into(), Dir::Path(path.into()));
+        self
+    }
+
+    /// Offers files that are no folder, as a Dockerfile from stdin. They are sent whole, whatever part is asked for.
+    #[must_use]
+    pub fn tree(mut self, name: impl Into<String>, tree: Arc<dyn Tree>) -> Self {
+        self.dirs.insert(name.into(), Dir::Tree(tree));
         self
     }
 

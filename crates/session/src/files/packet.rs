@@ -7,7 +7,7 @@ use proto::fsutil::packet::PacketType;
 use crate::files::stat::Stat;
 
 pub(crate) fn stat(stat: &Stat) -> Packet {
-    Packet { r#type: PacketType::PacketStat.into(), stat: Some(stat.to_wire()), ..Default::default() }
+    Packet { r#type: PacketType::PacketStat.into(), stat: Some(stat.into()), ..Default::default() }
 }
 
 pub(crate) fn end_of_listing() -> Packet {

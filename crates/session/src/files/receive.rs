@@ -87,7 +87,7 @@ async fn take_packets(
         let packet = tokio::select! {
             () = shared.complete.notified(), if !finished => {
                 finished = true;
-                shared.reply(packet::fin())?;
+                shared.reply(packet::fin());
                 continue;
             }
             packet = packets.next() => packet,
@@ -144,10 +144,10 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn request(&self, id: u32, sink: Box<dyn FileSink>) -> Result<()> {
+    fn request(&self, id: u32, sink: Box<dyn FileSink>) {
         self.open.fetch_add(1, Ordering::AcqRel);
         self.waiting().insert(id, sink);
-        self.reply(packet::request(id))
+        self.reply(packet::request(id));
     }
 
     fn close_one(&self) {
@@ -156,8 +156,9 @@ impl Shared {
         }
     }
 
-    fn reply(&self, packet: Packet) -> Result<()> {
-        self.replies.send(packet).map_err(|_| Error::canceled())
+    /// A peer that takes no replies has ended the transfer, and says why in its own stream.
+    fn reply(&self, packet: Packet) {
+        let _peer_is_gone = self.replies.send(packet);
     }
 
     fn fail(&self, error: Error) {
@@ -194,10 +195,10 @@ fn take_entry(
 ) -> Result<()> {
     checker.check(&stat)?;
     let has_data = stat.has_data();
-    match receiver.entry(stat)? {
-        Some(sink) if has_data => shared.request(id, sink),
-        _ => Ok(()),
+    if let Some(sink) = receiver.entry(stat)?.filter(|_| has_data) {
+        shared.request(id, sink);
     }
+    Ok(())
 }
 
 /// Starts the threads that write; all pieces of one file go to the same one.

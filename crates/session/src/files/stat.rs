@@ -69,19 +69,21 @@ impl Stat {
     pub fn has_data(&self) -> bool {
         self.kind() == Kind::File && self.linkname.is_empty()
     }
+}
 
-    pub(crate) fn to_wire(&self) -> wire::Stat {
+impl From<&Stat> for wire::Stat {
+    fn from(stat: &Stat) -> Self {
         wire::Stat {
-            path: self.path.clone(),
-            mode: to_go_mode(self.mode),
-            uid: self.uid,
-            gid: self.gid,
-            size: i64::try_from(self.size).unwrap_or(i64::MAX),
-            mod_time: self.mtime_ns,
-            linkname: self.linkname.clone(),
-            devmajor: self.dev_major.into(),
-            devminor: self.dev_minor.into(),
-            xattrs: self
+            path: stat.path.clone(),
+            mode: to_go_mode(stat.mode),
+            uid: stat.uid,
+            gid: stat.gid,
+            size: i64::try_from(stat.size).unwrap_or(i64::MAX),
+            mod_time: stat.mtime_ns,
+            linkname: stat.linkname.clone(),
+            devmajor: stat.dev_major.into(),
+            devminor: stat.dev_minor.into(),
+            xattrs: stat
                 .xattrs
                 .iter()
                 .map(|(name, value)| wire::Xattr { name: name.clone(), value: value.clone() })

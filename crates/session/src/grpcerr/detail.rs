@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_passed_over() {
         let any = |name: &str, value: &str| Any { type_url: format!("{PREFIX}{name}"), value: value.into() };
-        let decoded = decode(&[any("stack.Stack+json", "{}"), any(VERTEX, "not json"), any(EXIT, "[]")]);
+        let decoded = decode(&[any("stack.Stack+json", "{}"), any(VERTEX, "not json"), any(EXIT, "5")]);
         assert!(decoded.details.is_empty());
     }
 }

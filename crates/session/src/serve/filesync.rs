@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
+use errdefs::Result;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use proto::filesync::file_sync_server::FileSync;
@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::files::{self, Filter, LocalTree};
+use crate::files::{self, Filter, LocalTree, Tree};
+use crate::offer::Dir;
 use crate::session::{DIR_NAME, EXCLUDE, FOLLOW, INCLUDE};
 use crate::{grpcerr, metadata};
 
@@ -18,7 +19,7 @@ use crate::{grpcerr, metadata};
 const QUEUE: usize = 256;
 
 /// Local folders by name.
-pub(super) struct Dirs(pub BTreeMap<String, PathBuf>);
+pub(super) struct Dirs(pub BTreeMap<String, Dir>);
 
 #[tonic::async_trait]
 impl FileSync for Dirs {
@@ -36,12 +37,12 @@ impl FileSync for Dirs {
             exclude: metadata::get_list(md, EXCLUDE),
             follow: metadata::get_list(md, FOLLOW),
         };
-        let path = self.0.get(&name).cloned();
-        let path = path.ok_or_else(|| Status::not_found(format!("no access allowed to dir {name:?}")))?;
-        let tree = tokio::task::spawn_blocking(move || LocalTree::open(&path, filter)).await;
+        let dir = self.0.get(&name).cloned();
+        let dir = dir.ok_or_else(|| Status::not_found(format!("no access allowed to dir {name:?}")))?;
+        let tree = tokio::task::spawn_blocking(move || open(dir, filter)).await;
         let tree = tree.map_err(|e| Status::internal(e.to_string()))?.map_err(|e| grpcerr::to_status(&e))?;
         let (queue, packets) = mpsc::channel(QUEUE);
-        let sending = tokio::spawn(files::send(Arc::new(tree), request.into_inner(), queue));
+        let sending = tokio::spawn(files::send(tree, request.into_inner(), queue));
         // The queue ends when the sender does; how it ended is said last.
         let outcome = futures_util::stream::once(sending).filter_map(|ended| {
             std::future::ready(match ended {
@@ -59,4 +60,11 @@ impl FileSync for Dirs {
     ) -> Result<Response<Self::TarStreamStream>, Status> {
         Err(Status::unimplemented("files are sent by DiffCopy"))
     }
+}
+
+fn open(dir: Dir, filter: Filter) -> Result<Arc<dyn Tree>> {
+    Ok(match dir {
+        Dir::Path(path) => Arc::new(LocalTree::open(&path, filter)?),
+        Dir::Tree(tree) => tree,
+    })
 }

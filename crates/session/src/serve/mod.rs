@@ -6,6 +6,7 @@ mod filesync;
 mod health;
 mod outputs;
 mod secrets;
+mod strict;
 mod upload;
 
 use std::pin::Pin;
@@ -55,7 +56,8 @@ fn routes(offers: Attachables) -> Routes {
         routes.add_service(sized!(FileSyncServer::new(filesync::Dirs(offers.dirs))));
     }
     if !offers.outputs.is_empty() {
-        routes.add_service(sized!(FileSendServer::new(outputs::Outputs::new(offers.outputs))));
+        routes
+            .add_service(strict::Strict(sized!(FileSendServer::new(outputs::Outputs::new(offers.outputs)))));
     }
     if let Some(store) = offers.secrets {
         routes.add_service(sized!(SecretsServer::new(secrets::Secrets(store))));

@@ -1,0 +1,5 @@
+//! Both ends joined by a pipe.
+
+mod calls;
+mod trees;
+mod wire;
