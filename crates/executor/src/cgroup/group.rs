@@ -1,0 +1,209 @@
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use errdefs::{Error, Result, ResultExt};
+
+use super::devices::{self, Access};
+use super::layout::{Hierarchy, Layout};
+use super::limits::{self, Setting};
+use crate::Resources;
+
+/// Controllers that a cgroup of version 2 is given where its parents have them.
+const V2_CONTROLLERS: [&str; 4] = ["memory", "cpu", "cpuset", "pids"];
+
+/// The cgroup of one container; it is removed on drop.
+#[derive(Debug)]
+pub(crate) struct Group {
+    dirs: Vec<Dir>,
+    /// The kernel refuses devices that a container must not open.
+    guards_devices: bool,
+}
+
+/// Its directory in one hierarchy.
+#[derive(Debug)]
+struct Dir {
+    path: PathBuf,
+    /// Writing `0` here moves the writer in.
+    procs: File,
+    hierarchy: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    V1(Hierarchy),
+    V2 { dir: File },
+}
+
+impl Group {
+    /// Makes the cgroup `path`, which is relative to the root of every hierarchy.
+    ///
+    /// # Errors
+    ///
+    /// A limit that was asked for cannot be set. That there is no cgroup at all is not an error.
+    pub fn create(layout: &Layout, path: &Path, resources: &Resources, access: Access) -> Result<Group> {
+        let mut group = Group { dirs: Vec::new(), guards_devices: false };
+        match layout {
+            Layout::None => {}
+            Layout::V1(hierarchies) => group.add_v1(hierarchies, path, resources),
+            Layout::V2(root) => group.add_v2(root, path),
+        }
+        let settings = match layout {
+            Layout::V2(_) => limits::v2(resources),
+            _ => limits::v1(resources),
+        };
+        settings.iter().try_for_each(|setting| group.set(setting))?;
+        group.guards_devices = access == Access::Everything || group.guard_devices().is_ok();
+        Ok(group)
+    }
+
+    fn add_v1(&mut self, hierarchies: &[Hierarchy], path: &Path, resources: &Resources) {
+        let wants_cpuset = !resources.cpuset_cpus.is_empty() || !resources.cpuset_mems.is_empty();
+        for hierarchy in hierarchies {
+            let cpuset = hierarchy.has("cpuset");
+            if cpuset && hierarchy.controllers.len() == 1 && !wants_cpuset {
+                continue;
+            }
+            let dir = hierarchy.mount_point.join(path);
+            let made = fs::create_dir_all(&dir)
+                .and_then(|()| if cpuset { inherit_cpuset(&hierarchy.mount_point, path) } else { Ok(()) })
+                .and_then(|()| File::options().write(true).open(dir.join("cgroup.procs")));
+            match made {
+                Ok(procs) => self.dirs.push(Dir { path: dir, procs, hierarchy: Kind::V1(hierarchy.clone()) }),
+                Err(_) => drop(fs::remove_dir(&dir)),
+            }
+        }
+    }
+
+    fn add_v2(&mut self, root: &Path, path: &Path) {
+        let dir = root.join(path);
+        if fs::create_dir_all(&dir).is_err() {
+            return;
+        }
+        let mut parent = root.to_owned();
+        for part in path {
+            for controller in V2_CONTROLLERS {
+                // Where processes sit beside sub-groups this is refused; a limit then fails when it is set.
+                let _ = fs::write(parent.join("cgroup.subtree_control"), format!("+{controller}"));
+            }
+            parent.push(part);
+        }
+        let opened = File::open(&dir)
+            .and_then(|fd| Ok((fd, File::options().write(true).open(dir.join("cgroup.procs"))?)));
+        match opened {
+            Ok((fd, procs)) => self.dirs.push(Dir { path: dir, procs, hierarchy: Kind::V2 { dir: fd } }),
+            Err(_) => drop(fs::remove_dir(&dir)),
+        }
+    }
+
+    fn set(&self, setting: &Setting) -> Result<()> {
+        let dir = self.dir(setting.controller()).ok_or_else(|| no_limit(setting.controller()))?;
+        let file = dir.join(setting.file);
+        match fs::write(&file, &setting.value) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Err(no_limit(setting.controller())),
+            other => {
+                other.with_context(|| format!("failed to set `{}` to `{}`", setting.file, setting.value))
+            }
+        }
+    }
+
+    /// The directory where `controller` is. Version 2 has one for all.
+    fn dir(&self, controller: &str) -> Option<&Path> {
+        let has = |dir: &&Dir| match &dir.hierarchy {
+            Kind::V1(hierarchy) => hierarchy.has(controller),
+            Kind::V2 { .. } => true,
+        };
+        self.dirs.iter().find(has).map(|dir| dir.path.as_path())
+    }
+
+    fn guard_devices(&self) -> io::Result<()> {
+        if let Some(dir) = self.v2_dir() {
+            return devices::attach_v2(dir);
+        }
+        let dir = self.dir("devices").ok_or(ErrorKind::NotFound)?;
+        fs::write(dir.join("devices.deny"), "a")?;
+        devices::v1_lines().try_for_each(|line| fs::write(dir.join("devices.allow"), line))
+    }
+
+    /// Whether a container may be let make device nodes. When not, its mounts must refuse to open them.
+    pub fn guards_devices(&self) -> bool {
+        self.guards_devices
+    }
+
+    /// The directory of version 2, into which a process can be cloned.
+    pub fn v2_dir(&self) -> Option<BorrowedFd<'_>> {
+        self.dirs.iter().find_map(|dir| match &dir.hierarchy {
+            Kind::V1(_) => None,
+            Kind::V2 { dir } => Some(dir.as_fd()),
+        })
+    }
+
+    /// Moves the calling process in, where it was not cloned into it.
+    pub fn join(&self) -> io::Result<()> {
+        for dir in self.dirs.iter().filter(|dir| matches!(dir.hierarchy, Kind::V1(_))) {
+            rustix::io::retry_on_intr(|| rustix::io::write(&dir.procs, b"0"))?;
+        }
+        Ok(())
+    }
+
+    /// For every hierarchy of version 1: the directory, its name as seen in `/sys/fs/cgroup`, and other names for it.
+    pub fn v1_dirs(&self) -> impl Iterator<Item = (&Path, String, &[String])> {
+        self.dirs.iter().filter_map(|dir| match &dir.hierarchy {
+            Kind::V1(h) if h.controllers.len() > 1 => {
+                Some((dir.path.as_path(), h.controllers.join(","), &h.controllers[..]))
+            }
+            Kind::V1(h) => Some((dir.path.as_path(), h.controllers.concat(), &[][..])),
+            Kind::V2 { .. } => None,
+        })
+    }
+
+    /// The kernel killed one of its processes for lack of memory.
+    pub fn ran_out_of_memory(&self) -> bool {
+        let Some(dir) = self.dir("memory") else { return false };
+        let file = if self.v2_dir().is_some() { "memory.events" } else { "memory.oom_control" };
+        let text = fs::read_to_string(dir.join(file)).unwrap_or_default();
+        let kills = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        kills.is_some_and(|n| n.trim() != "0")
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for dir in &self.dirs {
+            remove(&dir.path);
+        }
+    }
+}
+
+/// The last process of a cgroup leaves it a moment after it was seen to end.
+fn remove(dir: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    while let Err(e) = fs::remove_dir(dir) {
+        if e.kind() != ErrorKind::ResourceBusy || Instant::now() > deadline {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A new cpuset has neither CPUs nor memory, and nothing can join it until it has.
+fn inherit_cpuset(root: &Path, path: &Path) -> io::Result<()> {
+    let mut dir = root.to_owned();
+    for part in path {
+        let parent = dir.clone();
+        dir.push(part);
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            if fs::read_to_string(dir.join(file))?.trim().is_empty() {
+                fs::write(dir.join(file), fs::read_to_string(parent.join(file))?)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn no_limit(controller: &str) -> Error {
+    Error::environment(format!("cannot limit resources: no `{controller}` cgroup can be written"))
+        .hint("run the engine where `/sys/fs/cgroup` is writable, or leave the limit out")
+}

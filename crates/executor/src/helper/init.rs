@@ -1,0 +1,209 @@
+//! The first process of a container, from its birth in new namespaces until it becomes the program.
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use errdefs::{Result, ResultExt};
+use rustix::fs::{Gid, Uid};
+use rustix::process::Signal;
+use rustix::thread::UnshareFlags;
+
+use super::caps::Caps;
+use super::exec::{self, NoExec};
+use super::root::RootFs;
+use super::user::User;
+use super::{places, rlimit};
+use crate::cgroup::Group;
+use crate::wire::{self, Job, Progress};
+use crate::{DEFAULT_HOSTNAME, Network, Process};
+
+/// All that the supervisor has made ready.
+pub(super) struct Init<'a> {
+    pub job: &'a Job,
+    pub user: &'a User,
+    pub group: &'a Group,
+    pub cgroup_namespace: bool,
+    /// The root, mounted nowhere yet.
+    pub root: OwnedFd,
+    /// Stdin, stdout and stderr; none when a terminal takes their place.
+    pub stdio: Vec<OwnedFd>,
+    /// To the supervisor. Executing the program closes it.
+    pub progress: &'a OwnedFd,
+}
+
+/// Becomes the program, or exits.
+pub(super) fn run(init: Init<'_>) -> ! {
+    let progress = init.progress;
+    let (code, message) = match enter(init) {
+        Ok(NoExec { code, message }) => {
+            let _ = writeln!(io::stderr(), "{message}");
+            (code, Progress::NoExec)
+        }
+        Err(e) => (1, Progress::Failed((&e).into())),
+    };
+    // Without a supervisor there is nobody to tell.
+    let _ = wire::send(progress, &message, &[]);
+    // SAFETY: always safe. What the supervisor does at its exit is not for its child to do.
+    unsafe { libc::_exit(code.cast_signed()) }
+}
+
+fn enter(init: Init<'_>) -> Result<NoExec> {
+    let Init { job, user, group, cgroup_namespace, root, stdio, progress } = init;
+    let spec = &job.spec;
+    die_with_supervisor(progress).context("failed to bind to the supervisor")?;
+    check(rustix::process::setsid().map(drop), "failed to start a session")?;
+    group.join().context("failed to join the cgroup")?;
+    if cgroup_namespace {
+        // SAFETY: this process has one thread, and no part of it relies on its cgroup namespace.
+        let unshared = unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP) };
+        check(unshared, "failed to make a cgroup namespace")?;
+    }
+    new_keyring();
+    let hostname = if spec.hostname.is_empty() { DEFAULT_HOSTNAME } else { &spec.hostname };
+    check(rustix::system::sethostname(hostname.as_bytes()), "failed to set the hostname")?;
+    if spec.network == Network::None {
+        loopback_up().context("failed to bring `lo` up")?;
+    }
+
+    let root = RootFs::build(job, group, root)?;
+    let cwd = make_cwd(&root, &spec.process)?;
+    let stdio = match spec.process.tty {
+        Some(size) => {
+            let terminal = root.open_terminal(size).context("failed to open a terminal")?;
+            wire::send(progress, &Progress::Terminal, &[terminal.master.as_fd()])
+                .context("failed to hand over the terminal")?;
+            vec![terminal.slave]
+        }
+        None => stdio,
+    };
+    root.enter().context("failed to change the root")?;
+
+    install_stdio(&stdio, spec.process.tty.is_some(), user).context("failed to set up standard streams")?;
+    rlimit::apply(&spec.process.ulimits)?;
+    let caps = Caps::new(spec.insecure, group.guards_devices()).context("failed to read capabilities")?;
+    check(rustix::process::chdir(&cwd), &format!("failed to change to the working directory `{cwd}`"))?;
+    become_user(user, &caps).with_context(|| format!("failed to become user {}", user.uid))?;
+    reset_signals();
+    close_others_on_exec().context("failed to close descriptors")?;
+    Ok(exec::execute(&spec.process, &environment(&spec.process, user)))
+}
+
+fn check(result: rustix::io::Result<()>, context: &str) -> Result<()> {
+    result.map_err(io::Error::from).context(context)
+}
+
+/// The kernel kills this process when the supervisor dies; it may have died before that was said.
+fn die_with_supervisor(progress: &OwnedFd) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let mut poll = [rustix::event::PollFd::new(progress, rustix::event::PollFlags::empty())];
+    rustix::event::poll(&mut poll, Some(&rustix::time::Timespec::default()))?;
+    if poll[0].revents().contains(rustix::event::PollFlags::HUP) {
+        return Err(io::Error::other("the supervisor died"));
+    }
+    Ok(())
+}
+
+/// Keys of the engine's session are none of the container's. Kernels without keys need nothing.
+fn new_keyring() {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+    // SAFETY: a null name asks for an unnamed keyring; no memory is touched.
+    unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) };
+}
+
+fn loopback_up() -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
+    // SAFETY: every field is an integer or an array of them.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: the request reads a name and flags, both set, from a structure that outlives the call.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Sees to it that the working directory is there, even below a mount, and gives its path.
+fn make_cwd(root: &RootFs<'_>, process: &Process) -> Result<String> {
+    let cwd = if process.cwd.is_empty() { "/" } else { &process.cwd };
+    let resolved = places::resolve(root.fd(), Path::new(cwd))
+        .with_context(|| format!("working directory `{cwd}` points to an invalid target"))?;
+    // One that cannot be made is told when it cannot be entered.
+    let _ = places::make_dirs(root.fd(), &resolved, None);
+    Ok(if cwd.starts_with('/') { cwd.to_owned() } else { format!("/{cwd}") })
+}
+
+/// Puts the streams where programs look for them, owned by the user, so that `/dev/stdout` can be opened anew.
+fn install_stdio(stdio: &[OwnedFd], tty: bool, user: &User) -> io::Result<()> {
+    if let ([terminal], true) = (stdio, tty) {
+        rustix::process::ioctl_tiocsctty(terminal)?;
+    }
+    let stream =
+        |n: usize| stdio.get(n).or(stdio.last()).ok_or_else(|| io::Error::other("no standard streams"));
+    rustix::stdio::dup2_stdin(stream(0)?)?;
+    rustix::stdio::dup2_stdout(stream(1)?)?;
+    rustix::stdio::dup2_stderr(stream(2)?)?;
+    for fd in stdio {
+        let stat = rustix::fs::fstat(fd)?;
+        let null = rustix::fs::makedev(1, 3);
+        if stat.st_uid != user.uid && stat.st_rdev != null {
+            // Not every kind of file has an owner that can be changed.
+            let _ = rustix::fs::fchown(fd, Some(Uid::from_raw(user.uid)), None);
+        }
+    }
+    Ok(())
+}
+
+fn become_user(user: &User, caps: &Caps) -> io::Result<()> {
+    caps.limit()?;
+    // A change of the user would drop what the process is to keep until it executes the program.
+    rustix::thread::set_keep_capabilities(true)?;
+    let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
+    rustix::thread::set_thread_groups(&groups)?;
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)?;
+    rustix::thread::set_keep_capabilities(false)?;
+    caps.apply()?;
+    // The change has cleared it.
+    Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
+}
+
+/// A signal that is ignored, or blocked, stays so over exec: programs expect neither.
+fn reset_signals() {
+    // SAFETY: the default action runs no code, and an empty mask is a valid one.
+    unsafe {
+        for signal in 1..=libc::SIGRTMAX() {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+fn close_others_on_exec() -> io::Result<()> {
+    const FIRST: libc::c_uint = 3;
+    // SAFETY: descriptors are only marked, none is closed yet.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            FIRST,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC as libc::c_uint,
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn environment(process: &Process, user: &User) -> Vec<String> {
+    let mut env = process.env.clone();
+    if !env.iter().any(|e| e.starts_with("HOME=")) {
+        env.push(format!("HOME={}", user.home));
+    }
+    env
+}

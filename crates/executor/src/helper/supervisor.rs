@@ -1,0 +1,250 @@
+//! One container from its request to its end.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use errdefs::{Error, Result, ResultExt};
+use fsutil::mount::Mount;
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{Gid, OFlags, Uid};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+use rustix::process::{Signal, WaitId, WaitIdOptions};
+
+use super::clone::{Side, clone};
+use super::init::{self, Init};
+use super::places;
+use super::stubs::Stubs;
+use super::user::{Accounts, User};
+use crate::cgroup::{Access, Group, Layout};
+use crate::wire::{self, Job, Progress, Report, Request};
+use crate::{Exit, Network, Spec};
+
+/// Serves one request of the engine, whose descriptors are `fds`.
+pub(super) fn supervise(mut fds: Vec<OwnedFd>, layout: &Layout) {
+    if fds.len() < 2 {
+        return;
+    }
+    let engine = fds.remove(0);
+    let job = fds.remove(0);
+    let report = match run(&engine, job, fds, layout) {
+        Ok(exit) => Report::Exited(exit),
+        Err(e) => Report::Failed((&e).into()),
+    };
+    // An engine that is gone needs no report.
+    let _ = wire::send(&engine, &report, &[]);
+}
+
+fn run(engine: &OwnedFd, job: OwnedFd, stdio: Vec<OwnedFd>, layout: &Layout) -> Result<Exit> {
+    let job: Job = wire::from_memfd(job).context("failed to read the request")?;
+    let spec = &job.spec;
+    let group = Group::create(layout, &cgroup_path(&job)?, &spec.resources, access(spec))?;
+    // Read-only comes last, since mount points may have to be made.
+    let root = Mount { readonly: false, target: "/".into(), ..spec.root.clone() }.detached()?;
+    let stubs = Stubs::plan(root.as_fd(), stub_targets(spec), spec.remove_stubs_recursive);
+    let user = resolve_user(root.as_fd(), spec)?;
+    make_cwd(root.as_fd(), spec, &user)?;
+
+    let (progress, theirs) = wire::pair().context("failed to make a socket")?;
+    let namespaces = namespaces(spec);
+    // SAFETY: a supervisor has one thread.
+    let side = unsafe { clone(namespaces, group.v2_dir()) }.context("failed to start a container")?;
+    let child = match side {
+        Side::Parent { pid, pidfd } => Child { pid, pidfd },
+        Side::Child => {
+            drop(progress);
+            let cgroup_namespace = layout.has_namespaces();
+            let (job, user, group, progress) = (&job, &user, &group, &theirs);
+            init::run(Init { job, user, group, cgroup_namespace, root, stdio, progress })
+        }
+    };
+    drop((theirs, stdio));
+    let end = child.attend(engine, progress);
+    // All processes are dead, and their mounts gone with them: only this descriptor still holds the root.
+    stubs.clear(root.as_fd());
+    drop(root);
+    let oom = group.ran_out_of_memory();
+    end.map(|exit| Exit { oom, ..exit })
+}
+
+/// As BuildKit forms it. A name of systemd's, `x.slice:prefix:`, would need systemd to make it.
+fn cgroup_path(job: &Job) -> Result<PathBuf> {
+    let Spec { id, cgroup_parent: parent, .. } = &job.spec;
+    if parent.is_empty() {
+        return Ok(Path::new(job.cgroup_parent.trim_start_matches('/')).join(id));
+    }
+    if parent.contains(".slice") && parent.ends_with(':') {
+        return Err(Error::unimplemented(format!("cgroup parent `{parent}` is in systemd's notation"))
+            .hint("give the path of a cgroup, such as `/my/parent`"));
+    }
+    if parent.split('/').any(|part| part == "..") {
+        return Err(Error::user(format!("cgroup parent `{parent}` leads out of its root")));
+    }
+    Ok(Path::new(parent.trim_start_matches('/')).join("buildkit").join(id))
+}
+
+fn access(spec: &Spec) -> Access {
+    if spec.insecure { Access::Everything } else { Access::Usual }
+}
+
+fn stub_targets(spec: &Spec) -> impl Iterator<Item = &Path> {
+    ["/etc/resolv.conf", "/etc/hosts"]
+        .map(Path::new)
+        .into_iter()
+        .chain(spec.mounts.iter().map(|m| m.target.as_path()))
+}
+
+fn resolve_user(root: BorrowedFd<'_>, spec: &Spec) -> Result<User> {
+    let open = |path: &str| -> io::Result<Option<File>> {
+        let resolved = places::resolve(root, Path::new(path))?;
+        // Anything but a file that can be read is as good as none.
+        let file = places::open(root, &resolved, OFlags::RDONLY | OFlags::NONBLOCK).ok().map(File::from);
+        Ok(file.filter(|file| file.metadata().is_ok_and(|m| m.is_file())))
+    };
+    Accounts::read(open)?.resolve(&spec.process.user)
+}
+
+/// A working directory that was missing belongs to the user and stays in the layer.
+fn make_cwd(root: BorrowedFd<'_>, spec: &Spec, user: &User) -> Result<()> {
+    let cwd = Path::new(&spec.process.cwd);
+    let owner = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    let made =
+        places::resolve(root, cwd).and_then(|resolved| places::make_dirs(root, &resolved, Some(owner)));
+    made.with_context(|| format!("failed to create working directory `{}`", cwd.display()))
+}
+
+fn namespaces(spec: &Spec) -> i32 {
+    let own = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    match spec.network {
+        Network::None => own | libc::CLONE_NEWNET,
+        Network::Host | Network::Sandbox => own,
+    }
+}
+
+/// The first process of a container.
+struct Child {
+    pid: i32,
+    pidfd: OwnedFd,
+}
+
+impl Child {
+    /// Waits for the end, passes on what the engine and the child say meanwhile, and kills the child when the engine
+    /// wants it no more.
+    fn attend(self, engine: &OwnedFd, progress: OwnedFd) -> Result<Exit> {
+        let mut progress = Some(progress);
+        let mut engine_listens = true;
+        let mut start = Start::default();
+        loop {
+            let ready = wait_for(&self.pidfd, engine_listens.then_some(engine), progress.as_ref());
+            let [exited, asked, progressed] = match ready {
+                Ok(ready) => ready,
+                Err(e) => {
+                    self.kill();
+                    let _ = self.reap();
+                    return Err(Error::from(e).context("failed to wait for the container"));
+                }
+            };
+            if asked {
+                engine_listens = self.obey(engine);
+            }
+            if progressed && let Some(socket) = &progress {
+                if !start.hear(socket) {
+                    progress = None;
+                    start.tell(self.pid, engine);
+                }
+            } else if exited {
+                // Whatever it had to say about itself was heard first.
+                let exit = self.reap().context("failed to wait for the container")?;
+                return start.conclude(exit);
+            }
+        }
+    }
+
+    /// False once the engine wants the container gone.
+    fn obey(&self, engine: &OwnedFd) -> bool {
+        match wire::recv::<Request>(engine, RecvFlags::DONTWAIT) {
+            Ok(Some((Request::Signal(signal), _))) => {
+                if let Some(signal) = Signal::from_named_raw(signal) {
+                    // It may have ended already.
+                    let _ = rustix::process::pidfd_send_signal(&self.pidfd, signal);
+                }
+                true
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => true,
+            Ok(None) | Err(_) => {
+                self.kill();
+                false
+            }
+        }
+    }
+
+    /// With its first process the kernel kills every process of a pid namespace.
+    fn kill(&self) {
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    fn reap(&self) -> io::Result<Exit> {
+        let status = rustix::io::retry_on_intr(|| {
+            rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED)
+        })?;
+        let status = status.ok_or_else(|| io::Error::other("no status"))?;
+        let signal = status.terminating_signal();
+        let code = signal.map_or(status.exit_status(), |signal| Some(128 + signal)).unwrap_or(255);
+        Ok(Exit { code: code.cast_unsigned(), signal, oom: false, started: true })
+    }
+}
+
+/// What the child said of its start.
+#[derive(Default)]
+struct Start {
+    terminal: Option<OwnedFd>,
+    failure: Option<Error>,
+    no_exec: bool,
+}
+
+impl Start {
+    /// Takes in one message. False when there will be no more: the program runs, or the child is dead.
+    fn hear(&mut self, socket: &OwnedFd) -> bool {
+        match wire::recv::<Progress>(socket, RecvFlags::empty()) {
+            Ok(Some((Progress::Terminal, mut fds))) => self.terminal = fds.pop(),
+            Ok(Some((Progress::NoExec, _))) => self.no_exec = true,
+            Ok(Some((Progress::Failed(failure), _))) => self.failure = Some(failure.into()),
+            Ok(None) | Err(_) => return false,
+        }
+        true
+    }
+
+    fn tell(&mut self, pid: i32, engine: &OwnedFd) {
+        if self.failure.is_none() {
+            let terminal = self.terminal.take();
+            let fds: Vec<BorrowedFd<'_>> = terminal.iter().map(AsFd::as_fd).collect();
+            let _ = wire::send(engine, &Report::Started { pid }, &fds);
+        }
+    }
+
+    fn conclude(self, exit: Exit) -> Result<Exit> {
+        match self.failure {
+            Some(failure) => Err(failure),
+            None => Ok(Exit { started: !self.no_exec, ..exit }),
+        }
+    }
+}
+
+/// Which of the three have something to say.
+fn wait_for(pidfd: &OwnedFd, engine: Option<&OwnedFd>, progress: Option<&OwnedFd>) -> io::Result<[bool; 3]> {
+    let fds = [Some(pidfd), engine, progress];
+    let mut polls: Vec<PollFd<'_>> = fds.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::IN)).collect();
+    loop {
+        match rustix::event::poll(&mut polls, None) {
+            Err(Errno::INTR) => continue,
+            other => {
+                other?;
+                break;
+            }
+        }
+    }
+    let mut ready = polls.iter().map(|poll| !poll.revents().is_empty());
+    Ok(fds.map(|fd| fd.is_some() && ready.next().unwrap_or(false)))
+}
