@@ -23,6 +23,11 @@ impl<V: Clone> Core<V> {
             self.node_mut(v).compared = 0;
             return;
         }
+        for o in 0..self.node(v).outputs.len() {
+            if self.node(v).outputs[o].demand() < Level::Value {
+                self.stop_loading(v, o);
+            }
+        }
         self.look_up(v);
         if self.follow_equal(v) {
             return;
@@ -125,14 +130,11 @@ impl<V: Clone> Core<V> {
         }
     }
 
-    /// Loads, records or runs for the outputs whose value is wanted; stops doing so where it is not. False when the
-    /// vertex failed over it.
+    /// Loads, records or runs for the outputs whose value is wanted. False when the vertex failed over it.
     fn bring_values(&mut self, v: VertexId) -> bool {
         for o in 0..self.node(v).outputs.len() {
             let node = self.node(v);
-            if node.outputs[o].demand() < Level::Value {
-                self.stop_loading(v, o);
-            } else if node.outputs[o].is_open() {
+            if node.outputs[o].is_missing() {
                 match &node.stage {
                     Stage::Ran(values) => match values.get(o).cloned().flatten() {
                         Some(value) => self.start_save(v, o, value),

@@ -92,7 +92,7 @@ impl Core<String> {
         assert_eq!(known, tasks.len(), "each task of `{}` has its place", node.name);
         if node.wanted() == Level::Nothing {
             assert!(tasks.is_empty(), "nothing is done for `{}`, which nobody wants", node.name);
-        } else if !matches!(node.stage, Stage::Failed(_)) {
+        } else if !node.is_failed() && node.outputs.iter().any(|o| o.demand() > o.reached()) {
             let waits = node.deps.iter().any(|d| d.request > Level::Nothing);
             let saving = node.outputs.iter().any(|o| matches!(o.state, OutputState::Saving { .. }));
             assert!(waits || saving || !tasks.is_empty(), "`{}` is wanted and goes on", node.name);

@@ -39,12 +39,10 @@ fn graph(r: &mut Random, ignoring: bool) -> String {
             let parts = if r.chance(30) { format!(",p{}", key % 2) } else { String::new() };
             let _ = write!(text, "{name} @k{key}{parts} =x{}", key % 2);
         } else {
-            let _ = write!(text, "{name} @o{key}");
-            if r.chance(30) {
-                text.push_str(" =same");
-                let _ = write!(text, "{key}");
-            }
-            text.push_str(" <-");
+            // An op's key tells how many inputs it has.
+            let key = format!("{key}:{inputs}");
+            let of_key = if r.chance(30) { format!("@s{key} =same{key}") } else { format!("@o{key}") };
+            let _ = write!(text, "{name} {of_key} <-");
             for _ in 0..inputs {
                 let content = if r.chance(40) { "~" } else { "" };
                 let output = if r.chance(10) { ".1" } else { "" };
@@ -180,7 +178,7 @@ fn settle(sim: &mut Sim, graphs: &[Vec<Def>]) {
 fn any_order_comes_to_the_same_end() {
     let cases = match std::env::var("SOLVER_CASE").ok().and_then(|c| c.parse().ok()) {
         Some(case) => case..case + 1,
-        None => 0..3000,
+        None => 0..40000,
     };
     for case in cases {
         let outcome = std::panic::catch_unwind(|| play(case));

@@ -251,6 +251,13 @@ impl Sim {
         }
     }
 
+    /// Ends all tasks but those of one vertex.
+    pub fn run_but(&mut self, name: &str) {
+        while let Some((&task, _)) = self.todo.iter().find(|(_, (_, def, _))| def.name != name) {
+            self.finish(task);
+        }
+    }
+
     /// Ends tasks, oldest first, until the log has this entry.
     pub fn run_until(&mut self, entry: &str) {
         while !self.log.iter().any(|l| l == entry) {
