@@ -2,4 +2,8 @@
 //!
 //! Never: know images or builds.
 
+pub mod copy;
+pub mod glob;
 pub mod mount;
+pub mod passwd;
+pub mod pattern;

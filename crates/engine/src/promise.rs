@@ -1,0 +1,56 @@
+//! A graph that is computed when somebody needs its result.
+
+use std::sync::Arc;
+
+use errdefs::{Detail, Error, Result};
+use llb::{Definition, Graph, SourceMap};
+use oci::Digest;
+use ops::{BuildDomain, Value};
+use solver::{Edge, Job};
+use tokio::sync::OnceCell;
+
+/// One graph of one build. All who need the result share one computation.
+pub struct Promise {
+    edge: Option<Edge<BuildDomain>>,
+    source: SourceMap,
+    value: OnceCell<Value>,
+}
+
+impl Promise {
+    /// Checks a graph and makes its vertices; an empty definition is scratch.
+    pub fn new(
+        ops: &ops::Ops,
+        definition: &Definition,
+        entitlements: &std::collections::BTreeSet<String>,
+    ) -> Result<Arc<Self>> {
+        let edge = match definition.is_empty() {
+            true => None,
+            false => Some(ops.vertex(Graph::load(definition)?, entitlements)?),
+        };
+        Ok(Arc::new(Promise { edge, source: definition.source.clone(), value: OnceCell::new() }))
+    }
+
+    /// The result. A failure is not kept: the next who asks tries again.
+    ///
+    /// # Errors
+    /// That of the vertex which failed, with its place in the source.
+    pub async fn value(&self, job: &Job<BuildDomain>) -> Result<Value> {
+        let Some(edge) = &self.edge else { return Ok(None) };
+        let value = self.value.get_or_try_init(|| job.build(edge.clone())).await;
+        value.cloned().map_err(|e| self.locate(e))
+    }
+
+    fn locate(&self, error: Error) -> Error {
+        if error.source_location().is_some() {
+            return error;
+        }
+        let failed = error.details().iter().rev().find_map(|d| match d {
+            Detail::Vertex { digest } => digest.parse::<Digest>().ok(),
+            _ => None,
+        });
+        match failed.and_then(|digest| self.source.location(&digest)) {
+            Some(location) => error.with_detail(Detail::Source(location)),
+            None => error,
+        }
+    }
+}

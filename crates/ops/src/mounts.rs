@@ -1,0 +1,219 @@
+//! From the mounts of an exec op to those of a container, and back to results.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use errdefs::{Error, Result};
+use executor::Secret;
+use fsutil::mount::{self, Source};
+use llb::{CacheSharing, Mount, MountType};
+use refs::{CacheMount, ImmutableRef, MutableRef, NewRef, Sharing};
+use solver::OpContext;
+
+use crate::domain::{BuildDomain, Value, any_session};
+use crate::vertex::Ops;
+
+/// The mounts of one run. What is not committed is gone when this is dropped.
+pub struct Prepared {
+    pub root: mount::Mount,
+    pub mounts: Vec<mount::Mount>,
+    pub secrets: Vec<Secret>,
+    pub readonly_root: bool,
+    /// One for each output, in their order.
+    outputs: Vec<Output>,
+    /// Kept for as long as the process may use them.
+    held: Vec<Held>,
+}
+
+enum Output {
+    /// What the step leaves.
+    New(Box<MutableRef>),
+    /// An input that the step could not change.
+    Same(ImmutableRef),
+}
+
+#[expect(dead_code, reason = "held, not read")]
+enum Held {
+    Input(ImmutableRef),
+    Scratch(Box<MutableRef>),
+    Cache(CacheMount),
+}
+
+impl Prepared {
+    /// Makes results of the outputs.
+    pub async fn commit(self) -> Result<Vec<Option<Value>>> {
+        let mut results = Vec::with_capacity(self.outputs.len());
+        for output in self.outputs {
+            let result = match output {
+                Output::New(active) => active.commit().await?,
+                Output::Same(input) => input,
+            };
+            results.push(Some(Some(result)));
+        }
+        Ok(results)
+    }
+}
+
+/// A name that no other container has.
+pub fn unique_id() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("step-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+pub fn missing_secret(id: &str) -> Error {
+    Error::not_found(format!("secret {id}: not found")).hint(format!("give it with `--secret id={id},src=FILE`"))
+}
+
+/// Prepares the mounts of `op`.
+pub async fn prepare(
+    ops: &Ops,
+    cx: &OpContext<BuildDomain>,
+    op: &llb::ExecOp,
+    inputs: &[Value],
+    name: &str,
+) -> Result<Prepared> {
+    let mut preparing = Preparing { ops, cx, op, name, root: None, mounts: Vec::new(), secrets: Vec::new(), outputs: Vec::new(), held: Vec::new() };
+    for mount in &op.mounts {
+        let input = usize::try_from(mount.input).ok().and_then(|i| inputs.get(i)).cloned().flatten();
+        preparing.add(mount, input).await?;
+    }
+    preparing.finish()
+}
+
+struct Preparing<'a> {
+    ops: &'a Ops,
+    cx: &'a OpContext<BuildDomain>,
+    op: &'a llb::ExecOp,
+    name: &'a str,
+    root: Option<(mount::Mount, bool)>,
+    mounts: Vec<mount::Mount>,
+    secrets: Vec<Secret>,
+    outputs: Vec<(i64, Output)>,
+    held: Vec<Held>,
+}
+
+impl Preparing<'_> {
+    async fn add(&mut self, m: &Mount, input: Option<ImmutableRef>) -> Result<()> {
+        if m.dest == "/" && m.mount_type != MountType::Bind {
+            return Err(Error::user(format!("invalid mount type {:?} for /", m.mount_type)));
+        }
+        match m.mount_type {
+            MountType::Bind => self.bind(m, input).await,
+            MountType::Cache => self.cache(m, input).await,
+            MountType::Tmpfs => {
+                let size = m.tmpfs.as_ref().map(|t| t.size).filter(|&s| s > 0);
+                let source = Source::Tmpfs { size: size.map(|s| s as u64), mode: 0o1777 };
+                self.place(m, source, |mount| mount.nosuid = true);
+                Ok(())
+            }
+            MountType::Secret => self.secret(m).await,
+            MountType::Ssh if m.ssh.as_ref().is_some_and(|s| s.optional) => Ok(()),
+            MountType::Ssh => Err(Error::unimplemented("ssh mounts are not there yet")),
+        }
+    }
+
+    async fn bind(&mut self, m: &Mount, input: Option<ImmutableRef>) -> Result<()> {
+        let is_root = m.dest == "/";
+        let has_output = m.output != llb::NONE;
+        if has_output && m.readonly && !is_root && let Some(input) = &input {
+            self.outputs.push((m.output, Output::Same(input.clone())));
+        } else if has_output {
+            let active = self.mutable(m, input.as_ref()).await?;
+            self.place(m, active.mount_source()?, |_| ());
+            self.outputs.push((m.output, Output::New(Box::new(active))));
+            return Ok(());
+        } else if !m.readonly || input.is_none() || is_root {
+            // Writes are allowed and thrown away. A root needs a writable top for its mount points.
+            let active = self.mutable(m, input.as_ref()).await?;
+            self.place(m, active.mount_source()?, |_| ());
+            self.held.push(Held::Scratch(Box::new(active)));
+            return Ok(());
+        }
+        let input = input.ok_or_else(|| Error::user(format!("mount {} has no input", m.dest)))?;
+        let source = input.mount_source().await?;
+        self.place(m, source, |_| ());
+        self.held.push(Held::Input(input));
+        Ok(())
+    }
+
+    async fn mutable(&self, m: &Mount, parent: Option<&ImmutableRef>) -> Result<MutableRef> {
+        // The root carries the name of its step: it is what `kiln du` shows.
+        let description = match m.dest.as_str() {
+            "/" => self.name.to_owned(),
+            dest => format!("mount {dest} from exec {}", self.op.meta.args.join(" ")),
+        };
+        self.ops.parts().refs.new_mutable(parent, NewRef::regular(description)).await
+    }
+
+    async fn cache(&mut self, m: &Mount, base: Option<ImmutableRef>) -> Result<()> {
+        let options = m.cache.as_ref().ok_or_else(|| Error::user("missing cache mount options"))?;
+        let sharing = match options.sharing {
+            CacheSharing::Shared => Sharing::Shared,
+            CacheSharing::Private => Sharing::Private,
+            CacheSharing::Locked => Sharing::Locked,
+        };
+        let description = match options.id == m.dest {
+            true => format!("cached mount {} from {}", m.dest, self.name),
+            false => format!("cached mount {} from {} with id {:?}", m.dest, self.name, options.id),
+        };
+        let refs = &self.ops.parts().refs;
+        let mount = tokio::select! {
+            mount = refs.cache_mount(&options.id, base.as_ref(), sharing, &description) => mount?,
+            () = self.cx.cancel.cancelled() => return Err(Error::canceled()),
+        };
+        self.place(m, mount.mount_source()?, |_| ());
+        self.held.push(Held::Cache(mount));
+        if m.output != llb::NONE && let Some(base) = base {
+            self.outputs.push((m.output, Output::Same(base)));
+        }
+        Ok(())
+    }
+
+    async fn secret(&mut self, m: &Mount) -> Result<()> {
+        let options = m.secret.as_ref().ok_or_else(|| Error::user("invalid secret mount options"))?;
+        if options.id.is_empty() {
+            return Err(Error::user("secret ID missing from mount options"));
+        }
+        let data = any_session(&self.cx.job_contexts()).await?.secret(&options.id).await?;
+        match data {
+            Some(data) => self.secrets.push(Secret {
+                target: self.target(&m.dest),
+                data,
+                uid: options.uid,
+                gid: options.gid,
+                mode: options.mode & 0o777,
+            }),
+            None if options.optional => {}
+            None => return Err(missing_secret(&options.id)),
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, m: &Mount, source: Source, edit: impl FnOnce(&mut mount::Mount)) {
+        let is_root = m.dest == "/";
+        let mut mount = mount::Mount::new(source, self.target(&m.dest)).readonly(m.readonly && !is_root);
+        mount.selector = PathBuf::from(&m.selector);
+        edit(&mut mount);
+        if is_root {
+            self.root = Some((mount, m.readonly));
+        } else {
+            self.mounts.push(mount);
+        }
+    }
+
+    fn target(&self, dest: &str) -> PathBuf {
+        if dest.starts_with('/') {
+            return PathBuf::from(dest);
+        }
+        PathBuf::from("/").join(&self.op.meta.cwd).join(dest)
+    }
+
+    fn finish(mut self) -> Result<Prepared> {
+        let (root, readonly_root) = self.root.ok_or_else(|| Error::user("invalid exec op with no rootfs"))?;
+        // Parents first; of equal targets the later wins.
+        self.mounts.sort_by(|a, b| a.target.cmp(&b.target));
+        self.outputs.sort_by_key(|(index, _)| *index);
+        let outputs = self.outputs.into_iter().map(|(_, output)| output).collect();
+        Ok(Prepared { root, mounts: self.mounts, secrets: self.secrets, readonly_root, outputs, held: self.held })
+    }
+}
