@@ -32,5 +32,6 @@ pub use offer::{
 };
 pub use outputs::{DirMode, Output};
 pub use registry::Sessions;
+pub use serve::AlwaysServing;
 pub use session::{BlockingFileSender, FileSender, RemoteContent, Session, SyncRequest};
 pub use tunnel::tunnel;

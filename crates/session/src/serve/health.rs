@@ -7,7 +7,7 @@ use proto::health::{HealthCheckRequest, HealthCheckResponse, HealthListRequest, 
 use tonic::{Request, Response, Status};
 
 /// Whoever can answer is well.
-pub(crate) struct AlwaysServing;
+pub struct AlwaysServing;
 
 #[tonic::async_trait]
 impl Health for AlwaysServing {

@@ -15,6 +15,7 @@ use std::task::{Context, Poll};
 
 use errdefs::{Error, Result};
 use futures_util::StreamExt;
+pub use health::AlwaysServing;
 use proto::content::content_server::ContentServer;
 use proto::filesend::file_send_server::FileSendServer;
 use proto::filesync::auth_server::AuthServer;

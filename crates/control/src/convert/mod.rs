@@ -1,0 +1,43 @@
+//! The border: wire types to the engine's words and back, whole, once.
+
+mod bridge;
+mod request;
+mod status;
+mod usage;
+
+pub(crate) use bridge::*;
+pub(crate) use request::build_request;
+pub(crate) use status::status_response;
+pub(crate) use usage::{prune_options, usage_record};
+
+use jiff::Timestamp;
+use oci::Platform;
+
+pub(crate) fn timestamp(time: Timestamp) -> proto::Timestamp {
+    // Before the epoch jiff counts nanoseconds down from the second, protobuf counts up.
+    let (seconds, nanos) = (time.as_second(), time.subsec_nanosecond());
+    match nanos {
+        0.. => proto::Timestamp { seconds, nanos },
+        _ => proto::Timestamp { seconds: seconds - 1, nanos: nanos + 1_000_000_000 },
+    }
+}
+
+pub(crate) fn platform(platform: &Platform) -> proto::pb::Platform {
+    proto::pb::Platform {
+        architecture: platform.architecture.clone(),
+        os: platform.os.clone(),
+        variant: platform.variant.clone(),
+        os_version: platform.os_version.clone(),
+        os_features: platform.os_features.clone(),
+    }
+}
+
+fn platform_from(platform: proto::pb::Platform) -> Platform {
+    Platform {
+        architecture: platform.architecture,
+        os: platform.os,
+        variant: platform.variant,
+        os_version: platform.os_version,
+        os_features: platform.os_features,
+    }
+}

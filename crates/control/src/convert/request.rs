@@ -1,0 +1,142 @@
+//! Control.Solve, inward.
+
+use std::collections::BTreeMap;
+
+use engine::{Attributed, BuildRequest, Work};
+use errdefs::{Error, Result};
+use llb::Definition;
+use proto::control as wire;
+
+/// The compatibility version that results have here.
+const COMPATIBILITY: i64 = 30;
+
+/// Takes a request as a whole, or says what cannot be done.
+pub(crate) fn build_request(request: wire::SolveRequest) -> Result<BuildRequest> {
+    refuse_what_is_missing(&request)?;
+    let inputs = definitions(request.frontend_inputs)?;
+    let definition = request.definition.filter(|d| !d.def.is_empty());
+    let work = match (definition, request.frontend.as_str()) {
+        (Some(_), frontend) if !frontend.is_empty() => {
+            return Err(Error::user("cannot solve with both Definition and Frontend specified"));
+        }
+        (Some(definition), _) => Work::Definition(definition.try_into()?),
+        (None, "") if !inputs.is_empty() => {
+            return Err(Error::unimplemented("inputs for a client's own frontend are not supported yet"));
+        }
+        (None, "") => Work::Client,
+        (None, _) => Work::Frontend { name: request.frontend, opts: request.frontend_attrs, inputs },
+    };
+    let mut exporters: Vec<_> =
+        request.exporters.into_iter().map(|e| Attributed { kind: e.r#type, attrs: e.attrs }).collect();
+    if exporters.is_empty() && !request.exporter_deprecated.is_empty() {
+        let attrs = request.exporter_attrs_deprecated;
+        exporters.push(Attributed { kind: request.exporter_deprecated, attrs });
+    }
+    let (cache_imports, cache_exports) = caches(request.cache.unwrap_or_default());
+    Ok(BuildRequest {
+        id: request.r#ref,
+        work,
+        session: request.session,
+        exporters,
+        cache_imports,
+        cache_exports,
+        entitlements: request.entitlements,
+    })
+}
+
+pub(crate) fn definitions(wire: BTreeMap<String, proto::pb::Definition>) -> Result<BTreeMap<String, Definition>> {
+    wire.into_iter().map(|(name, definition)| Ok((name, definition.try_into()?))).collect()
+}
+
+fn refuse_what_is_missing(request: &wire::SolveRequest) -> Result<()> {
+    if request.r#ref.is_empty() {
+        return Err(Error::user("build has no ref"));
+    }
+    match request.compatibility_version {
+        0 | COMPATIBILITY => {}
+        version if version > COMPATIBILITY => {
+            return Err(Error::user(format!(
+                "unsupported compatibility-version {version}: upgrade buildkit (max supported: {COMPATIBILITY})"
+            )));
+        }
+        version => {
+            return Err(Error::user(format!(
+                "unsupported compatibility-version {version} (supported: [{COMPATIBILITY}])"
+            )));
+        }
+    }
+    let has_policy = request.source_policy.as_ref().is_some_and(|p| !p.rules.is_empty());
+    let missing = [
+        (has_policy || !request.source_policy_session.is_empty(), "source policies"),
+        (request.enable_session_exporter, "exporters that the session picks"),
+        (request.proxy_network, "proxy networks"),
+    ];
+    match missing.iter().find(|m| m.0) {
+        Some((_, what)) => Err(Error::unimplemented(format!("{what} are not supported yet"))),
+        None => Ok(()),
+    }
+}
+
+/// Imports and exports; the old fields count where the new ones are empty.
+fn caches(cache: wire::CacheOptions) -> (Vec<Attributed>, Vec<Attributed>) {
+    let entries = |entries: Vec<wire::CacheOptionsEntry>| -> Vec<_> {
+        entries.into_iter().map(|e| Attributed { kind: e.r#type, attrs: e.attrs }).collect()
+    };
+    let registry = |reference: String, mut attrs: BTreeMap<String, String>| {
+        attrs.insert("ref".into(), reference);
+        Attributed { kind: "registry".into(), attrs }
+    };
+    let (mut imports, mut exports) = (entries(cache.imports), entries(cache.exports));
+    for reference in cache.import_refs_deprecated {
+        imports.push(registry(reference, BTreeMap::new()));
+    }
+    if !cache.export_ref_deprecated.is_empty() {
+        exports.push(registry(cache.export_ref_deprecated, cache.export_attrs_deprecated));
+    }
+    (imports, exports)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(request: wire::SolveRequest, refused: &str) {
+        let request = wire::SolveRequest { r#ref: "id".into(), ..request };
+        let error = build_request(request).err().map(|e| e.to_string());
+        assert_eq!(error.as_deref(), Some(refused).filter(|text| !text.is_empty()));
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused() {
+        let definition = proto::pb::Definition { def: vec![vec![1].into()], ..Default::default() };
+        let default = wire::SolveRequest::default;
+        check(default(), "");
+        check(wire::SolveRequest { compatibility_version: 30, ..default() }, "");
+        check(
+            wire::SolveRequest { compatibility_version: 40, ..default() },
+            "unsupported compatibility-version 40: upgrade buildkit (max supported: 30)",
+        );
+        check(
+            wire::SolveRequest { compatibility_version: 10, ..default() },
+            "unsupported compatibility-version 10 (supported: [30])",
+        );
+        check(wire::SolveRequest { proxy_network: true, ..default() }, "proxy networks are not supported yet");
+        check(
+            wire::SolveRequest { definition: Some(definition), frontend: "x".into(), ..default() },
+            "cannot solve with both Definition and Frontend specified",
+        );
+    }
+
+    #[test]
+    fn old_fields_count_where_new_ones_are_empty() {
+        let request = wire::SolveRequest {
+            r#ref: "id".into(),
+            exporter_deprecated: "oci".into(),
+            cache: Some(wire::CacheOptions { export_ref_deprecated: "r/x".into(), ..Default::default() }),
+            ..Default::default()
+        };
+        let build = build_request(request).expect("is fine");
+        assert_eq!(build.exporters[0].kind, "oci");
+        assert_eq!(build.cache_exports[0].attrs["ref"], "r/x");
+    }
+}

@@ -1,0 +1,1 @@
+//! What takes up disk, outward, and what may go, inward.

@@ -1,0 +1,133 @@
+//! The Control service.
+
+use std::pin::Pin;
+
+use engine::Engine;
+use errdefs::{Error, Result};
+use futures_util::{Stream, StreamExt};
+use jiff::Timestamp;
+use proto::control::control_server::Control;
+use proto::control::*;
+use proto::worker::{BuildkitVersion, WorkerRecord};
+use session::{Hello, grpcerr};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::MetadataValue;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::convert;
+
+type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Tells clients how far their clock is from the engine's.
+const CURRENT_TIMESTAMP: &str = "buildkit-current-timestamp";
+/// Pieces of a session on their way to the client.
+const TUNNEL_QUEUE: usize = 16;
+
+/// Answers for one engine.
+pub(crate) struct Service {
+    pub(crate) engine: Engine,
+    pub(crate) version: BuildkitVersion,
+    pub(crate) worker: WorkerRecord,
+}
+
+/// An answer as gRPC wants it.
+fn answer<T>(result: Result<T>) -> Result<Response<T>, Status> {
+    result.map(Response::new).map_err(|e| grpcerr::to_status(&e))
+}
+
+#[tonic::async_trait]
+impl Control for Service {
+    type PruneStream = Messages<UsageRecord>;
+    type StatusStream = Messages<StatusResponse>;
+    type SessionStream = Messages<BytesMessage>;
+    type ListenBuildHistoryStream = Messages<BuildHistoryEvent>;
+
+    async fn solve(&self, request: Request<SolveRequest>) -> Result<Response<SolveResponse>, Status> {
+        let build = convert::build_request(request.into_inner()).map_err(|e| grpcerr::to_status(&e))?;
+        let built = self.engine.build(build).await;
+        answer(built.map(|response| SolveResponse { exporter_response: response.exporter }))
+    }
+
+    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<Self::StatusStream>, Status> {
+        let reader = self.engine.status(&request.get_ref().r#ref).await;
+        let reader = reader.map_err(|e| grpcerr::to_status(&e))?;
+        let messages = futures_util::stream::unfold(reader, |mut reader| async {
+            let status = reader.next().await?;
+            Some((Ok(convert::status_response(status)), reader))
+        });
+        Ok(with_clock(messages.boxed()))
+    }
+
+    async fn session(
+        &self,
+        request: Request<Streaming<BytesMessage>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let hello = Hello::from_metadata(request.metadata());
+        let (outgoing, messages) = mpsc::channel(TUNNEL_QUEUE);
+        let io = session::tunnel(request.into_inner(), outgoing);
+        let sessions = self.engine.sessions().clone();
+        // The tunnel's end, on either side, ends this task and with it the stream of the answer.
+        tokio::spawn(async move {
+            let id = hello.id.clone();
+            match sessions.serve(io, hello).await {
+                Ok(()) => tracing::debug!(session = id, "session ended"),
+                Err(e) => tracing::warn!(session = id, error = %e, "session ended"),
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(messages).map(Ok).boxed()))
+    }
+
+    async fn disk_usage(
+        &self,
+        request: Request<DiskUsageRequest>,
+    ) -> Result<Response<DiskUsageResponse>, Status> {
+        let _ = request;
+        Err(Status::unimplemented("disk usage"))
+    }
+
+    async fn prune(&self, request: Request<PruneRequest>) -> Result<Response<Self::PruneStream>, Status> {
+        let _ = request;
+        Err(Status::unimplemented("prune"))
+    }
+
+    async fn list_workers(
+        &self,
+        _: Request<ListWorkersRequest>,
+    ) -> Result<Response<ListWorkersResponse>, Status> {
+        Ok(Response::new(ListWorkersResponse { record: vec![self.worker.clone()] }))
+    }
+
+    async fn info(&self, _: Request<InfoRequest>) -> Result<Response<InfoResponse>, Status> {
+        Ok(Response::new(InfoResponse { buildkit_version: Some(self.version.clone()) }))
+    }
+
+    /// No build is kept yet: those that want to know of old ones hear of none; those that want to know of new ones
+    /// wait.
+    async fn listen_build_history(
+        &self,
+        request: Request<BuildHistoryRequest>,
+    ) -> Result<Response<Self::ListenBuildHistoryStream>, Status> {
+        let events: Messages<_> = match request.get_ref().early_exit {
+            true => futures_util::stream::empty().boxed(),
+            false => futures_util::stream::pending().boxed(),
+        };
+        Ok(with_clock(events))
+    }
+
+    async fn update_build_history(
+        &self,
+        request: Request<UpdateBuildHistoryRequest>,
+    ) -> Result<Response<UpdateBuildHistoryResponse>, Status> {
+        let message = format!("no record of build {}", request.get_ref().r#ref);
+        answer(Err(Error::not_found(message)))
+    }
+}
+
+fn with_clock<T>(messages: T) -> Response<T> {
+    let mut response = Response::new(messages);
+    if let Ok(now) = MetadataValue::try_from(Timestamp::now().to_string()) {
+        response.metadata_mut().insert(CURRENT_TIMESTAMP, now);
+    }
+    response
+}
