@@ -1,3 +1,39 @@
 //! Objects, layer trees, views, mounts, diff and apply.
 //!
+//! A [`Store`] holds *layer trees*: directories in overlayfs' own form, each committed by a rename and never changed
+//! after. A [`View`] reads a chain of them as one tree without a mount. A [`TreeWriter`] makes a new one: as the
+//! writable top of a mount, or by a [`TreeBuilder`], which does what overlayfs would do and links files where it can.
+//!
 //! Never: know images, registries or builds.
+
+mod meta;
+mod path;
+mod sys;
+
+mod layer;
+mod store;
+mod view;
+
+mod builder;
+mod object;
+mod tree;
+
+mod apply;
+mod chmod;
+mod decompress;
+mod diff;
+mod hash;
+mod same;
+mod stack;
+
+pub use apply::Applied;
+pub use builder::{CopyOptions, FileOptions, MkdirOptions, Mode, RemoveOptions, TreeBuilder};
+pub use decompress::{Compression, Decoder};
+pub use hash::{FileHasher, HashOptions};
+pub use layer::LayerId;
+pub use meta::{Attrs, FileType, Meta, Owner, Time};
+pub use object::{Object, ObjectWriter};
+pub use stack::Part;
+pub use store::{Options, Store};
+pub use tree::TreeWriter;
+pub use view::{DirEntry, Entry, View, Walk};

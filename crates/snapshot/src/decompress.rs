@@ -1,0 +1,114 @@
+use std::io::{self, BufRead, BufReader, Read};
+
+use bzip2::bufread::MultiBzDecoder;
+use flate2::bufread::MultiGzDecoder;
+use lzma_rust2::XzReader;
+
+/// How an archive is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Compression {
+    None,
+    Gzip,
+    Zstd,
+    Bzip2,
+    Xz,
+}
+
+impl Compression {
+    /// Tells the packing by the first bytes; ten are enough.
+    pub fn detect(head: &[u8]) -> Self {
+        const MAGIC: [(&[u8], Compression); 4] = [
+            (&[0x1f, 0x8b, 0x08], Compression::Gzip),
+            (&[0x28, 0xb5, 0x2f, 0xfd], Compression::Zstd),
+            (b"BZh", Compression::Bzip2),
+            (&[0xfd, b'7', b'z', b'X', b'Z', 0], Compression::Xz),
+        ];
+        let skippable = head.len() >= 4 && head[0] & 0xf0 == 0x50 && head[1..4] == [0x2a, 0x4d, 0x18];
+        match MAGIC.iter().find(|(magic, _)| head.starts_with(magic)) {
+            Some((_, compression)) => *compression,
+            None if skippable => Compression::Zstd,
+            None => Compression::None,
+        }
+    }
+}
+
+/// Unpacks a stream of any [`Compression`], with all members or frames that follow each other.
+pub struct Decoder<R: BufRead>(Kind<R>);
+
+enum Kind<R: BufRead> {
+    None(R),
+    Gzip(MultiGzDecoder<R>),
+    Zstd(zstd::stream::read::Decoder<'static, R>),
+    Bzip2(MultiBzDecoder<R>),
+    Xz(Box<XzReader<R>>),
+}
+
+impl<R: BufRead> Decoder<R> {
+    pub fn new(reader: R, compression: Compression) -> io::Result<Self> {
+        Ok(Decoder(match compression {
+            Compression::None => Kind::None(reader),
+            Compression::Gzip => Kind::Gzip(MultiGzDecoder::new(reader)),
+            Compression::Zstd => Kind::Zstd(zstd::stream::read::Decoder::with_buffer(reader)?),
+            Compression::Bzip2 => Kind::Bzip2(MultiBzDecoder::new(reader)),
+            Compression::Xz => Kind::Xz(Box::new(XzReader::new(reader, true))),
+        }))
+    }
+}
+
+impl<R: Read> Decoder<BufReader<R>> {
+    /// Looks at the first bytes to tell the packing.
+    pub fn detect(reader: R) -> io::Result<Self> {
+        let mut reader = BufReader::with_capacity(128 << 10, reader);
+        let compression = Compression::detect(reader.fill_buf()?);
+        Decoder::new(reader, compression)
+    }
+}
+
+impl<R: BufRead> Read for Decoder<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Kind::None(reader) => reader.read(buffer),
+            Kind::Gzip(reader) => reader.read(buffer),
+            Kind::Zstd(reader) => reader.read(buffer),
+            Kind::Bzip2(reader) => reader.read(buffer),
+            Kind::Xz(reader) => reader.read(buffer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn check(packed: &[u8], compression: Compression) {
+        assert_eq!(Compression::detect(packed), compression);
+        let mut text = Vec::new();
+        Decoder::detect(packed).unwrap().read_to_end(&mut text).unwrap();
+        assert_eq!(text, b"hello hello hello");
+        if compression != Compression::None {
+            let mut torn = Decoder::detect(&packed[..packed.len() - 5]).unwrap();
+            assert!(torn.read_to_end(&mut Vec::new()).is_err());
+        }
+    }
+
+    #[test]
+    fn every_packing_is_known_by_its_head() {
+        let gzip = |text: &[u8]| {
+            let mut w = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            w.write_all(text).unwrap();
+            w.finish().unwrap()
+        };
+        check(b"hello hello hello", Compression::None);
+        check(&[gzip(b"hello "), gzip(b"hello hello")].concat(), Compression::Gzip);
+        let zstd = |text: &[u8]| zstd::stream::encode_all(text, 3).unwrap();
+        check(&[zstd(b"hello "), zstd(b"hello hello")].concat(), Compression::Zstd);
+        let mut bz = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+        bz.write_all(b"hello hello hello").unwrap();
+        check(&bz.finish().unwrap(), Compression::Bzip2);
+        let mut xz = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(1)).unwrap();
+        xz.write_all(b"hello hello hello").unwrap();
+        check(&xz.finish().unwrap(), Compression::Xz);
+    }
+}

@@ -1,0 +1,306 @@
+//! Chains of layers: mounting them, putting layers on another base than they were made on, and differences of trees.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+
+use errdefs::Result;
+use fsutil::mount::Source;
+use sha2::{Digest as _, Sha256};
+
+use crate::builder::TreeBuilder;
+use crate::layer::{Kind, Layer, LayerId, Origin, SharedInode};
+use crate::meta::{Attrs, FileType};
+use crate::same::is_same;
+use crate::store::Store;
+use crate::tree::TreeWriter;
+use crate::view::View;
+use crate::{path, sys};
+
+/// How many layers one mount may have. The kernel takes 500.
+const MAX_LAYERS: usize = 400;
+/// How many of them are squashed into one when there are more.
+const SQUASHED: usize = 256;
+
+/// A layer with the chain that it was made on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Part {
+    pub layer: LayerId,
+    pub base: Vec<LayerId>,
+}
+
+impl Store {
+    /// A mount that shows `chain`, lowest first. It is to be mounted read-only.
+    pub fn mount_source(self: &Arc<Self>, chain: &[LayerId]) -> Result<Source> {
+        let mut lower = self.lower_dirs(chain)?;
+        Ok(match lower.len() {
+            0 => Source::Bind(self.empty_dir()?),
+            1 => Source::Bind(lower.swap_remove(0)),
+            _ => Source::Overlay { lower, upper: None },
+        })
+    }
+
+    /// The trees of a chain, topmost first, no more of them than a mount takes.
+    pub(crate) fn lower_dirs(self: &Arc<Self>, chain: &[LayerId]) -> Result<Vec<PathBuf>> {
+        let mut chain = chain.to_vec();
+        while chain.len() > MAX_LAYERS {
+            let rest = chain.split_off(SQUASHED);
+            let squashed = self.squash(&chain)?;
+            chain = rest;
+            chain.insert(0, squashed);
+        }
+        chain.iter().rev().map(|id| Ok(self.layer(id)?.tree().to_owned())).collect()
+    }
+
+    /// One layer that shows what the chain shows. It is not counted as live, so it lasts until the next start.
+    fn squash(self: &Arc<Self>, chain: &[LayerId]) -> Result<LayerId> {
+        let _one_at_a_time = self.squashing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sha = Sha256::new();
+        for id in chain {
+            sha.update(id.as_str());
+            sha.update(b"/");
+        }
+        let name: String = sha.finalize().iter().take(10).map(|b| format!("{b:02x}")).collect();
+        let id = LayerId::parse(&format!("squashed{name}"))?;
+        if self.contains(&id) {
+            return Ok(id);
+        }
+        let view = self.view(chain)?;
+        let mut builder = self.new_tree()?.builder(View::empty());
+        for entry in view.walk(b"")?.skip(1) {
+            let entry = entry?;
+            builder.put_from(&view, &entry.path, &mut HashMap::new())?;
+        }
+        builder.finish()?.commit_as(id)
+    }
+
+    /// Puts parts on each other, lowest first, each with the effect it has on its own base, and gives the chain.
+    ///
+    /// Most layers serve as they are. A copy is made (of links) where a layer hides a directory of its base as a whole,
+    /// and where the chain would show one inode at two paths. `parent` is the chain that the parts come to lie on.
+    pub fn stack(self: &Arc<Self>, parts: &[Part]) -> Result<Vec<LayerId>> {
+        let mut chain: Vec<LayerId> = Vec::with_capacity(parts.len());
+        // What lies on the base it was made on needs no look, as long as nothing else came before.
+        let natural = parts.iter().take_while(|part| {
+            let fits = part.base == chain;
+            if fits {
+                chain.push(part.layer.clone());
+            }
+            fits
+        });
+        let natural = natural.count();
+        for part in &parts[natural..] {
+            let mut layer = self.layer(&part.layer)?;
+            let mut fixes = self.find_fixes(&layer, &part.base)?;
+            fixes.copies = self.find_clashes(&layer, &chain)?;
+            if !fixes.is_empty() {
+                layer = self.layer(&self.fixed(&layer, &part.base, &fixes)?)?;
+            }
+            chain.push(layer.id.clone());
+        }
+        Ok(chain)
+    }
+
+    /// Which marks of a layer mean something else on another base.
+    fn find_fixes(self: &Arc<Self>, layer: &Arc<Layer>, base: &[LayerId]) -> Result<Fixes> {
+        let base = self.view(base)?;
+        let mut fixes = Fixes::default();
+        layer.for_each_dir(&mut |at, dir| {
+            if dir.opaque {
+                fixes.opaque.insert(at.to_vec());
+            }
+            for (name, _) in dir.entries.iter().filter(|(_, kind)| *kind == Kind::Whiteout) {
+                let path = path::join(at, name);
+                if base.find(&path)?.is_none() {
+                    fixes.dead_whiteouts.insert(path);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(fixes)
+    }
+
+    /// The files of a layer that the chain shows at another path.
+    fn find_clashes(&self, layer: &Layer, chain: &[LayerId]) -> Result<HashSet<Vec<u8>>> {
+        let mut clashes = HashSet::new();
+        let mut shown: HashMap<u64, Vec<Box<[u8]>>> = HashMap::new();
+        let mut linked_from_layer = HashSet::new();
+        for id in chain {
+            for (ino, shared) in self.layer(id)?.shared()?.iter() {
+                shown.entry(ino).or_default().push(shared.path.clone());
+                if shared.origin == Origin::Layer(layer.id.clone()) {
+                    linked_from_layer.insert(ino);
+                }
+            }
+        }
+        for (ino, shared) in layer.shared()?.iter() {
+            let from_chain = matches!(&shared.origin, Origin::Layer(id) if chain.contains(id));
+            let elsewhere =
+                shown.get(&ino).is_some_and(|paths| paths.iter().any(|path| *path != shared.path));
+            if from_chain || elsewhere {
+                clashes.insert(shared.path.to_vec());
+            }
+        }
+        if !linked_from_layer.is_empty() {
+            self.native_clashes(layer, &linked_from_layer, &mut clashes)?;
+        }
+        Ok(clashes)
+    }
+
+    /// The layer's own files that a layer of the chain links.
+    fn native_clashes(
+        &self,
+        layer: &Layer,
+        linked: &HashSet<u64>,
+        clashes: &mut HashSet<Vec<u8>>,
+    ) -> Result<()> {
+        layer.for_each_dir(&mut |at, dir| {
+            for (name, kind) in &dir.entries {
+                let path = path::join(at, name);
+                if *kind == Kind::Present(FileType::File)
+                    && sys::lstat(&layer.real(&path))?.is_some_and(|meta| linked.contains(&meta.ino))
+                {
+                    clashes.insert(path);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// A layer that does on any base what `layer` does on its own.
+    fn fixed(self: &Arc<Self>, layer: &Arc<Layer>, base: &[LayerId], fixes: &Fixes) -> Result<LayerId> {
+        let base = self.view(base)?;
+        let mut tree = self.new_tree()?;
+        let root = tree.path();
+        let mut dirs = Vec::new();
+        let mut names: HashMap<u64, PathBuf> = HashMap::new();
+        layer.for_each_dir(&mut |at, dir| {
+            let (from, to) = (layer.real(at), sys::below(&root, at));
+            if !at.is_empty() {
+                sys::mkdir(&to)?;
+            }
+            for (name, kind) in &dir.entries {
+                let path = path::join(at, name);
+                match kind {
+                    Kind::Present(FileType::Dir) => {}
+                    Kind::Whiteout if fixes.dead_whiteouts.contains(&path) => {}
+                    Kind::Whiteout => sys::whiteout(&sys::below(&root, &path))?,
+                    Kind::Present(_) => {
+                        let fresh = fixes.copies.contains(&path);
+                        link_or_copy(layer, &path, fresh, &mut tree, &mut names)?;
+                    }
+                }
+            }
+            if fixes.opaque.contains(at)
+                && let Some(below) = base.dir(at)?
+            {
+                for entry in below.list().iter().filter(|entry| dir.get(&entry.name).is_none()) {
+                    sys::whiteout(&sys::below(&to, &entry.name))?;
+                }
+            }
+            if let Some(meta) = sys::lstat(&from)? {
+                dirs.push((to, Attrs::of(&meta, sys::xattrs(&from)?)));
+            }
+            Ok(())
+        })?;
+        for (dir, attrs) in dirs.iter().rev() {
+            sys::set_attrs(dir, FileType::Dir, attrs)?;
+        }
+        tree.commit()
+    }
+
+    /// The tree that turns `lower` into `upper`; it lies on `lower`.
+    pub fn diff(self: &Arc<Self>, lower: &View, upper: &View) -> Result<TreeWriter> {
+        let mut builder = self.new_tree()?.builder(lower.clone());
+        diff_dir(&mut builder, lower, upper, b"", &mut HashMap::new())?;
+        builder.finish()
+    }
+}
+
+/// What must change in a layer that comes to lie on another base.
+#[derive(Debug, Default)]
+struct Fixes {
+    /// Directories that hide what the base has there, as a whole.
+    opaque: HashSet<Vec<u8>>,
+    /// Removals of what the layer's base does not have.
+    dead_whiteouts: HashSet<Vec<u8>>,
+    /// Files that may be no links.
+    copies: HashSet<Vec<u8>>,
+}
+
+impl Fixes {
+    fn is_empty(&self) -> bool {
+        self.opaque.is_empty() && self.dead_whiteouts.is_empty() && self.copies.is_empty()
+    }
+}
+
+/// Links a file of a layer to the same path of another tree, or copies it. Files with several names keep them.
+fn link_or_copy(
+    layer: &Layer,
+    path: &[u8],
+    fresh: bool,
+    tree: &mut TreeWriter,
+    names: &mut HashMap<u64, PathBuf>,
+) -> Result<()> {
+    let (from, to) = (layer.real(path), sys::below(&tree.path(), path));
+    let Some(meta) = sys::lstat(&from)? else { return Ok(()) };
+    if let Some(raw) = layer.digests().get(path) {
+        tree.digests.insert(path.into(), raw);
+    }
+    if meta.nlink > 1
+        && let Some(first) = names.get(&meta.ino)
+    {
+        tree.shared.mark_several(meta.ino);
+        sys::link(first, &to)?;
+        return Ok(());
+    }
+    if meta.nlink > 1 {
+        names.insert(meta.ino, to.clone());
+    }
+    if !fresh && sys::link(&from, &to)? {
+        let origin = match layer.shared()?.get(meta.ino) {
+            Some(shared) => shared.origin.clone(),
+            None => Origin::Layer(layer.id.clone()),
+        };
+        tree.shared.insert(meta.ino, SharedInode { path: path.into(), origin });
+        return Ok(());
+    }
+    match meta.file_type {
+        FileType::Symlink => sys::symlink(&sys::read_link(&from)?, &to)?,
+        FileType::File | FileType::Dir => sys::clone_file(&from, &to)?,
+        other => sys::mknod(&to, other, meta.rdev)?,
+    }
+    sys::copy_attrs(&from, &to)
+}
+
+/// Makes in `builder`, which lies on `lower`, what `upper` has else in the directory `at`.
+fn diff_dir(
+    builder: &mut TreeBuilder,
+    lower: &View,
+    upper: &View,
+    at: &[u8],
+    names: &mut HashMap<(LayerId, u64), Vec<u8>>,
+) -> Result<()> {
+    let old = lower.dir(at)?.map(|dir| dir.list()).unwrap_or_default();
+    let new = upper.dir(at)?.map(|dir| dir.list()).unwrap_or_default();
+    for entry in old.iter().filter(|old| new.binary_search_by(|new| new.name.cmp(&old.name)).is_err()) {
+        builder.remove_if_there(&path::join(at, &entry.name))?;
+    }
+    for entry in &new {
+        let path = path::join(at, &entry.name);
+        let Some(above) = upper.find(&path)? else { continue };
+        let real = above.layer.real(&path);
+        let Some(meta) = sys::lstat(&real)? else { continue };
+        let same = match lower.find(&path)? {
+            Some(below) => is_same(&below.layer.real(&path), &real, &meta)?,
+            None => false,
+        };
+        if !same {
+            builder.put_from(upper, &path, names)?;
+        }
+        if meta.is_dir() {
+            diff_dir(builder, lower, upper, &path, names)?;
+        }
+    }
+    Ok(())
+}

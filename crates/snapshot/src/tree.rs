@@ -1,0 +1,113 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use errdefs::Result;
+use fsutil::mount::{Source, Upper};
+
+use crate::builder::TreeBuilder;
+use crate::layer::{LayerId, Raw, Shared, encode_digests};
+use crate::store::Store;
+use crate::sys;
+use crate::view::View;
+
+/// A layer tree that is being made: as the writable top of a mount, or by a [`TreeBuilder`].
+#[derive(Debug)]
+#[must_use = "a tree that is not committed is removed"]
+pub struct TreeWriter {
+    store: Arc<Store>,
+    id: LayerId,
+    /// Under `tmp/`, until the commit moves it.
+    dir: PathBuf,
+    pub(crate) shared: Shared,
+    pub(crate) digests: BTreeMap<Box<[u8]>, Raw>,
+    state: State,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Committed,
+}
+
+impl TreeWriter {
+    pub(crate) fn new(store: Arc<Store>) -> Result<Self> {
+        let (dir, id) = store.new_tmp("tree")?;
+        let (shared, digests) = Default::default();
+        let writer = TreeWriter { store, id, dir, shared, digests, state: State::Open };
+        sys::mkdir(writer.path().as_path())?;
+        sys::chmod(&writer.path(), 0o755)?;
+        Ok(writer)
+    }
+
+    /// The directory with the files, in overlayfs' form.
+    pub fn path(&self) -> PathBuf {
+        self.dir.join("tree")
+    }
+
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// A mount that shows `chain`, lowest first, and takes all writes into this tree. The tree may be committed when
+    /// nothing is mounted from it any more.
+    pub fn mount_source(&self, chain: &[LayerId]) -> Result<Source> {
+        if chain.is_empty() {
+            return Ok(Source::Bind(self.path()));
+        }
+        let work = self.dir.join("work");
+        match std::fs::create_dir(&work) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(sys::fail("make directory", &work, e));
+            }
+            _ => {}
+        }
+        let lower = self.store.lower_dirs(chain)?;
+        Ok(Source::Overlay { lower, upper: Some(Upper { dir: self.path(), work }) })
+    }
+
+    /// Edits this tree, which must be new, as if it lay on `base`.
+    pub fn builder(self, base: View) -> TreeBuilder {
+        TreeBuilder::new(self, base)
+    }
+
+    /// Makes the tree a layer of the store.
+    pub fn commit(self) -> Result<LayerId> {
+        let id = self.id.clone();
+        self.commit_as(id)
+    }
+
+    pub(crate) fn commit_as(mut self, id: LayerId) -> Result<LayerId> {
+        sys::remove_all(&self.dir.join("work"))?;
+        if !self.shared.is_empty() {
+            write(&self.dir.join("shared"), &self.shared.encode())?;
+        }
+        if !self.digests.is_empty() {
+            let known = self.digests.iter().map(|(path, raw)| (&**path, raw));
+            write(&self.dir.join("digests"), &encode_digests(known))?;
+        }
+        let target = self.store.layer_dir(&id);
+        std::fs::rename(&self.dir, &target).map_err(|e| sys::fail("commit layer", &target, e))?;
+        self.state = State::Committed;
+        Ok(id)
+    }
+
+    /// The folder of the layer to be.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes).map_err(|e| sys::fail("write", path, e))
+}
+
+impl Drop for TreeWriter {
+    fn drop(&mut self) {
+        if self.state == State::Open
+            && let Err(e) = sys::remove_all(&self.dir)
+        {
+            tracing::warn!(tree = %self.dir.display(), "an unfinished tree stays until the next start: {e}");
+        }
+    }
+}
