@@ -122,6 +122,13 @@ pub struct OpContext<D: Domain> {
     pub(crate) host: Arc<dyn Host<D>>,
 }
 
+impl<D: Domain> Clone for OpContext<D> {
+    fn clone(&self) -> Self {
+        let OpContext { vertex, step, cancel, host } = self;
+        OpContext { vertex: vertex.clone(), step: step.clone(), cancel: cancel.clone(), host: host.clone() }
+    }
+}
+
 impl<D: Domain> OpContext<D> {
     /// The contexts of all jobs that want the vertex now, oldest first. Empty when the last one has just left.
     pub fn job_contexts(&self) -> Vec<Arc<D::JobContext>> {

@@ -114,11 +114,6 @@ impl<V: Clone> Core<V> {
         self.tasks.get(&task).map(Work::vertex)
     }
 
-    /// Whether no vertex is active.
-    pub fn is_idle(&self) -> bool {
-        self.nodes.iter().all(Option::is_none)
-    }
-
     pub(super) fn start(&mut self, work: Work) -> TaskId {
         self.last_task += 1;
         let task = TaskId(self.last_task);

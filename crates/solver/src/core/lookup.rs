@@ -39,7 +39,7 @@ impl<V: Clone> Core<V> {
                 output.records.push(record);
             }
         }
-        output.records.sort_by(|a, b| a.created_at.cmp(&b.created_at));
+        output.records.sort_by_key(|r| r.created_at);
         self.publish(v, o);
     }
 

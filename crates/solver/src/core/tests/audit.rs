@@ -29,6 +29,11 @@ impl Sim {
 }
 
 impl Core<String> {
+    /// Whether no vertex is active.
+    pub fn is_idle(&self) -> bool {
+        self.nodes.iter().all(Option::is_none)
+    }
+
     fn audit(&self) {
         let ids = (0..self.nodes.len() as u32).map(VertexId);
         for v in ids.filter(|v| self.nodes[v.0 as usize].is_some()) {
