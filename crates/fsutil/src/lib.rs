@@ -7,3 +7,4 @@ pub mod glob;
 pub mod mount;
 pub mod passwd;
 pub mod pattern;
+pub mod tar;
