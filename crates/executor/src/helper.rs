@@ -28,6 +28,7 @@ use rustix::net::RecvFlags;
 
 use crate::cgroup::Layout;
 use crate::executor::HELPER_NAME;
+use crate::seccomp::Filter;
 use crate::wire::{self, Start};
 
 /// Becomes the helper, and never returns, when this process was started as one; returns at once otherwise. Must be
@@ -38,6 +39,12 @@ pub fn entry() {
     }
 }
 
+/// What is the same for every container, found out once.
+struct Ground {
+    layout: Layout,
+    filter: Filter,
+}
+
 fn serve() -> i32 {
     // A session of its own: what the terminal sends to the engine's process group is not for containers. It fails when
     // there is one already.
@@ -45,18 +52,18 @@ fn serve() -> i32 {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     ignore_children(true);
     let Ok(socket) = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3) else { return 1 };
-    let layout = Layout::detect();
+    let ground = Ground { layout: Layout::detect(), filter: Filter::usual() };
     loop {
         match wire::recv::<Start>(&socket, RecvFlags::empty()) {
             // The engine is gone. Every supervisor learns that by its own socket.
             Ok(None) => return 0,
-            Ok(Some((Start, fds))) => fork_supervisor(&socket, fds, &layout),
+            Ok(Some((Start, fds))) => fork_supervisor(&socket, fds, &ground),
             Err(_) => return 1,
         }
     }
 }
 
-fn fork_supervisor(engine: &OwnedFd, fds: Vec<OwnedFd>, layout: &Layout) {
+fn fork_supervisor(engine: &OwnedFd, fds: Vec<OwnedFd>, ground: &Ground) {
     // SAFETY: this process has one thread.
     match unsafe { libc::fork() } {
         0 => {
@@ -64,7 +71,7 @@ fn fork_supervisor(engine: &OwnedFd, fds: Vec<OwnedFd>, layout: &Layout) {
             // A supervisor must not keep the engine's socket open, or the helper of a dead engine would never end.
             // SAFETY: the descriptor is not used again in this process, which exits without dropping its owner.
             unsafe { libc::close(std::os::fd::AsRawFd::as_raw_fd(&engine.as_fd())) };
-            supervisor::supervise(fds, layout);
+            supervisor::supervise(fds, ground);
             // SAFETY: always safe. The parent's clean-up at exit is not this process's.
             unsafe { libc::_exit(0) }
         }

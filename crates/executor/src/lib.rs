@@ -11,6 +11,7 @@ mod executor;
 mod helper;
 mod hosts;
 mod io;
+mod seccomp;
 mod spec;
 mod wire;
 

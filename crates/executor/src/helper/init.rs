@@ -13,8 +13,9 @@ use super::caps::Caps;
 use super::exec::{self, NoExec};
 use super::root::RootFs;
 use super::user::User;
-use super::{places, rlimit};
+use super::{Ground, places, rlimit};
 use crate::cgroup::Group;
+use crate::seccomp::Filter;
 use crate::wire::{self, Job, Progress};
 use crate::{DEFAULT_HOSTNAME, Network, Process};
 
@@ -23,7 +24,7 @@ pub(super) struct Init<'a> {
     pub job: &'a Job,
     pub user: &'a User,
     pub group: &'a Group,
-    pub cgroup_namespace: bool,
+    pub ground: &'a Ground,
     /// The root, mounted nowhere yet.
     pub root: OwnedFd,
     /// Stdin, stdout and stderr; none when a terminal takes their place.
@@ -49,12 +50,12 @@ pub(super) fn run(init: Init<'_>) -> ! {
 }
 
 fn enter(init: Init<'_>) -> Result<NoExec> {
-    let Init { job, user, group, cgroup_namespace, root, stdio, progress } = init;
+    let Init { job, ground, user, group, root, stdio, progress } = init;
     let spec = &job.spec;
     die_with_supervisor(progress).context("failed to bind to the supervisor")?;
     check(rustix::process::setsid().map(drop), "failed to start a session")?;
     group.join().context("failed to join the cgroup")?;
-    if cgroup_namespace {
+    if ground.layout.has_namespaces() {
         // SAFETY: this process has one thread, and no part of it relies on its cgroup namespace.
         let unshared = unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP) };
         check(unshared, "failed to make a cgroup namespace")?;
@@ -82,6 +83,9 @@ fn enter(init: Init<'_>) -> Result<NoExec> {
     install_stdio(&stdio, spec.process.tty.is_some(), user).context("failed to set up standard streams")?;
     rlimit::apply(&spec.process.ulimits)?;
     let caps = Caps::new(spec.insecure, group.guards_devices()).context("failed to read capabilities")?;
+    if !spec.insecure {
+        filter_calls(&ground.filter).context("failed to filter system calls")?;
+    }
     check(rustix::process::chdir(&cwd), &format!("failed to change to the working directory `{cwd}`"))?;
     become_user(user, &caps).with_context(|| format!("failed to become user {}", user.uid))?;
     reset_signals();
@@ -158,6 +162,14 @@ fn install_stdio(stdio: &[OwnedFd], tty: bool, user: &User) -> io::Result<()> {
     Ok(())
 }
 
+/// A kernel without filters runs containers without, as BuildKit does.
+fn filter_calls(filter: &Filter) -> io::Result<()> {
+    match filter.install() {
+        Err(e) if e.raw_os_error() == Some(libc::ENOSYS) || e.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        other => other,
+    }
+}
+
 fn become_user(user: &User, caps: &Caps) -> io::Result<()> {
     caps.limit()?;
     // A change of the user would drop what the process is to keep until it executes the program.
@@ -173,16 +185,34 @@ fn become_user(user: &User, caps: &Caps) -> io::Result<()> {
     Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
 }
 
-/// A signal that is ignored, or blocked, stays so over exec: programs expect neither.
+/// A signal that is ignored, or blocked, stays so over exec: programs expect neither. The C library's own calls leave
+/// out the two signals that it keeps for itself.
 fn reset_signals() {
-    // SAFETY: the default action runs no code, and an empty mask is a valid one.
-    unsafe {
-        for signal in 1..=libc::SIGRTMAX() {
-            libc::signal(signal, libc::SIG_DFL);
+    const SIGNALS: libc::c_int = 64;
+    const MASK_BYTES: usize = 8;
+    // The larger of what both calls read; zeros mean the default action with no flags, and an empty mask.
+    let zeros = [0u64; 4];
+    for signal in 1..=SIGNALS {
+        // SAFETY: the kernel reads an action from `zeros`, and writes nothing. It refuses SIGKILL and SIGSTOP.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                zeros.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                MASK_BYTES,
+            );
         }
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+    // SAFETY: the kernel reads a mask from `zeros`, and writes nothing.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            zeros.as_ptr(),
+            std::ptr::null_mut::<u64>(),
+            MASK_BYTES,
+        );
     }
 }
 

@@ -15,21 +15,21 @@ use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use super::clone::{Side, clone};
 use super::init::{self, Init};
-use super::places;
 use super::stubs::Stubs;
 use super::user::{Accounts, User};
-use crate::cgroup::{Access, Group, Layout};
+use super::{Ground, places};
+use crate::cgroup::{Access, Group};
 use crate::wire::{self, Job, Progress, Report, Request};
 use crate::{Exit, Network, Spec};
 
 /// Serves one request of the engine, whose descriptors are `fds`.
-pub(super) fn supervise(mut fds: Vec<OwnedFd>, layout: &Layout) {
+pub(super) fn supervise(mut fds: Vec<OwnedFd>, ground: &Ground) {
     if fds.len() < 2 {
         return;
     }
     let engine = fds.remove(0);
     let job = fds.remove(0);
-    let report = match run(&engine, job, fds, layout) {
+    let report = match run(&engine, job, fds, ground) {
         Ok(exit) => Report::Exited(exit),
         Err(e) => Report::Failed((&e).into()),
     };
@@ -37,10 +37,10 @@ pub(super) fn supervise(mut fds: Vec<OwnedFd>, layout: &Layout) {
     let _ = wire::send(&engine, &report, &[]);
 }
 
-fn run(engine: &OwnedFd, job: OwnedFd, stdio: Vec<OwnedFd>, layout: &Layout) -> Result<Exit> {
+fn run(engine: &OwnedFd, job: OwnedFd, stdio: Vec<OwnedFd>, ground: &Ground) -> Result<Exit> {
     let job: Job = wire::from_memfd(job).context("failed to read the request")?;
     let spec = &job.spec;
-    let group = Group::create(layout, &cgroup_path(&job)?, &spec.resources, access(spec))?;
+    let group = Group::create(&ground.layout, &cgroup_path(&job)?, &spec.resources, access(spec))?;
     // Read-only comes last, since mount points may have to be made.
     let root = Mount { readonly: false, target: "/".into(), ..spec.root.clone() }.detached()?;
     let stubs = Stubs::plan(root.as_fd(), stub_targets(spec), spec.remove_stubs_recursive);
@@ -55,9 +55,7 @@ fn run(engine: &OwnedFd, job: OwnedFd, stdio: Vec<OwnedFd>, layout: &Layout) -> 
         Side::Parent { pid, pidfd } => Child { pid, pidfd },
         Side::Child => {
             drop(progress);
-            let cgroup_namespace = layout.has_namespaces();
-            let (job, user, group, progress) = (&job, &user, &group, &theirs);
-            init::run(Init { job, user, group, cgroup_namespace, root, stdio, progress })
+            init::run(Init { job: &job, ground, user: &user, group: &group, root, stdio, progress: &theirs })
         }
     };
     drop((theirs, stdio));

@@ -1,0 +1,10 @@
+//! Containers on a root made of busybox. They need root, and Debian's `busybox-static` at `/bin/busybox`.
+
+mod kill;
+mod process;
+mod rootfs;
+mod sandbox;
+mod tty;
+mod world;
+
+executor::entry_before_main!();
