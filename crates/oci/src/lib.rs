@@ -2,9 +2,17 @@
 //!
 //! Never: does I/O or depends on any other crate of this workspace.
 
+pub mod config;
 pub mod digest;
-
-pub use digest::Digest;
+pub mod json;
+pub mod manifest;
+pub mod media;
 pub mod platform;
+pub mod reference;
 
+pub use config::{ChainId, DiffId, Healthcheck, History, ImageConfig, RootFs, RunConfig};
+pub use digest::Digest;
+pub use manifest::{Annotations, Descriptor, Index, Manifest};
+pub use media::LayerCompression;
 pub use platform::Platform;
+pub use reference::Reference;
