@@ -2,6 +2,7 @@
 
 mod content;
 mod send;
+mod ssh;
 
 use std::sync::Arc;
 

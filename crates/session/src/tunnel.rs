@@ -4,7 +4,8 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures_util::{SinkExt, Stream, StreamExt};
+use bytes::Bytes;
+use futures_util::{SinkExt, Stream, TryStreamExt};
 use proto::control::BytesMessage;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
@@ -18,9 +19,18 @@ pub fn tunnel(
     incoming: impl Stream<Item = Result<BytesMessage, Status>> + Send + Unpin + 'static,
     outgoing: mpsc::Sender<BytesMessage>,
 ) -> impl AsyncRead + AsyncWrite + Send + Unpin + 'static {
-    let reader = StreamReader::new(incoming.map(|m| m.map(|m| m.data).map_err(io::Error::other)));
+    join(incoming.map_ok(|m| m.data), outgoing, |data| BytesMessage { data })
+}
+
+/// The same for any message that holds bytes; `wrap` makes one.
+pub(crate) fn join<M: Send + 'static>(
+    incoming: impl Stream<Item = Result<Bytes, Status>> + Send + Unpin + 'static,
+    outgoing: mpsc::Sender<M>,
+    wrap: fn(Bytes) -> M,
+) -> impl AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    let reader = StreamReader::new(incoming.map_err(io::Error::other));
     let sink = PollSender::new(outgoing).sink_map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe));
-    let sink = sink.with(|data| std::future::ready(Ok::<_, io::Error>(BytesMessage { data })));
+    let sink = sink.with(move |data| std::future::ready(Ok::<_, io::Error>(wrap(data))));
     tokio::io::join(reader, SinkWriter::new(CopyToBytes::new(sink)))
 }
 

@@ -14,6 +14,7 @@ mod receive;
 mod send;
 mod stat;
 
+pub(crate) use local::names_in;
 pub use local::{Filter, LocalTree};
 pub use order::compare_paths;
 pub(crate) use receive::receive;

@@ -29,6 +29,11 @@ pub trait SyncReceiver: Send + 'static {
     fn listed(&mut self) -> Result<()> {
         Ok(())
     }
+
+    /// All contents are in. The sender hears of the end when this has succeeded.
+    fn complete(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Takes the contents of one file. Called on a thread that may block; dropped without `finish` when the transfer
@@ -71,7 +76,8 @@ pub(crate) async fn receive<R: SyncReceiver>(
         let _peer_may_be_gone = replies.send(packet::error(e.to_string()));
         return Err(e);
     }
-    lister.await.map_err(|e| Error::internal(format!("file receiver ended: {e}")))
+    let receiver = lister.await.map_err(|e| Error::internal(format!("file receiver ended: {e}")))?;
+    failures.try_recv().map_or(Ok(receiver), Err)
 }
 
 /// Hands each packet to the thread that it is for, and speaks the end of the protocol.
@@ -87,7 +93,7 @@ async fn take_packets(
         let packet = tokio::select! {
             () = shared.complete.notified(), if !finished => {
                 finished = true;
-                shared.reply(packet::fin());
+                listing.send(Entry::Complete).await.map_err(|_| Error::canceled())?;
                 continue;
             }
             packet = packets.next() => packet,
@@ -121,6 +127,7 @@ async fn take_packets(
 enum Entry {
     Next(Stat),
     End,
+    Complete,
 }
 
 /// What the threads of one transfer share.
@@ -177,6 +184,7 @@ fn take_listing<R: SyncReceiver>(mut receiver: R, mut entries: mpsc::Receiver<En
                 take_entry(&mut receiver, &mut checker, id, stat, shared)
             }
             Entry::End => receiver.listed().map(|()| shared.close_one()),
+            Entry::Complete => receiver.complete().map(|()| shared.reply(packet::fin())),
         };
         if let Err(e) = result {
             shared.fail(e);

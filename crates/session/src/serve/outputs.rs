@@ -75,15 +75,10 @@ fn receive_dir(
 ) -> Messages {
     let (replies, outgoing) = mpsc::unbounded_channel::<Packet>();
     let packets = messages.map(|m| Packet::decode(m?).map_err(|e| Status::invalid_argument(e.to_string())));
-    let receiving = tokio::spawn(async move {
-        let writer = files::receive(packets, replies, writer, &mut |_| {}).await?;
-        tokio::task::spawn_blocking(|| writer.finish())
-            .await
-            .unwrap_or_else(|e| Err(errdefs::Error::internal(e.to_string())))
-    });
+    let receiving = tokio::spawn(async move { files::receive(packets, replies, writer, &mut |_| {}).await });
     let outcome = futures_util::stream::once(receiving).filter_map(|ended| {
         std::future::ready(match ended {
-            Ok(Ok(())) => None,
+            Ok(Ok(_)) => None,
             Ok(Err(e)) => Some(Err(grpcerr::to_status(&e))),
             Err(e) => Some(Err(Status::internal(e.to_string()))),
         })

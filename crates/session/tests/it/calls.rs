@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use errdefs::{Class, Code, Error, Result};
+use errdefs::{Class, Code, Detail, Error, Result, SourceInfo, SourceLocation};
 use futures_util::TryStreamExt;
 use oci::Digest;
 use session::{
@@ -30,6 +30,11 @@ impl SecretStore for Store {
             "good" => Ok(Some(b"s3cret\xff".to_vec())),
             "big" => Ok(Some(vec![0; MAX_SECRET + 1])),
             "broken" => Err(Error::environment("no keyring").hint("unlock it")),
+            "long story" => {
+                let info = SourceInfo { data: vec![b'x'; 2 << 20], ..SourceInfo::default() };
+                Err(Error::user("no")
+                    .with_detail(Detail::Source(SourceLocation { info, ranges: Vec::new() })))
+            }
             _ => Ok(None),
         }
     }
@@ -56,6 +61,13 @@ async fn secrets_come_or_do_not() {
     assert_eq!(big.message(), "invalid secret size 512001");
     let broken = session.secret("broken").await.expect_err("fails");
     assert_eq!((broken.class(), broken.hints()), (Class::Environment, &["unlock it".to_owned()][..]));
+}
+
+#[tokio::test]
+async fn long_error_details_come_whole() {
+    let session = wire::open(Attachables::new().secrets(Arc::new(Store))).await.session;
+    let error = session.secret("long story").await.expect_err("fails");
+    assert_eq!(error.source_location().map(|l| l.info.data.len()), Some(2 << 20));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Both ends joined by a pipe.
 
 mod calls;
+mod outputs;
 mod trees;
 mod wire;

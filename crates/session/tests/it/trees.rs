@@ -14,22 +14,28 @@ use crate::wire;
 
 /// Entries with their contents, in wire order.
 #[derive(Default)]
-struct Memory {
+pub struct Memory {
     entries: Vec<Stat>,
     contents: HashMap<Vec<u8>, Vec<u8>>,
     /// Told at the end of the listing.
     listed: Option<Sender<()>>,
     /// Entry at which listing fails.
-    breaks_at: Option<usize>,
+    pub breaks_at: Option<usize>,
 }
 
 impl Memory {
-    fn add(mut self, path: &[u8], mode: u32, data: impl Into<Vec<u8>>) -> Self {
+    pub fn add(mut self, path: &[u8], mode: u32, data: impl Into<Vec<u8>>) -> Self {
         let data = data.into();
         let stat =
             Stat { path: path.into(), mode, size: data.len() as u64, mtime_ns: -5, ..Default::default() };
         self.entries.push(stat);
         self.contents.insert(path.into(), data);
+        self
+    }
+
+    pub fn link(mut self, path: &[u8], mode: u32, linkname: &[u8]) -> Self {
+        let stat = Stat { path: path.into(), mode, linkname: linkname.into(), ..Default::default() };
+        self.entries.push(stat);
         self
     }
 
@@ -123,10 +129,8 @@ async fn entries_and_contents_come_as_they_are() {
         .add(b"big", 0o100_644, big.clone())
         .add(b"dir", 0o041_777, "")
         .add(b"dir/empty", 0o100_644, "")
-        .add(b"dir/link", 0o120_777, "")
-        .add(b"hard", 0o100_755, "");
-    memory.entries[5].linkname = b"../\xffa".to_vec();
-    memory.entries[6].linkname = b"a".to_vec();
+        .link(b"dir/link", 0o120_777, b"../\xffa")
+        .link(b"hard", 0o100_755, b"a");
     memory.entries[0].xattrs.insert(b"user.\xff".to_vec(), b"v".to_vec());
     let sent = memory.entries.clone();
     let keeper = sync(memory, Keeper::default()).await.expect("comes");
@@ -167,6 +171,14 @@ async fn listings_out_of_order_are_refused() {
     let memory = Memory::default().add(b"b", 0o100_644, "").add(b"a", 0o100_644, "");
     let error = sync(memory, Keeper::default()).await.err().expect("fails");
     assert_eq!(error.message(), "invalid file listing: changes out of order: `a`");
+}
+
+#[tokio::test]
+async fn thousands_of_patterns_fit() {
+    let pair = wire::open(Attachables::new().tree("context", Arc::new(Memory::default()))).await;
+    let exclude = (0..5_000).map(|i| format!("some/longish/folder/{i}/**/*.é")).collect();
+    let request = SyncRequest { dir: "context".into(), exclude, ..Default::default() };
+    pair.session.sync_dir(&request, Keeper::default(), &mut |_| {}).await.map(drop).expect("comes");
 }
 
 #[tokio::test]
