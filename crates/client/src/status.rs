@@ -64,7 +64,7 @@ fn warning(w: pb::VertexWarning) -> Option<VertexWarning> {
         source: w.info.map(|info| SourceLocation {
             info: SourceInfo {
                 filename: info.filename,
-                data: info.data.into(),
+                data: info.data,
                 language: info.language,
                 definition: Vec::new(),
             },

@@ -1,0 +1,126 @@
+//! Words: what clap reads from the command line. Nothing here means anything yet; `settings` gives it meaning.
+
+mod build;
+mod engine;
+mod run;
+mod store;
+
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use build::BuildArgs;
+pub(crate) use engine::{EngineArgs, EngineCommand, LogsArgs};
+pub(crate) use run::RunArgs;
+pub(crate) use store::{DuArgs, PruneArgs};
+
+/// Builds container images from Dockerfiles, on its own.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kiln",
+    about = "Build container images from Dockerfiles. No Docker, no daemon to set up.",
+    disable_help_subcommand = true,
+    disable_version_flag = true,
+    arg_required_else_help = false,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  kiln build -t app .            Build the Dockerfile here and keep the image as `app`
+  kiln run --rm app              Try it
+  kiln build -o out .            Write the files of the last stage to `out`
+  kiln build -t reg.io/me/app --push .
+
+`kiln COMMAND --help` says more."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub global: GlobalArgs,
+
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Engine")]
+pub(crate) struct GlobalArgs {
+    /// Where the engine keeps its store [default: /var/lib/kiln for root, $XDG_DATA_HOME/kiln otherwise]
+    #[arg(long, global = true, env = "KILN_ROOT", value_name = "DIR", hide_env_values = true)]
+    pub root: Option<std::path::PathBuf>,
+
+    /// Use the engine at this address, Kiln's or BuildKit's, instead of one of your own: unix://PATH or tcp://HOST:PORT
+    #[arg(long, global = true, env = "KILN_HOST", value_name = "ADDRESS", hide_env_values = true)]
+    pub host: Option<String>,
+
+    /// The builder to use; only `default` is there yet
+    #[arg(
+        long,
+        global = true,
+        env = "BUILDX_BUILDER",
+        value_name = "NAME",
+        hide_env_values = true,
+        hide = true
+    )]
+    pub builder: Option<String>,
+
+    /// Say more about what goes on
+    #[arg(short = 'D', long, global = true)]
+    pub debug: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    #[command(visible_alias = "b")]
+    Build(Box<BuildArgs>),
+    Run(RunArgs),
+    Du(DuArgs),
+    Prune(PruneArgs),
+    Engine(EngineArgs),
+    /// Run the build engine in the foreground
+    ///
+    /// `kiln build` starts one by itself when none answers; run it by hand, or from an init system, to serve others
+    /// or to configure it. See `kiln daemon --help`.
+    #[command(disable_help_flag = true)]
+    Daemon {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        args: Vec<String>,
+    },
+    /// Print the version
+    Version,
+    /// Print a completion script
+    ///
+    /// Put the line that belongs to your shell into its start file:
+    ///   bash   source <(kiln completion bash)
+    ///   zsh    source <(kiln completion zsh)
+    ///   fish   kiln completion fish | source
+    #[command(verbatim_doc_comment)]
+    Completion {
+        shell: clap_complete::Shell,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn help(path: &[&str]) -> String {
+        let mut command = Cli::command();
+        command.build();
+        let mut at = &mut command;
+        for name in path {
+            at = at.find_subcommand_mut(name).expect("a command");
+        }
+        at.clone().term_width(100).render_help().to_string()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_of_each_command() {
+        for path in [&[][..], &["build"], &["run"], &["du"], &["prune"], &["engine"], &["engine", "logs"]] {
+            insta::assert_snapshot!(format!("help_{}", path.join("_")), help(path));
+        }
+    }
+}

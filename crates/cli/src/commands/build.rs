@@ -1,0 +1,217 @@
+//! `kiln build`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use client::{SolveRequest, SolveResponse};
+use errdefs::{Error, Result, ResultExt as _};
+use progress::{Sink, SolveStatus, VertexWarning};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{BuildArgs, GlobalArgs};
+use crate::auth::DockerAuth;
+use crate::display::{Display, Drawn, LocalSink};
+use crate::engine::{Place, connect};
+use crate::environment::Environment;
+use crate::inputs::Inputs;
+use crate::outputs::Outputs;
+use crate::result_files::{image_id, metadata, write_atomic};
+use crate::secrets::Secrets;
+use crate::settings::{BuildSettings, Notice, ProgressMode};
+use crate::{interrupt, report};
+
+/// What a build that went well leaves to tell.
+struct Built {
+    id: String,
+    response: SolveResponse,
+    notes: Vec<String>,
+}
+
+/// Builds, and tells how it went.
+pub(crate) async fn build(args: &BuildArgs, global: &GlobalArgs, env: &Environment) -> Result<ExitCode> {
+    let auth = DockerAuth::load(env)?;
+    let settings = BuildSettings::new(args, global, env, &auth.proxies())?;
+    let place = Place::find(global, env)?;
+    if let Some(path) = &settings.iidfile {
+        remove_stale(path)?;
+    }
+    for warning in &settings.warnings {
+        eprintln!("WARNING: {warning}");
+    }
+    if settings.notice == Notice::Nowhere && settings.progress.is_for_people() {
+        eprintln!(
+            "WARNING: No output specified with kiln driver. Build result will only remain in the build cache. To keep \
+             the image name it with -t, to push it into a registry use --push, to load it into Docker use --load"
+        );
+    }
+    let cancel = interrupt::watch()?;
+    let display = Display::start(settings.progress, env)?;
+    let built = solve(&settings, &place, env, auth, display.sender(), &cancel).await;
+    let drawn = display.finish().await?;
+    print_warnings(&drawn.warnings, settings.progress, global.debug);
+    match built {
+        Ok(built) => finish(&settings, &built, &drawn),
+        Err(e) => {
+            if !settings.progress.is_for_people() && settings.progress != ProgressMode::RawJson {
+                eprint!("{}", report::last_words(&e));
+            }
+            Err(e)
+        }
+    }
+}
+
+/// Puts the request together and runs it. Every clone of `sender` is gone when it returns.
+async fn solve(
+    settings: &BuildSettings,
+    place: &Place,
+    env: &Environment,
+    _auth: DockerAuth,
+    sender: mpsc::Sender<SolveStatus>,
+    cancel: &CancellationToken,
+) -> Result<Built> {
+    let secrets = Secrets::new(&settings.secrets, env)?;
+    let inputs = until(cancel, Inputs::open(settings, env)).await?;
+    let attachables = inputs.attachables.secrets(Arc::new(secrets));
+    let sink: Arc<dyn Sink> = Arc::new(LocalSink(sender.clone()));
+    let may_delete = settings.frontend.may_delete;
+    let outputs = Outputs::open(&settings.outputs, may_delete, env, &sink, attachables);
+    let (outputs, attachables) = until(cancel, outputs).await?;
+
+    let mut frontend_attrs = settings.frontend.attrs.clone();
+    frontend_attrs.extend(inputs.attrs);
+    let request = SolveRequest {
+        id: client::new_id(),
+        shared_key: inputs.shared_key,
+        frontend: settings.frontend.frontend.clone(),
+        frontend_attrs,
+        exporters: outputs.exporters,
+        entitlements: settings.frontend.entitlements.clone(),
+        ..SolveRequest::default()
+    };
+    let client = until(cancel, connect(place)).await?;
+    let response = client.solve(&request, attachables, sender, cancel).await?;
+    for load in outputs.loads {
+        until(cancel, load.finish()).await?;
+    }
+    drop(inputs.temporary);
+    Ok(Built { id: request.id, response, notes: outputs.notes })
+}
+
+/// Does some work unless it is cancelled first.
+async fn until<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+    cancel.run_until_cancelled(work).await.unwrap_or_else(|| Err(Error::canceled()))
+}
+
+/// Writes and prints what was asked for.
+fn finish(settings: &BuildSettings, built: &Built, drawn: &Drawn) -> Result<ExitCode> {
+    let response = &built.response.exporter_response;
+    if let Some(path) = &settings.iidfile {
+        write_atomic(path, image_id(response)).context("writing image ID file")?;
+    }
+    if let Some(path) = &settings.metadata_file {
+        write_atomic(path, &metadata(response, &format!("default/default/{}", built.id)))?;
+    }
+    if settings.progress.is_for_people() {
+        eprintln!("{}", drawn.summary);
+        if settings.notice == Notice::KeptByDefault {
+            let name = &settings.tags[0];
+            eprintln!(
+                "The image is in Kiln's store as {}; try it with: kiln run --rm {name}",
+                settings.tags.join(", ")
+            );
+        }
+        built.notes.iter().for_each(|n| eprintln!("NOTE: {n}"));
+    } else if settings.progress == ProgressMode::Quiet {
+        println!("{}", image_id(response));
+    }
+    if let Some(message) = response.get("frontend.result.inlinemessage") {
+        println!("\n{message}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A build that fails must not leave the ID of the one before.
+fn remove_stale(path: &std::path::Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::from(e).context("removing image ID file"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Findings of the frontend, each once.
+fn print_warnings(warnings: &[VertexWarning], mode: ProgressMode, all: bool) {
+    if mode.is_for_people() {
+        eprint!("{}", warnings_text(warnings, all));
+    }
+}
+
+fn warnings_text(warnings: &[VertexWarning], all: bool) -> String {
+    let mut seen: Vec<&VertexWarning> = Vec::new();
+    for warning in warnings {
+        if !seen
+            .iter()
+            .any(|s| (&s.short, &s.source, &s.url) == (&warning.short, &warning.source, &warning.url))
+        {
+            seen.push(warning);
+        }
+    }
+    let count = match seen.len() {
+        0 => return String::new(),
+        1 => "1 warning found".to_owned(),
+        n => format!("{n} warnings found"),
+    };
+    let expand = if all { "" } else { " (use --debug to expand)" };
+    let mut out = format!("\n {count}{expand}:\n");
+    for warning in seen {
+        out.push_str(&format!(" - {}\n", warning.short));
+        if all {
+            warning.detail.iter().for_each(|d| out.push_str(&format!("{d}\n")));
+            if !warning.url.is_empty() {
+                out.push_str(&format!("More info: {}\n", warning.url));
+            }
+            if let Some(source) = &warning.source {
+                out.push_str(&progress::source_frame(source));
+            }
+            out.push('\n');
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use errdefs::{Range, SourceInfo, SourceLocation};
+
+    use super::*;
+
+    fn warning(line: u32) -> VertexWarning {
+        VertexWarning {
+            vertex: oci::Digest::of("v"),
+            level: 1,
+            short: format!("FromAsCasing: 'as' and 'FROM' keywords' casing do not match (line {line})"),
+            detail: vec!["The 'as' keyword should match the case of the 'from' keyword".into()],
+            url: "https://docs.docker.com/go/dockerfile/rule/from-as-casing/".into(),
+            source: Some(SourceLocation {
+                info: SourceInfo {
+                    filename: "Dockerfile".into(),
+                    data: b"FROM a as b\nFROM b as c\n".to_vec(),
+                    ..SourceInfo::default()
+                },
+                ranges: vec![Range::lines(line, line)],
+            }),
+        }
+    }
+
+    #[test]
+    fn one_warning_twice_is_told_once() {
+        insta::assert_snapshot!(warnings_text(&[warning(1), warning(1)], false));
+    }
+
+    #[test]
+    fn debug_shows_all() {
+        insta::assert_snapshot!(warnings_text(&[warning(1), warning(2)], true));
+    }
+}

@@ -1,0 +1,17 @@
+//! One module per command: takes settings, does it, prints.
+
+mod build;
+mod completion;
+mod du;
+mod engine;
+mod filter;
+mod prune;
+pub(crate) mod run;
+mod version;
+
+pub(crate) use build::build;
+pub(crate) use completion::completion;
+pub(crate) use du::du;
+pub(crate) use engine::engine;
+pub(crate) use prune::prune;
+pub(crate) use version::{VERSION, version};

@@ -1,0 +1,88 @@
+use std::io::{BufRead as _, Write as _};
+
+use client::PruneRequest;
+use errdefs::{Error, Result, ResultExt as _};
+use jiff::Timestamp;
+
+use crate::args::PruneArgs;
+use crate::commands::du::{pretty, table_head, table_row};
+use crate::commands::filter::usage_filter;
+use crate::engine::{Place, connect};
+use crate::environment::Environment;
+use crate::flags::{human_size, parse_size};
+use crate::table::Table;
+
+/// Removes build cache, after asking.
+pub(crate) async fn prune(args: &PruneArgs, place: &Place, env: &Environment) -> Result<()> {
+    let request = request(args)?;
+    if !args.force && !confirm(args.all, env)? {
+        return Ok(());
+    }
+    let client = connect(place).await?;
+    let now = Timestamp::now();
+    let mut total = 0;
+    let mut table = Table::default();
+    table_head(&mut table);
+    let mut count = 0;
+    client
+        .prune(&request, |record| {
+            total += record.size.max(0);
+            count += 1;
+            match args.verbose {
+                true => println!("{}", pretty(&record, now)),
+                false => table_row(&mut table, &record, now),
+            }
+        })
+        .await?;
+    if count > 0 && !args.verbose {
+        print!("{table}");
+    }
+    println!("Total:\t{}", human_size(total));
+    Ok(())
+}
+
+fn request(args: &PruneArgs) -> Result<PruneRequest> {
+    let filter = usage_filter(&args.filters)?;
+    let size = |text: &Option<String>| text.as_deref().map_or(Ok(0), parse_size);
+    Ok(PruneRequest {
+        filter: filter.filter,
+        all: args.all,
+        keep_duration: filter.older_than,
+        reserved_space: size(&args.reserved_space)?,
+        max_used_space: size(&args.max_used_space)?,
+        min_free_space: size(&args.min_free_space)?,
+    })
+}
+
+fn confirm(all: bool, env: &Environment) -> Result<bool> {
+    if !env.stdin_is_terminal {
+        return Err(Error::user("there is no terminal to ask for confirmation on").hint("add `--force`"));
+    }
+    let what = if all { "all build cache" } else { "all dangling build cache" };
+    print!("WARNING! This will remove {what}. Are you sure you want to continue? [y/N] ");
+    std::io::stdout().flush().context("failed to ask")?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).context("failed to read the answer")?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_reach_the_request() {
+        let args = PruneArgs {
+            all: true,
+            filters: vec!["until=1h".into()],
+            reserved_space: Some("1k".into()),
+            max_used_space: Some("2m".into()),
+            ..PruneArgs::default()
+        };
+        let request = request(&args).expect("valid");
+        assert_eq!(
+            (request.all, request.keep_duration.as_secs(), request.reserved_space, request.max_used_space),
+            (true, 3600, 1024, 2 << 20)
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! Draws progress on stderr while a build runs.
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use errdefs::{Error, Result, ResultExt as _};
+use jiff::Timestamp;
+use progress::{
+    Event, Picture, Plain, Quiet, RawJson, Renderer, Sink, Size, SolveStatus, Summary, Theme, Tty,
+    TtyOptions, VertexWarning,
+};
+use tokio::sync::mpsc;
+
+use crate::environment::Environment;
+use crate::settings::ProgressMode;
+
+/// Messages that wait to be drawn. When it is full, the stream from the engine waits too.
+const BACKLOG: usize = 256;
+const DRAW_EVERY: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(150);
+
+/// A thread that draws what is sent to it.
+pub(crate) struct Display {
+    sender: mpsc::Sender<SolveStatus>,
+    drawing: tokio::task::JoinHandle<Drawn>,
+}
+
+/// What is left to say when a build is over.
+pub(crate) struct Drawn {
+    pub summary: Summary,
+    pub warnings: Vec<VertexWarning>,
+}
+
+impl Display {
+    pub(crate) fn start(mode: ProgressMode, env: &Environment) -> Result<Self> {
+        let renderer = renderer(mode, env)?;
+        let rate = env.get("TTY_DISPLAY_RATE").and_then(|r| r.parse().ok()).map(Duration::from_millis);
+        let (sender, receiver) = mpsc::channel(BACKLOG);
+        let (every, tick) = (rate.unwrap_or(DRAW_EVERY), rate.unwrap_or(TICK).max(Duration::from_millis(1)));
+        let handle = tokio::runtime::Handle::current();
+        let draw = move || handle.block_on(draw(renderer, receiver, every, tick));
+        Ok(Display { sender, drawing: tokio::task::spawn_blocking(draw) })
+    }
+
+    /// Where status messages go.
+    pub(crate) fn sender(&self) -> mpsc::Sender<SolveStatus> {
+        self.sender.clone()
+    }
+
+    /// Draws the last picture. All other senders must be gone.
+    pub(crate) async fn finish(self) -> Result<Drawn> {
+        drop(self.sender);
+        self.drawing.await.map_err(|e| Error::internal(e.to_string())).context("failed to draw progress")
+    }
+}
+
+/// A sink for what the client itself does.
+pub(crate) struct LocalSink(pub mpsc::Sender<SolveStatus>);
+
+impl Sink for LocalSink {
+    fn emit(&self, event: Event) {
+        let mut status = SolveStatus::default();
+        status.push(event);
+        // A display that cannot follow misses a line of its own client, no more.
+        let _ = self.0.try_send(status);
+    }
+}
+
+fn renderer(mode: ProgressMode, env: &Environment) -> Result<Box<dyn Renderer>> {
+    Ok(match mode {
+        ProgressMode::Quiet | ProgressMode::Silent => Box::new(Quiet),
+        ProgressMode::RawJson => Box::new(RawJson),
+        ProgressMode::Tty if !env.stderr_is_terminal => {
+            return Err(Error::user("failed to get console: stderr is not a terminal")
+                .hint("use `--progress=plain`, or `auto`"));
+        }
+        ProgressMode::Auto | ProgressMode::Tty if env.stderr_is_terminal => Box::new(tty(env)),
+        ProgressMode::Auto | ProgressMode::Tty | ProgressMode::Plain => {
+            Box::new(Plain::new(Some("building with \"default\" instance using kiln driver".into())))
+        }
+    })
+}
+
+fn tty(env: &Environment) -> Tty {
+    let theme = match (env.filled("NO_COLOR"), env.get("BUILDKIT_COLORS")) {
+        (Some(_), _) => Theme::plain(),
+        (None, None) => Theme::default(),
+        (None, Some(colors)) => {
+            let (theme, complaints) = Theme::parse(colors);
+            complaints.iter().for_each(|c| eprintln!("WARNING: {c}"));
+            theme
+        }
+    };
+    let mut options = TtyOptions { description: "kiln:default".into(), theme, ..TtyOptions::default() };
+    if let Some(lines) = env.get("BUILDKIT_TTY_LOG_LINES").and_then(|l| l.parse().ok()).filter(|l| *l > 0) {
+        options.log_lines = lines;
+    }
+    Tty::new(options)
+}
+
+/// Draws as messages come, but not more often than `every`; and each `tick` without a message, since time passes.
+async fn draw(
+    mut renderer: Box<dyn Renderer>,
+    mut messages: mpsc::Receiver<SolveStatus>,
+    every: Duration,
+    tick: Duration,
+) -> Drawn {
+    let mut picture = Picture::default();
+    let mut warnings = Vec::new();
+    let mut out = Vec::new();
+    let mut drawn: Option<Instant> = None;
+    loop {
+        match tokio::time::timeout(tick, messages.recv()).await {
+            Ok(None) => break,
+            Ok(Some(message)) => {
+                renderer.update(&message, Timestamp::now(), &mut out);
+                picture.apply(&message, Timestamp::now());
+                warnings.extend(message.warnings);
+                if drawn.is_none_or(|d| d.elapsed() >= every) {
+                    drawn = Some(Instant::now());
+                    renderer.draw(Timestamp::now(), size(), &mut out);
+                }
+            }
+            Err(_) => renderer.draw(Timestamp::now(), size(), &mut out),
+        }
+        flush(&mut out);
+    }
+    renderer.finish(Timestamp::now(), size(), &mut out);
+    flush(&mut out);
+    Drawn { summary: Summary::of(&picture), warnings }
+}
+
+/// A reader that went away is no reason to stop a build.
+fn flush(out: &mut Vec<u8>) {
+    if !out.is_empty() {
+        let _ = std::io::stderr().lock().write_all(out);
+        out.clear();
+    }
+}
+
+fn size() -> Size {
+    match rustix::termios::tcgetwinsize(rustix::stdio::stderr()) {
+        Ok(w) if w.ws_col > 0 && w.ws_row > 0 => {
+            Size { width: usize::from(w.ws_col), height: usize::from(w.ws_row) }
+        }
+        _ => Size::default(),
+    }
+}

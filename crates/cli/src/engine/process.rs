@@ -1,0 +1,49 @@
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use errdefs::{Error, Result, ResultExt as _};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+/// The process behind a socket, held so that its number cannot come to mean another.
+#[derive(Debug)]
+pub(crate) struct EngineProcess {
+    pub pid: Pid,
+    handle: OwnedFd,
+}
+
+impl EngineProcess {
+    /// Who listens on `socket`. Nothing when nobody does.
+    pub(crate) fn behind(socket: &Path) -> Result<Option<Self>> {
+        let Ok(stream) = UnixStream::connect(socket) else { return Ok(None) };
+        let peer =
+            socket_peercred(&stream).map_err(std::io::Error::from).context("failed to find the engine")?;
+        match pidfd_open(peer.pid, PidfdFlags::empty()) {
+            Ok(handle) => Ok(Some(EngineProcess { pid: peer.pid, handle })),
+            Err(rustix::io::Errno::SRCH) => Ok(None),
+            Err(e) => Err(Error::from(std::io::Error::from(e)).context("failed to find the engine")),
+        }
+    }
+
+    /// Asks it to stop, and waits until it did. Fails when it takes longer than `patience`.
+    pub(crate) fn stop(&self, patience: Duration) -> Result<()> {
+        match pidfd_send_signal(&self.handle, Signal::TERM) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::SRCH) => return Ok(()),
+            Err(e) => return Err(Error::from(std::io::Error::from(e)).context("failed to stop the engine")),
+        }
+        let timeout = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: 0 };
+        let mut fds = [PollFd::from_borrowed_fd(self.handle.as_fd(), PollFlags::IN)];
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(1) => Ok(()),
+            _ => Err(Error::environment(format!(
+                "the engine (process {}) does not stop",
+                self.pid.as_raw_nonzero()
+            ))
+            .hint("it may be waiting for builds to end; see `kiln engine logs`")),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Connecting, and starting the user's own engine when it does not answer.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use client::{Address, Client};
+use errdefs::{Code, Error, Result, ResultExt as _};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::commands::VERSION;
+use crate::engine::{EngineProcess, Home, Place};
+
+/// An engine that nobody uses ends after this time.
+const IDLE_TIMEOUT: &str = "15m";
+/// An engine that does not answer by then is given up.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// An engine of another version has this long to end its builds.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Connects to the engine that is meant, and starts it if it is the user's own and does not run.
+pub(crate) async fn connect(place: &Place) -> Result<Client> {
+    let home = match place {
+        Place::Given(address) => return Client::connect(address).await,
+        Place::Own(home) => home,
+    };
+    let client = match try_connect(home).await? {
+        Some(client) => client,
+        None => start(home).await?,
+    };
+    if is_current(&client).await? {
+        return Ok(client);
+    }
+    drop(client);
+    replace(home).await
+}
+
+/// Connects to the engine that is meant if it runs.
+pub(crate) async fn connect_running(place: &Place) -> Result<Option<Client>> {
+    match place {
+        Place::Given(address) => Client::connect(address).await.map(Some),
+        Place::Own(home) => try_connect(home).await,
+    }
+}
+
+async fn try_connect(home: &Home) -> Result<Option<Client>> {
+    match Client::connect(&Address::Unix(home.socket.clone())).await {
+        Ok(client) => Ok(Some(client)),
+        Err(e) if e.code() == Code::Unavailable && nobody_listens(&home.socket) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Whether a connection is refused because there is no engine, and not for want of a right.
+fn nobody_listens(socket: &Path) -> bool {
+    use std::io::ErrorKind;
+    match std::os::unix::net::UnixStream::connect(socket) {
+        Ok(_) => true,
+        Err(e) => matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused),
+    }
+}
+
+/// An engine and a client of one version understand each other in all they do.
+async fn is_current(client: &Client) -> Result<bool> {
+    let version = client.version().await?.unwrap_or_default();
+    tracing::debug!(?version, "connected");
+    Ok(version.package != "kiln" || version.version == VERSION)
+}
+
+/// Lets an engine of another version end, and starts one of this.
+async fn replace(home: &Home) -> Result<Client> {
+    if let Some(old) = EngineProcess::behind(&home.socket)? {
+        eprintln!("The engine is of another version than this program ({VERSION}); it is being replaced.");
+        tokio::task::spawn_blocking(move || old.stop(DRAIN_TIMEOUT))
+            .await
+            .map_err(|e| Error::internal(e.to_string()))??;
+    }
+    start(home).await
+}
+
+/// Starts an engine, unless another process does just now: then that one is waited for.
+async fn start(home: &Home) -> Result<Client> {
+    let home = home.clone();
+    let waiting = home.clone();
+    prepare(&home)?;
+    let _lock = tokio::task::spawn_blocking(move || lock(&waiting))
+        .await
+        .map_err(|e| Error::internal(e.to_string()))??;
+    if let Some(client) = try_connect(&home).await? {
+        return Ok(client);
+    }
+    let mut child = spawn(&home)?;
+    let began = Instant::now();
+    loop {
+        if home.socket.exists()
+            && let Some(client) = try_connect(&home).await?
+        {
+            tracing::debug!(pid = child.id(), took = ?began.elapsed(), "started an engine");
+            return Ok(client);
+        }
+        if let Ok(Some(status)) = child.try_wait() {
+            return Err(failed(&home, &format!("the engine did not start: {status}")));
+        }
+        if began.elapsed() > START_TIMEOUT {
+            let _ = child.kill();
+            return Err(failed(&home, "the engine did not answer in time"));
+        }
+        // The file system tells nothing of a socket that is listened on, so look again; the first looks are close
+        // together since a start takes milliseconds.
+        tokio::time::sleep((began.elapsed() / 4).clamp(Duration::from_millis(1), Duration::from_millis(50)))
+            .await;
+    }
+}
+
+/// Makes the folders of the store and of the socket. What others could write into is not used.
+fn prepare(home: &Home) -> Result<()> {
+    for dir in [Some(home.root.as_path()), home.socket.parent()].into_iter().flatten() {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.with_context(|| format!("failed to make `{}`", dir.display()))?;
+        let stat = dir.metadata().with_context(|| format!("failed to look at `{}`", dir.display()))?;
+        let uid = rustix::process::geteuid().as_raw();
+        if stat.uid() != uid && uid != 0 {
+            return Err(Error::environment(format!("`{}` belongs to somebody else", dir.display()))
+                .hint("choose another folder with `--root`"));
+        }
+    }
+    Ok(())
+}
+
+fn lock(home: &Home) -> Result<File> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&home.lock);
+    let file = file.with_context(|| format!("failed to open `{}`", home.lock.display()))?;
+    flock(&file, FlockOperation::LockExclusive).map_err(std::io::Error::from).context("failed to lock")?;
+    Ok(file)
+}
+
+/// Starts `kiln daemon`, apart from this terminal and its session.
+fn spawn(home: &Home) -> Result<Child> {
+    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&home.log);
+    let log = log.with_context(|| format!("failed to open `{}`", home.log.display()))?;
+    let also = log.try_clone().context("failed to start the engine")?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("kiln").arg("daemon").arg("--root").arg(&home.root);
+    command.arg("--addr").arg(format!("unix://{}", home.socket.display()));
+    command.args(["--idle-timeout", IDLE_TIMEOUT]);
+    command.current_dir("/").stdin(Stdio::null()).stdout(log).stderr(also);
+    // SAFETY: setsid is async-signal-safe, and the closure touches nothing of the parent.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::setsid()?;
+            Ok(())
+        });
+    }
+    command.spawn().context("failed to start the engine")
+}
+
+/// The error of a start, with the last that the engine said.
+fn failed(home: &Home, what: &str) -> Error {
+    let log = std::fs::read(&home.log).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let last = log.lines().rev().find(|l| !l.trim().is_empty());
+    let error = match last {
+        Some(line) => Error::environment(format!("{what}: {}", line.trim())),
+        None => Error::environment(what.to_owned()),
+    };
+    error.hint(format!("its log is `{}`", home.log.display()))
+}

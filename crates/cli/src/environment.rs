@@ -1,0 +1,56 @@
+//! What the program was started with beside its arguments. Read once, here, and handed on.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use rustix::termios::isatty;
+
+/// Variables, terminals and the user.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Environment {
+    vars: BTreeMap<String, String>,
+    pub stdin_is_terminal: bool,
+    pub stdout_is_terminal: bool,
+    pub stderr_is_terminal: bool,
+    pub uid: u32,
+    pub cwd: PathBuf,
+}
+
+impl Environment {
+    /// That of this process. Variables that are no UTF-8 are passed over.
+    pub(crate) fn here() -> Self {
+        Environment {
+            vars: std::env::vars_os()
+                .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+                .collect(),
+            stdin_is_terminal: isatty(rustix::stdio::stdin()),
+            stdout_is_terminal: isatty(rustix::stdio::stdout()),
+            stderr_is_terminal: isatty(rustix::stdio::stderr()),
+            uid: rustix::process::geteuid().as_raw(),
+            cwd: std::env::current_dir().unwrap_or_default(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(vars: &[(&str, &str)]) -> Self {
+        let vars = vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Environment { vars, uid: 1000, cwd: PathBuf::from("/work"), ..Environment::default() }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.vars.get(name).map(String::as_str)
+    }
+
+    /// The value of a variable that is set and not empty.
+    pub(crate) fn filled(&self, name: &str) -> Option<&str> {
+        self.get(name).filter(|v| !v.is_empty())
+    }
+
+    /// The folder of Docker's configuration.
+    pub(crate) fn docker_config_dir(&self) -> Option<PathBuf> {
+        match self.filled("DOCKER_CONFIG") {
+            Some(dir) => Some(PathBuf::from(dir)),
+            None => self.filled("HOME").map(|home| PathBuf::from(home).join(".docker")),
+        }
+    }
+}

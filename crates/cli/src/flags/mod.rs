@@ -1,0 +1,21 @@
+//! The small languages inside of flag values, as buildx reads them.
+
+mod cache;
+mod csv;
+mod hosts;
+mod keyvalue;
+mod output;
+mod resource;
+mod secret;
+mod size;
+mod ulimit;
+
+pub(crate) use cache::is_disabled_attestation;
+pub(crate) use csv::fields;
+pub(crate) use hosts::extra_hosts;
+pub(crate) use keyvalue::key_values;
+pub(crate) use output::{OutputFlag, parse_bool};
+pub(crate) use resource::resources;
+pub(crate) use secret::SecretFlag;
+pub(crate) use size::{human_duration, human_size, parse_duration, parse_size};
+pub(crate) use ulimit::ulimits;

@@ -1,0 +1,227 @@
+//! What a build reads: its context, its Dockerfile, named contexts.
+
+mod layout;
+mod stdin;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use errdefs::{Error, Result, ResultExt as _};
+use session::Attachables;
+use tempfile::TempDir;
+
+use crate::environment::Environment;
+use crate::inputs::stdin::Stdin;
+use crate::settings::{BuildSettings, not_yet};
+
+/// Frontend options that name the inputs, and the offers that go with them.
+pub(crate) struct Inputs {
+    pub attrs: BTreeMap<String, String>,
+    pub attachables: Attachables,
+    /// Names the context's folder, so that the engine knows it again.
+    pub shared_key: String,
+    /// Folders that live as long as the build.
+    pub temporary: Vec<TempDir>,
+}
+
+/// Where the Dockerfile is.
+enum Dockerfile {
+    /// In a folder of the client.
+    Local { dir: PathBuf, name: String },
+    /// At this path of a context that is not a folder of the client.
+    InContext(String),
+}
+
+impl Inputs {
+    pub(crate) async fn open(settings: &BuildSettings, env: &Environment) -> Result<Self> {
+        let mut inputs = Inputs {
+            attrs: BTreeMap::new(),
+            attachables: Attachables::new(),
+            shared_key: String::new(),
+            temporary: Vec::new(),
+        };
+        let dockerfile = match inputs.context(settings, env).await? {
+            Some(dockerfile) => dockerfile,
+            None => inputs.dockerfile(settings, env).await?,
+        };
+        match dockerfile {
+            Dockerfile::Local { dir, name } => {
+                inputs.offer("dockerfile", &dir);
+                inputs.set("filename", name_there(&dir, &name));
+            }
+            Dockerfile::InContext(path) => inputs.set("filename", path),
+        }
+        for (name, source) in &settings.contexts {
+            inputs.named(name, source, env)?;
+        }
+        Ok(inputs)
+    }
+
+    fn set(&mut self, key: &str, value: impl Into<String>) {
+        self.attrs.insert(key.to_owned(), value.into());
+    }
+
+    fn offer(&mut self, name: &str, dir: &Path) {
+        self.attachables = std::mem::take(&mut self.attachables).dir(name, dir);
+    }
+
+    fn temporary(&mut self) -> Result<PathBuf> {
+        let dir = TempDir::with_prefix("kiln-").context("failed to make a temporary folder")?;
+        let path = dir.path().to_owned();
+        self.temporary.push(dir);
+        Ok(path)
+    }
+
+    /// Sets up the main context. Gives the Dockerfile where the context decides it.
+    async fn context(&mut self, settings: &BuildSettings, env: &Environment) -> Result<Option<Dockerfile>> {
+        let context = settings.context.as_str();
+        if context == "-" {
+            return self.stdin_context(settings).await;
+        }
+        let dir = env.cwd.join(context);
+        if dir.is_dir() {
+            self.offer("context", &dir);
+            self.shared_key = shared_key(&dir);
+        } else if is_git(context) {
+            return Err(not_yet("a Git context").hint("clone the repository and build the folder"));
+        } else if is_http(context) {
+            self.set("context", context);
+        } else {
+            return Err(Error::not_found(format!("unable to prepare context: path {context:?} not found")));
+        }
+        Ok(None)
+    }
+
+    /// An archive on stdin is the context; anything else is the Dockerfile of an empty one.
+    async fn stdin_context(&mut self, settings: &BuildSettings) -> Result<Option<Dockerfile>> {
+        if settings.dockerfile.as_deref() == Some("-") {
+            return Err(Error::user(
+                "invalid argument: can't use stdin for both build context and dockerfile",
+            ));
+        }
+        let stdin = Stdin::open().await?;
+        if stdin.is_archive() {
+            let url = self.attachables.upload(&client::new_id(), stdin.into_reader())?;
+            self.set("context", url);
+            return Ok(None);
+        }
+        if settings.dockerfile.is_some() {
+            return Err(Error::user(
+                "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles",
+            ));
+        }
+        let text = stdin.read_all().await?;
+        let empty = self.temporary()?;
+        self.offer("context", &empty);
+        self.inline_dockerfile(&text).map(Some)
+    }
+
+    async fn dockerfile(&mut self, settings: &BuildSettings, env: &Environment) -> Result<Dockerfile> {
+        let is_folder = !self.attrs.contains_key("context");
+        match settings.dockerfile.as_deref() {
+            Some("-") => {
+                let text = Stdin::open().await?.read_all().await?;
+                self.inline_dockerfile(&text)
+            }
+            Some(url) if is_http(url) => Err(not_yet("`--file` with a URL").hint("download the file first")),
+            Some(file) if is_folder || Path::new(file).is_absolute() => {
+                let path = env.cwd.join(file);
+                let name = path.file_name().ok_or_else(|| Error::user(format!("`{file}` is not a file")))?;
+                let name = name.to_string_lossy().into_owned();
+                if !is_folder {
+                    self.set("dockerfilekey", "dockerfile");
+                }
+                Ok(Dockerfile::Local {
+                    dir: path.parent().map_or_else(|| env.cwd.clone(), Path::to_owned),
+                    name,
+                })
+            }
+            Some(file) => Ok(Dockerfile::InContext(file.to_owned())),
+            None if is_folder => {
+                Ok(Dockerfile::Local { dir: env.cwd.join(&settings.context), name: "Dockerfile".into() })
+            }
+            None => Ok(Dockerfile::InContext("Dockerfile".into())),
+        }
+    }
+
+    fn inline_dockerfile(&mut self, text: &[u8]) -> Result<Dockerfile> {
+        let dir = self.temporary()?;
+        std::fs::write(dir.join("Dockerfile"), text).context("failed to keep the Dockerfile from stdin")?;
+        self.set("dockerfilekey", "dockerfile");
+        Ok(Dockerfile::Local { dir, name: "Dockerfile".into() })
+    }
+
+    fn named(&mut self, name: &str, source: &str, env: &Environment) -> Result<()> {
+        self.set("frontend.caps", "moby.buildkit.frontend.contexts+forward");
+        let key = format!("context:{name}");
+        if source.starts_with("docker-image://") {
+            self.set(&key, source);
+        } else if source.starts_with("target:") {
+            return Err(not_yet("a build context that is a bake target"));
+        } else if let Some(layout) = source.strip_prefix("oci-layout://") {
+            let layout = layout::resolve(layout, &env.cwd)
+                .with_context(|| format!("oci-layout reference {source:?} could not be resolved"))?;
+            let store = client::new_id();
+            self.set(&key, layout.reference(&store));
+            let attachables = std::mem::take(&mut self.attachables);
+            self.attachables = attachables.oci_layout(format!("oci:{store}"), layout.path);
+        } else if is_git(source) {
+            return Err(not_yet("a Git context").hint("clone the repository and give the folder"));
+        } else if is_http(source) {
+            self.set(&key, source);
+        } else {
+            let dir = env.cwd.join(source);
+            let stat = dir.metadata().with_context(|| format!("failed to get build context {name}"))?;
+            if !stat.is_dir() {
+                return Err(Error::user(format!(
+                    "failed to get build context {name}: `{source}` is not a folder"
+                )));
+            }
+            let local =
+                if matches!(name, "context" | "dockerfile") { format!("_{name}") } else { name.to_owned() };
+            self.offer(&local, &dir);
+            self.set(&key, format!("local:{local}"));
+            self.set(&format!("sharedkey:localdir:{name}"), shared_key(&dir));
+        }
+        Ok(())
+    }
+}
+
+/// The folder's own name, and a mark that tells folders of one name apart.
+fn shared_key(dir: &Path) -> String {
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let name = dir.file_name().map_or_else(|| "root".into(), |n| n.to_string_lossy().into_owned());
+    let machine = std::fs::read("/etc/machine-id").unwrap_or_default();
+    let mark = oci::Digest::of([&machine, dir.as_os_str().as_encoded_bytes()].concat());
+    format!("{name}:{}", &mark.hex()[..16])
+}
+
+/// `Dockerfile`, or `dockerfile` where there is only that.
+fn name_there(dir: &Path, name: &str) -> String {
+    let is_there = |name: &str| dir.join(name).symlink_metadata().is_ok();
+    match name {
+        "Dockerfile" if !is_there("Dockerfile") && is_there("dockerfile") => "dockerfile".into(),
+        name => name.into(),
+    }
+}
+
+fn is_http(text: &str) -> bool {
+    text.starts_with("http://") || text.starts_with("https://")
+}
+
+/// Whether a context is a Git repository, as buildx tells.
+fn is_git(text: &str) -> bool {
+    let before_fragment = text.split('#').next().unwrap_or(text);
+    let path = before_fragment.split('?').next().unwrap_or(before_fragment);
+    let is_scp = text.split_once('@').is_some_and(|(user, rest)| {
+        !user.contains(['/', ':']) && rest.split_once(':').is_some_and(|(host, _)| !host.contains('/'))
+    });
+    text.starts_with("git://")
+        || text.starts_with("ssh://")
+        || text.starts_with("github.com/")
+        || (is_http(text) && path.ends_with(".git"))
+        || (!text.contains("://") && is_scp)
+}
+
+#[cfg(test)]
+mod tests;

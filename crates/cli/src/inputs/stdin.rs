@@ -1,0 +1,86 @@
+//! Stdin as a context or a Dockerfile.
+
+use errdefs::{Error, Result, ResultExt as _};
+use tokio::io::{AsyncReadExt as _, Stdin as Pipe};
+
+/// As much as it takes to tell an archive: two tar blocks.
+const HEAD: usize = 1024;
+
+/// Stdin with its beginning read already.
+pub(super) struct Stdin {
+    head: Vec<u8>,
+    rest: Pipe,
+}
+
+impl Stdin {
+    pub(super) async fn open() -> Result<Self> {
+        let mut rest = tokio::io::stdin();
+        let mut head = Vec::with_capacity(HEAD);
+        (&mut rest).take(HEAD as u64).read_to_end(&mut head).await.context("failed to read stdin")?;
+        if head.is_empty() {
+            return Err(Error::user("stdin is empty: expected a Dockerfile or a tar archive"));
+        }
+        Ok(Stdin { head, rest })
+    }
+
+    pub(super) fn is_archive(&self) -> bool {
+        is_archive(&self.head)
+    }
+
+    pub(super) async fn read_all(mut self) -> Result<Vec<u8>> {
+        self.rest.read_to_end(&mut self.head).await.context("failed to read stdin")?;
+        Ok(self.head)
+    }
+
+    pub(super) fn into_reader(self) -> session::UploadSource {
+        Box::new(std::io::Cursor::new(self.head).chain(self.rest))
+    }
+}
+
+/// Whether these are the first bytes of a tar archive, plain or compressed.
+fn is_archive(head: &[u8]) -> bool {
+    const MAGIC: [&[u8]; 4] = [b"BZh", b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
+    MAGIC.iter().any(|m| head.starts_with(m)) || is_tar(head)
+}
+
+/// A tar header carries the sum of its bytes, with blanks in place of the sum itself.
+fn is_tar(head: &[u8]) -> bool {
+    const SUM: std::ops::Range<usize> = 148..156;
+    let Some(header) = head.get(..512) else { return false };
+    let digits: String =
+        header[SUM].iter().map(|b| char::from(*b)).filter(|c| ('0'..='7').contains(c)).collect();
+    let sum: u64 =
+        header.iter().enumerate().map(|(i, b)| u64::from(if SUM.contains(&i) { b' ' } else { *b })).sum();
+    !digits.is_empty() && u64::from_str_radix(&digits, 8) == Ok(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn archives() {
+        let mut tar = vec![0u8; 1024];
+        tar[..4].copy_from_slice(b"file");
+        tar[148..156].copy_from_slice(b"        ");
+        let sum: u32 = tar[..512].iter().map(|b| u32::from(*b)).sum();
+        tar[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        assert!(is_archive(&tar));
+        tar[0] = b'x';
+        assert!(!is_archive(&tar));
+        let check = |head: &[u8], expect| assert_eq!(is_archive(head), expect, "{head:?}");
+        check(b"\x1f\x8b\x08rest", true);
+        check(b"BZh9", true);
+        check(b"\x28\xb5\x2f\xfd", true);
+        check(b"FROM alpine\n", false);
+        check(&[0; 1024], false);
+        check(b"", false);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_taken(head: Vec<u8>) {
+            is_archive(&head);
+        }
+    }
+}

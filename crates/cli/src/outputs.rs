@@ -1,0 +1,155 @@
+//! What a build writes: exporters of the request, and the client's end of each.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use client::Exporter;
+use errdefs::{Error, Result, ResultExt as _};
+use progress::Sink;
+use session::{Attachables, DirMode, Output};
+
+use crate::docker::{Docker, Load};
+use crate::environment::Environment;
+use crate::settings::{Destination, OutputSetting};
+
+/// Exporters, with what has to be waited for and told once the build is over.
+#[derive(Default)]
+pub(crate) struct Outputs {
+    pub exporters: Vec<Exporter>,
+    pub loads: Vec<Load>,
+    pub notes: Vec<String>,
+}
+
+impl Outputs {
+    /// Checks the destinations and offers them to the engine.
+    pub(crate) async fn open(
+        settings: &[OutputSetting],
+        may_delete: bool,
+        env: &Environment,
+        sink: &Arc<dyn Sink>,
+        mut attachables: Attachables,
+    ) -> Result<(Self, Attachables)> {
+        let mut outputs = Outputs::default();
+        for setting in settings {
+            let target = match &setting.dest {
+                Destination::Engine => None,
+                Destination::Stdout => Some(Output::Stream(Box::new(tokio::io::stdout()))),
+                Destination::File(path) => Some(Output::File(file(env.cwd.join(path), path)?)),
+                Destination::Dir { path, mirror } => {
+                    Some(dir(env.cwd.join(path), path, *mirror, may_delete, env)?)
+                }
+                Destination::Docker { context } => match outputs.docker(context.as_deref(), env, sink).await?
+                {
+                    Some(target) => Some(target),
+                    None => continue,
+                },
+            };
+            if let Some(target) = target {
+                let id = u32::try_from(outputs.exporters.len()).expect("a handful of outputs");
+                attachables = attachables.output(id, target);
+            }
+            outputs.exporters.push(Exporter { kind: setting.kind.clone(), attrs: setting.attrs.clone() });
+        }
+        Ok((outputs, attachables))
+    }
+
+    /// Docker's end of a load. Where Docker does not answer, the image stays in Kiln's store only.
+    async fn docker(
+        &mut self,
+        context: Option<&str>,
+        env: &Environment,
+        sink: &Arc<dyn Sink>,
+    ) -> Result<Option<Output>> {
+        let docker = Docker::find(context, env)?;
+        if let Err(e) = docker.ping().await {
+            tracing::debug!(error = %e, "no Docker");
+            self.notes
+                .push(format!("Docker does not answer at {docker}; the image is in Kiln's own store only"));
+            return Ok(None);
+        }
+        let (load, writer) = docker.load(Arc::clone(sink)).await?;
+        self.loads.push(load);
+        Ok(Some(Output::Stream(Box::new(writer))))
+    }
+}
+
+fn file(path: PathBuf, as_given: &Path) -> Result<PathBuf> {
+    match path.is_dir() {
+        true => Err(Error::user(format!("destination file {} is a directory", as_given.display()))),
+        false => Ok(path),
+    }
+}
+
+fn dir(path: PathBuf, as_given: &Path, mirror: bool, may_delete: bool, env: &Environment) -> Result<Output> {
+    if path.exists() && !path.is_dir() {
+        return Err(Error::user(format!("destination directory {} is a file", as_given.display())));
+    }
+    if mirror && !may_delete && !is_below(&path, &env.cwd)? {
+        return Err(Error::user(format!(
+            "local output mode=delete for destination {:?} requires --allow=buildx.local.delete",
+            as_given.display().to_string()
+        )));
+    }
+    Ok(Output::Dir { path, mode: if mirror { DirMode::Mirror } else { DirMode::Merge } })
+}
+
+/// Whether `path`, all links followed, lies inside of `base` and is not `base` itself.
+fn is_below(path: &Path, base: &Path) -> Result<bool> {
+    let base = base.canonicalize().context("failed to look at the working directory")?;
+    let path = resolve(path)?;
+    Ok(path != base && path.starts_with(&base))
+}
+
+/// Follows links in the part of a path that exists.
+fn resolve(path: &Path) -> Result<PathBuf> {
+    let mut rest = Vec::new();
+    let mut there = path;
+    loop {
+        match there.canonicalize() {
+            Ok(mut resolved) => {
+                for part in rest.iter().rev() {
+                    match part {
+                        Component::ParentDir => {
+                            resolved.pop();
+                        }
+                        part => resolved.push(part),
+                    }
+                }
+                return Ok(resolved);
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                let last = there.components().next_back();
+                rest.extend(last);
+                there = there.parent().ok_or_else(|| Error::not_found(format!("`{}`", path.display())))?;
+            }
+            Err(e) => return Err(Error::from(e).context(format!("failed to look at `{}`", path.display()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_below_may_be_mirrored() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let base = dir.path().join("work");
+        std::fs::create_dir_all(base.join("out")).expect("made");
+        std::fs::create_dir_all(dir.path().join("other")).expect("made");
+        std::os::unix::fs::symlink(dir.path().join("other"), base.join("link")).expect("linked");
+        let check = |path: &str, expect: bool| {
+            assert_eq!(is_below(&base.join(path), &base).expect(path), expect, "{path}");
+        };
+        check("out", true);
+        check("out/new/deep", true);
+        check("new", true);
+        check(".", false);
+        check("..", false);
+        check("../other", false);
+        check("link", false);
+        check("link/new", false);
+        check("out/../../other", false);
+        check("new/../../other", false);
+    }
+}

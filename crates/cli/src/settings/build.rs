@@ -1,0 +1,92 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use errdefs::{Error, Result};
+
+use crate::args::{BuildArgs, GlobalArgs};
+use crate::environment::Environment;
+use crate::flags::SecretFlag;
+use crate::names::context_name;
+use crate::settings::attrs::{FrontendSettings, frontend};
+use crate::settings::output::{Notice, OutputSetting, outputs};
+use crate::settings::progress::ProgressMode;
+use crate::settings::refuse::{refuse, warn_legacy};
+
+/// A build as it was asked for.
+#[derive(Debug)]
+pub(crate) struct BuildSettings {
+    /// As given: a folder, a URL or `-`.
+    pub context: String,
+    /// As given; nothing for the Dockerfile of the context.
+    pub dockerfile: Option<String>,
+    /// Named contexts as given, by normalized name.
+    pub contexts: BTreeMap<String, String>,
+    pub frontend: FrontendSettings,
+    pub outputs: Vec<OutputSetting>,
+    pub notice: Notice,
+    pub tags: Vec<String>,
+    pub secrets: Vec<SecretFlag>,
+    pub progress: ProgressMode,
+    pub iidfile: Option<PathBuf>,
+    pub metadata_file: Option<PathBuf>,
+    pub warnings: Vec<String>,
+}
+
+impl BuildSettings {
+    /// `proxies` are build arguments that Docker's configuration asks for.
+    pub(crate) fn new(
+        args: &BuildArgs,
+        global: &GlobalArgs,
+        env: &Environment,
+        proxies: &BTreeMap<String, String>,
+    ) -> Result<Self> {
+        if args.context.is_empty() {
+            return Err(Error::user("please specify build context (e.g. \".\" for the current directory)"));
+        }
+        refuse(args, global, env)?;
+        let progress = ProgressMode::choose(&args.progress, args.quiet, env)?;
+        let (outputs, notice) = outputs(args, progress, env)?;
+        Ok(BuildSettings {
+            context: args.context.clone(),
+            dockerfile: args.file.clone().filter(|f| !f.is_empty()),
+            contexts: named_contexts(&args.build_contexts)?,
+            frontend: frontend(args, env, proxies)?,
+            outputs,
+            notice,
+            tags: args.tags.clone(),
+            secrets: secrets(&args.secrets)?,
+            progress,
+            iidfile: args.iidfile.clone(),
+            metadata_file: args.metadata_file.clone(),
+            warnings: warn_legacy(args),
+        })
+    }
+}
+
+/// `--build-context NAME=SOURCE`. Names are image references, so that one of them can stand for a base image.
+fn named_contexts(flags: &[String]) -> Result<BTreeMap<String, String>> {
+    let mut out = BTreeMap::new();
+    for flag in flags.iter().filter(|f| !f.is_empty()) {
+        let (name, source) = flag
+            .split_once('=')
+            .ok_or_else(|| Error::user(format!("invalid context value: {flag}, expected key=value")))?;
+        out.insert(context_name(name)?, source.to_owned());
+    }
+    Ok(out)
+}
+
+/// `--secret`; the last of an id wins.
+fn secrets(flags: &[String]) -> Result<Vec<SecretFlag>> {
+    let mut out: Vec<SecretFlag> = Vec::new();
+    for flag in flags.iter().filter(|f| !f.is_empty()) {
+        let secret = SecretFlag::parse(flag)?;
+        if secret.id.is_empty() {
+            return Err(Error::user("secret missing ID").hint("write it as `id=NAME,src=FILE`"));
+        }
+        match out.iter_mut().find(|s| s.id == secret.id) {
+            Some(known) => *known = secret,
+            None => out.push(secret),
+        }
+    }
+    Ok(out)
+}

@@ -1,0 +1,15 @@
+//! Words and environment to settings: what is asked for, checked and complete, before anything is touched.
+
+mod attrs;
+mod build;
+mod output;
+mod progress;
+mod refuse;
+
+pub(crate) use build::BuildSettings;
+pub(crate) use output::{Destination, Notice, OutputSetting};
+pub(crate) use progress::ProgressMode;
+pub(crate) use refuse::not_yet;
+
+#[cfg(test)]
+mod tests;

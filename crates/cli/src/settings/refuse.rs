@@ -1,0 +1,67 @@
+//! Flags that are known and not there yet. They are refused: a flag that is ignored is worse than one that is missing.
+
+use errdefs::{Error, Result};
+
+use crate::args::{BuildArgs, GlobalArgs};
+use crate::environment::Environment;
+use crate::flags::{is_disabled_attestation, parse_bool};
+
+/// Fails on the first flag that asks for something that is not there.
+pub(crate) fn refuse(args: &BuildArgs, global: &GlobalArgs, env: &Environment) -> Result<()> {
+    let wanted = |list: &[String]| list.iter().any(|v| !v.is_empty());
+    let attestation = |v: &String| !is_disabled_attestation(v);
+    let policy = |v: &String| !v.split(',').any(|f| f == "disabled=true");
+    let annotation =
+        |text: &str| text.contains(':') && text.split('=').next().is_some_and(|k| k.contains(':'));
+
+    let missing = [
+        (wanted(&args.ssh), "`--ssh`"),
+        (wanted(&args.cache_from), "`--cache-from`"),
+        (wanted(&args.cache_to), "`--cache-to`"),
+        (args.attestations.iter().any(attestation), "`--attest`"),
+        (args.provenance.iter().any(attestation), "`--provenance`"),
+        (args.sbom.iter().any(attestation), "`--sbom`"),
+        (args.policies.iter().any(policy), "`--policy`"),
+        (args.check || args.call == "check", "`--check`"),
+        (args.call != "build", "`--call`"),
+        (args.annotations.iter().any(|a| annotation(a)), "`--annotation` with a type"),
+        (args.allow.iter().any(|a| a == "device" || a.starts_with("device=")), "`--allow device`"),
+        (global.builder.as_deref().is_some_and(|b| !b.is_empty() && b != "default"), "`--builder`"),
+        (env.filled("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY").is_some(), "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"),
+    ];
+    match missing.iter().find(|(asked, _)| *asked) {
+        Some((_, what)) => Err(not_yet(what)),
+        None => inline_cache(args),
+    }
+}
+
+fn inline_cache(args: &BuildArgs) -> Result<()> {
+    let asked = |a: &String| {
+        let value = a.strip_prefix("BUILDKIT_INLINE_CACHE=");
+        value.is_some_and(|v| parse_bool(v) == Some(true))
+    };
+    match args.build_args.iter().any(asked) {
+        true => Err(not_yet("`--build-arg BUILDKIT_INLINE_CACHE`")),
+        false => Ok(()),
+    }
+}
+
+/// The error for what is not there yet.
+pub(crate) fn not_yet(what: &str) -> Error {
+    Error::unimplemented(format!("{what} is not supported yet"))
+}
+
+/// Warnings about old flags that have no effect.
+pub(crate) fn warn_legacy(args: &BuildArgs) -> Vec<String> {
+    let legacy = &args.legacy;
+    let ignored = [
+        (legacy.isolation.is_some(), "`--isolation` has no effect"),
+        (
+            !legacy.security_opt.is_empty(),
+            "`--security-opt` has no effect; use RUN --security=insecure in the Dockerfile",
+        ),
+        (legacy.squash, "`--squash` has no effect; squash inside the build with a multi-stage Dockerfile"),
+        (legacy.compress, "`--compress` has no effect"),
+    ];
+    ignored.iter().filter(|(given, _)| *given).map(|(_, text)| (*text).to_owned()).collect()
+}

@@ -1,0 +1,256 @@
+//! Arguments to settings: each case is a command line and what becomes of it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use clap::Parser as _;
+
+use super::*;
+use crate::args::{Cli, Command};
+use crate::environment::Environment;
+
+fn settings(line: &str, env: &Environment) -> errdefs::Result<BuildSettings> {
+    let words = ["kiln", "build"].into_iter().chain(line.split(' ').filter(|w| !w.is_empty()));
+    let cli = Cli::try_parse_from(words).map_err(|e| errdefs::Error::user(e.to_string()))?;
+    let Some(Command::Build(args)) = cli.command else { panic!("not a build") };
+    BuildSettings::new(&args, &cli.global, env, &BTreeMap::from([("HTTP_PROXY".into(), "http://p".into())]))
+}
+
+/// What is sent to the engine, a line for each option and output.
+fn told(line: &str, vars: &[(&str, &str)]) -> String {
+    let s = match settings(line, &Environment::of(vars)) {
+        Ok(settings) => settings,
+        Err(e) => {
+            return format!(
+                "ERROR: {e}{}",
+                e.hints().iter().map(|h| format!("\nhint: {h}")).collect::<String>()
+            );
+        }
+    };
+    let mut out = String::new();
+    if s.frontend.frontend != "dockerfile.v0" {
+        let _ = writeln!(out, "frontend {}", s.frontend.frontend);
+    }
+    for (key, value) in s.frontend.attrs.iter().filter(|(k, _)| *k != "build-arg:HTTP_PROXY") {
+        let _ = writeln!(out, "{key} = {value}");
+    }
+    for (name, source) in &s.contexts {
+        let _ = writeln!(out, "context {name} = {source}");
+    }
+    for output in &s.outputs {
+        let _ = writeln!(out, "output {} {:?} {:?}", output.kind, output.dest, output.attrs);
+    }
+    if !s.frontend.entitlements.is_empty() {
+        let _ = writeln!(out, "allow {}", s.frontend.entitlements.join(","));
+    }
+    if s.notice != Notice::Nowhere && s.notice != Notice::None {
+        let _ = writeln!(out, "notice {:?}", s.notice);
+    }
+    s.warnings.iter().for_each(|w| writeln!(out, "warning {w}").expect("a String takes all"));
+    out.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+fn check(line: &str, expect: &str) {
+    check_with(line, &[], expect);
+}
+
+fn check_with(line: &str, vars: &[(&str, &str)], expect: &str) {
+    assert_eq!(told(line, vars), expect, "{line}");
+}
+
+#[test]
+fn frontend_options() {
+    check(".", "");
+    check("--target a .", "target = a");
+    check("--build-arg A=1 --build-arg B= .", "build-arg:A = 1\nbuild-arg:B =");
+    check("--build-arg A=1 --build-arg A=2 .", "build-arg:A = 2");
+    check("--label a=b --label c .", "label:a = b\nlabel:c =");
+    check("--pull .", "image-resolve-mode = pull");
+    check("--pull=false .", "");
+    check("--no-cache .", "no-cache =");
+    check("--no-cache=true .", "no-cache =");
+    check("--no-cache-filter a --no-cache-filter b .", "no-cache = a,b");
+    check("--network none .", "force-network-mode = none");
+    check("--network host .", "force-network-mode = host\nallow network.host");
+    check("--network default .", "");
+    check("--add-host a:1.2.3.4 .", "add-hosts = a=1.2.3.4");
+    check("--shm-size 64m .", "shm-size = 67108864");
+    check("--shm-size 0 .", "");
+    check("--ulimit nofile=1:2 .", "ulimit = nofile=1:2");
+    check("--cgroup-parent x .", "cgroup-parent = x");
+    check("--resource memory=1k -m 2k --cpu-shares 5 .", "cpushares = 5\nmemory = 1024");
+    check("--allow security.insecure .", "allow security.insecure");
+    check("--platform linux/arm64/v8 .", "platform = linux/arm64");
+    check("--platform linux/amd64,linux/x86_64 .", "platform = linux/amd64");
+}
+
+#[test]
+fn environment_fills_in() {
+    check_with("--build-arg A --build-arg B .", &[("A", "here")], "build-arg:A = here");
+    check_with(".", &[("SOURCE_DATE_EPOCH", "7")], "build-arg:SOURCE_DATE_EPOCH = 7");
+    check_with(
+        "--build-arg SOURCE_DATE_EPOCH=8 .",
+        &[("SOURCE_DATE_EPOCH", "7")],
+        "build-arg:SOURCE_DATE_EPOCH = 8",
+    );
+    check_with("-t a .", &[("BUILDX_NO_DEFAULT_LOAD", "1")], "");
+    let proxy = settings(".", &Environment::of(&[])).expect("valid").frontend.attrs;
+    assert_eq!(proxy["build-arg:HTTP_PROXY"], "http://p");
+    let own = settings("--build-arg http_proxy=x .", &Environment::of(&[])).expect("valid").frontend.attrs;
+    assert!(!own.contains_key("build-arg:HTTP_PROXY"));
+}
+
+#[test]
+fn other_frontends() {
+    check(
+        "--build-arg BUILDKIT_SYNTAX=docker/dockerfile:1 .",
+        "frontend gateway.v0\nbuild-arg:BUILDKIT_SYNTAX = docker/dockerfile:1\ncmdline = docker/dockerfile:1\nsource = docker/dockerfile:1",
+    );
+    check(
+        "--build-arg BUILDKIT_SYNTAX= .",
+        "ERROR: empty BUILDKIT_SYNTAX build-arg is invalid, use --build-arg BUILDKIT_SYNTAX without '=' for optional behavior",
+    );
+}
+
+#[test]
+fn contexts() {
+    check("--build-context alpine=../a .", "context alpine = ../a");
+    check("--build-context docker.io/library/alpine:latest=../a .", "context alpine = ../a");
+    check("--build-context alpine .", "ERROR: invalid context value: alpine, expected key=value");
+    check(
+        "",
+        "ERROR: error: the following required arguments were not provided:\n  <PATH | URL | ->\n\nUsage: kiln build [OPTIONS] PATH | URL | -\n\nFor more information, try '--help'.\n",
+    );
+}
+
+#[test]
+fn outputs_of_each_kind() {
+    check("-o out .", "output local Dir { path: \"out\", mirror: false } {}");
+    check(
+        "-o type=local,dest=out,mode=delete .",
+        "output local Dir { path: \"out\", mirror: true } {\"mode\": \"delete\"}",
+    );
+    check("-o - .", "output tar Stdout {}");
+    check("-o type=tar,dest=a.tar .", "output tar File(\"a.tar\") {}");
+    check("-o type=oci .", "output oci Stdout {}");
+    check("-o type=oci,dest=a.tar -t x .", "output oci File(\"a.tar\") {\"name\": \"x\"}");
+    check("-o type=docker,dest=a.tar -t x -t y:1 .", "output docker File(\"a.tar\") {\"name\": \"x,y:1\"}");
+    check("-o type=image,name=x .", "output image Engine {\"name\": \"x\"}");
+    check(
+        "-o type=registry,name=x .",
+        "output image Engine {\"name\": \"x\", \"push\": \"true\", \"unpack\": \"false\"}",
+    );
+    check("-o type=cacheonly -t x .", "");
+    check("-o type=odd,dest=x .", "output odd Engine {\"dest\": \"x\"}");
+    check("-o type=image --annotation a=b .", "output image Engine {\"annotation.a\": \"b\"}");
+}
+
+#[test]
+fn shorthands_for_outputs() {
+    check("-t x .", "output image Engine {\"name\": \"x\"}\nnotice KeptByDefault");
+    check("--iidfile i .", "output image Engine {}");
+    check("-q .", "output image Engine {}");
+    check(
+        "-t x --push .",
+        "output image Engine {\"name\": \"x\", \"push\": \"true\", \"unpack\": \"false\"}",
+    );
+    check(
+        "-t x --push -o type=image,unpack=true .",
+        "output image Engine {\"name\": \"x\", \"push\": \"true\", \"unpack\": \"true\"}",
+    );
+    check(
+        "-t x --push -o out .",
+        "output local Dir { path: \"out\", mirror: false } {}\noutput image Engine {\"name\": \"x\", \"push\": \"true\", \"unpack\": \"false\"}",
+    );
+    let load =
+        "output image Engine {\"name\": \"x\"}\noutput docker Docker { context: None } {\"name\": \"x\"}";
+    check("-t x --load .", load);
+    check("-t x -o type=docker .", load);
+    check("-t x --load -o type=docker .", load);
+    check(
+        "-o type=docker,context=c .",
+        "output image Engine {}\noutput docker Docker { context: Some(\"c\") } {}",
+    );
+}
+
+#[test]
+fn faults() {
+    check("--push .", "ERROR: tag is needed when pushing to registry\nhint: name the image with `-t`");
+    check("--iidfile i -o out .", "ERROR: local and tar exporters are incompatible with image ID file");
+    check("-o type=local .", "ERROR: dest is required for local exporter");
+    check("-o type=local,dest=- .", "ERROR: dest cannot be stdout for local exporter");
+    check("-o type=local,dest=o,mode=x .", "ERROR: invalid local exporter mode \"x\"");
+    check("-o - -o type=oci .", "ERROR: multiple outputs configured to write to stdout");
+    check(
+        "--no-cache --no-cache-filter a .",
+        "ERROR: --no-cache and --no-cache-filter cannot currently be used together",
+    );
+    check(
+        "--network foo .",
+        "ERROR: network mode \"foo\" not supported by buildkit\nhint: use `--network` with default, none or host",
+    );
+    check("--build-arg =x .", "ERROR: invalid key-value pair \"=x\": empty key");
+    check(
+        "--allow foo .",
+        "ERROR: unknown entitlement foo\nhint: known are network.host, security.insecure and buildx.local.delete",
+    );
+    check("--allow buildx.local.delete=1 .", "ERROR: buildx.local.delete does not accept a value");
+    check("--secret src=/x .", "ERROR: secret missing ID\nhint: write it as `id=NAME,src=FILE`");
+    check("--annotation a .", "ERROR: invalid annotation \"a\", expected key=value");
+    check("--platform nope .", "ERROR: invalid platform `nope`");
+    check("-q --progress plain .", "ERROR: progress=plain and quiet cannot be used together");
+    check("-t Bad! .", "ERROR: invalid tag \"Bad!\": invalid reference format");
+}
+
+#[test]
+fn stdout_that_is_a_terminal_is_spared() {
+    let mut env = Environment::of(&[]);
+    env.stdout_is_terminal = true;
+    let e = settings("-o type=oci .", &env).expect_err("refused");
+    assert_eq!(e.to_string(), "dest file is required for oci exporter. refusing to write to console");
+}
+
+#[test]
+fn what_is_not_there_yet_says_so() {
+    for (line, what) in [
+        ("--ssh default .", "`--ssh`"),
+        ("--cache-from x .", "`--cache-from`"),
+        ("--cache-to type=inline .", "`--cache-to`"),
+        ("--attest type=sbom .", "`--attest`"),
+        ("--sbom true .", "`--sbom`"),
+        ("--provenance mode=max .", "`--provenance`"),
+        ("--policy filename=x .", "`--policy`"),
+        ("--check .", "`--check`"),
+        ("--call outline .", "`--call`"),
+        ("--annotation index:a=b .", "`--annotation` with a type"),
+        ("--allow device=x .", "`--allow device`"),
+        ("--builder other .", "`--builder`"),
+        ("--platform linux/amd64,linux/arm64 .", "building for more than one platform"),
+        ("--build-arg BUILDKIT_INLINE_CACHE=1 .", "`--build-arg BUILDKIT_INLINE_CACHE`"),
+        ("-o type=oci,tar=false,dest=x .", "`--output type=oci,tar=false`"),
+    ] {
+        check(line, &format!("ERROR: {what} is not supported yet"));
+    }
+}
+
+#[test]
+fn what_turns_a_missing_thing_off_is_fine() {
+    check("--provenance false --sbom=false --attest type=sbom,disabled=true --policy disabled=true .", "");
+    check(
+        "--builder default --call build --build-arg BUILDKIT_INLINE_CACHE=0 .",
+        "build-arg:BUILDKIT_INLINE_CACHE = 0",
+    );
+}
+
+#[test]
+fn old_flags_are_taken() {
+    check(
+        "--rm --rm=false --force-rm .",
+        "ERROR: error: the argument '--rm[=<RM>]' cannot be used multiple times\n\nUsage: kiln build [OPTIONS] PATH | URL | -\n\nFor more information, try '--help'.\n",
+    );
+    check("--rm=true --force-rm .", "");
+    check(
+        "--squash .",
+        "warning `--squash` has no effect; squash inside the build with a multi-stage Dockerfile",
+    );
+}
