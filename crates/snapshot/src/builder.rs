@@ -4,7 +4,7 @@ mod copy;
 mod files;
 mod own;
 mod place;
-// mod unpack;
+mod unpack;
 mod wildcard;
 
 use std::collections::HashMap;
@@ -99,6 +99,11 @@ impl TreeBuilder {
             }
         }
         Ok(self.tree)
+    }
+
+    /// The store that the tree is made in.
+    pub fn store(&self) -> &std::sync::Arc<crate::Store> {
+        self.tree.store()
     }
 
     /// The view that the tree lies on.

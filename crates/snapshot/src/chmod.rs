@@ -42,11 +42,11 @@ impl Chmod {
                 Step::SetIfExecutable(bits) if is_dir || mode & 0o111 != 0 => new |= bits,
                 Step::SetIfExecutable(_) => {}
                 Step::Copy { shift, to, op } => {
-                    let value = (new >> shift & 7) * 0o111 & to;
+                    let value = (((new >> shift) & 7) * 0o111) & to;
                     match op {
                         b'+' => new |= value,
                         b'-' => new &= !value,
-                        _ => new = new & !(to & 0o777) | value,
+                        _ => new = (new & !(to & 0o777)) | value,
                     }
                 }
             }

@@ -37,9 +37,9 @@ pub struct Decoder<R: BufRead>(Kind<R>);
 
 enum Kind<R: BufRead> {
     None(R),
-    Gzip(MultiGzDecoder<R>),
+    Gzip(Box<MultiGzDecoder<R>>),
     Zstd(zstd::stream::read::Decoder<'static, R>),
-    Bzip2(MultiBzDecoder<R>),
+    Bzip2(Box<MultiBzDecoder<R>>),
     Xz(Box<XzReader<R>>),
 }
 
@@ -47,9 +47,9 @@ impl<R: BufRead> Decoder<R> {
     pub fn new(reader: R, compression: Compression) -> io::Result<Self> {
         Ok(Decoder(match compression {
             Compression::None => Kind::None(reader),
-            Compression::Gzip => Kind::Gzip(MultiGzDecoder::new(reader)),
+            Compression::Gzip => Kind::Gzip(Box::new(MultiGzDecoder::new(reader))),
             Compression::Zstd => Kind::Zstd(zstd::stream::read::Decoder::with_buffer(reader)?),
-            Compression::Bzip2 => Kind::Bzip2(MultiBzDecoder::new(reader)),
+            Compression::Bzip2 => Kind::Bzip2(Box::new(MultiBzDecoder::new(reader))),
             Compression::Xz => Kind::Xz(Box::new(XzReader::new(reader, true))),
         }))
     }

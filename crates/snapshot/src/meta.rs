@@ -20,7 +20,8 @@ impl Time {
 
     /// Nanoseconds since 1970, clamped to what 64 bits hold (years 1677 to 2262).
     pub fn as_nanos(self) -> i64 {
-        self.secs.saturating_mul(1_000_000_000).saturating_add(i64::from(self.nanos))
+        let nanos = i128::from(self.secs) * 1_000_000_000 + i128::from(self.nanos);
+        nanos.clamp(i64::MIN.into(), i64::MAX.into()) as i64
     }
 
     pub(crate) fn timespec(self) -> Timespec {
@@ -115,6 +116,7 @@ impl Meta {
 }
 
 impl From<Stat> for Meta {
+    #[allow(clippy::unnecessary_cast, reason = "the fields are narrower on some machines")]
     fn from(s: Stat) -> Self {
         Meta {
             file_type: FileType::from_mode(s.st_mode),
@@ -122,7 +124,7 @@ impl From<Stat> for Meta {
             uid: s.st_uid,
             gid: s.st_gid,
             size: s.st_size as u64,
-            mtime: Time { secs: s.st_mtime as i64, nanos: s.st_mtime_nsec as u32 },
+            mtime: Time { secs: s.st_mtime, nanos: s.st_mtime_nsec as u32 },
             rdev: (rustix::fs::major(s.st_rdev), rustix::fs::minor(s.st_rdev)),
             ino: s.st_ino,
             dev: s.st_dev,

@@ -32,9 +32,12 @@ struct Inner {
     /// Lowest first.
     layers: Vec<Arc<Layer>>,
     chain: Vec<LayerId>,
-    dirs: Mutex<HashMap<Box<[u8]>, Option<Arc<MergedDir>>>>,
+    dirs: Mutex<Dirs>,
     hashes: Mutex<HashMap<Box<[u8]>, [u8; 32]>>,
 }
+
+/// The directories looked at so far; `None` where there is none.
+type Dirs = HashMap<Box<[u8]>, Option<Arc<MergedDir>>>;
 
 /// One name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,12 +217,11 @@ pub fn open_file(layer: &Layer, path: &[u8]) -> Result<File> {
     .map_err(|e| sys::fail("open", &real, e))
 }
 
+/// Gives the target where a clean path is a symbolic link.
+pub type ReadLink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<Option<Vec<u8>>>;
+
 /// Resolves `path` by components; `link` gives the target where a clean path is a symbolic link.
-pub fn resolve_in(
-    path: &[u8],
-    follow_last: bool,
-    link: &mut dyn FnMut(&[u8]) -> Result<Option<Vec<u8>>>,
-) -> Result<Vec<u8>> {
+pub fn resolve_in(path: &[u8], follow_last: bool, link: ReadLink<'_>) -> Result<Vec<u8>> {
     let mut at = Vec::with_capacity(path.len());
     // What is still to go, the next component last.
     let mut todo: Vec<Box<[u8]>> = components(path);

@@ -62,7 +62,7 @@ impl TreeBuilder {
             return Err(Error::not_found(format!("{} not found", String::from_utf8_lossy(&src))));
         }
         for source in sources {
-            if true {
+            if !(options.attempt_unpack && self.unpack(from, &source, &dest, options)?) {
                 self.copy_one(from, &source, &dest, options)?;
             }
         }

@@ -1,5 +1,5 @@
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use errdefs::Result;
@@ -34,10 +34,6 @@ struct OwnDir {
 impl Own {
     pub fn new(root: PathBuf) -> Self {
         Own { root, dirs: HashMap::from([(Box::default(), OwnDir::default())]) }
-    }
-
-    pub fn root(&self) -> &Path {
-        &self.root
     }
 
     pub fn real(&self, path: &[u8]) -> PathBuf {

@@ -60,9 +60,9 @@ impl TreeBuilder {
     pub fn put_hardlink(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
         let (path, target) = (self.resolve(path, false)?, self.resolve(target, false)?);
         match self.find(&target)? {
-            None => return Err(super::path_error("link", &target, super::NOT_FOUND)),
-            Some((FileType::Dir, _)) => return Err(super::path_error("link", &target, "is a directory")),
-            Some(_) if path == target => return Ok(()),
+            None => Err(super::path_error("link", &target, super::NOT_FOUND)),
+            Some((FileType::Dir, _)) => Err(super::path_error("link", &target, "is a directory")),
+            Some(_) if path == target => Ok(()),
             Some((file_type, place)) => {
                 if let super::Place::Base(layer) = place {
                     self.copy_up(&layer, &target)?;

@@ -1,0 +1,9 @@
+//! Trees, views and hashes on a real file system. These tests make devices and trusted attributes: they need root.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod copying;
+mod hashing;
+mod layers;
+mod tree;
+mod world;
