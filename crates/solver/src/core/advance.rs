@@ -1,13 +1,10 @@
 //! What a vertex does next, from what it knows and what is wanted of it.
 
-use std::collections::BTreeSet;
-
 use errdefs::Error;
 
 use super::engine::{Core, Work};
 use super::event::{Command, VertexId};
-use super::node::{Content, Level, Map, Output, OutputState, Stage};
-use crate::keys::KeyId;
+use super::node::{Content, Level, Map, Output, OutputState, Phase, Stage};
 
 impl<V: Clone> Core<V> {
     /// Brings `v` as far as it can go now: looks up, starts and cancels work, and asks its inputs.
@@ -28,14 +25,14 @@ impl<V: Clone> Core<V> {
                 self.stop_loading(v, o);
             }
         }
-        self.look_up(v);
+        let touched = self.look_up(v);
         if self.follow_equal(v) {
             return;
         }
         self.raise_levels(v);
         self.map(v);
         if self.bring_values(v) {
-            self.ask_inputs(v, wanted < before);
+            self.ask_inputs(v, wanted < before, touched);
         }
     }
 
@@ -63,57 +60,18 @@ impl<V: Clone> Core<V> {
             if output.stored { Level::Fast } else { Level::Nothing }
         } else if node.parts.is_empty() {
             Level::Nothing
-        } else if self.is_settled(v, o) {
+        } else if output.is_settled() {
             Level::Slow
+        } else if node.tally.below_fast == 0 {
+            Level::Fast
         } else {
-            self.lowest_input(v).min(Level::Fast)
+            Level::Nothing
         }
-    }
-
-    /// Whether no further key can come to light: the inputs of which all keys are known lead to nothing new in common.
-    /// One input that leads nowhere is enough.
-    fn is_settled(&self, v: VertexId, o: usize) -> bool {
-        let output = &self.node(v).outputs[o];
-        let mut common: Option<BTreeSet<&KeyId>> = None;
-        for i in 0..output.matches.len() {
-            if !self.is_exhausted(v, i) {
-                continue;
-            }
-            let found = &output.matches[i].found;
-            let shared: BTreeSet<&KeyId> = match common {
-                None => found.iter().collect(),
-                Some(c) => c.into_iter().filter(|k| found.contains(*k)).collect(),
-            };
-            if shared.is_empty() {
-                return true;
-            }
-            common = Some(shared);
-        }
-        common.is_some_and(|c| c.iter().all(|k| output.keys.contains(k)))
-    }
-
-    /// Whether all keys of input `i` are known, that of its content too.
-    fn is_exhausted(&self, v: VertexId, i: usize) -> bool {
-        match self.node(v).deps[i].content {
-            Content::Absent => self.input_level(v, i) >= Level::Slow,
-            Content::Known(_) => true,
-            Content::Undecided | Content::Unknown | Content::Hashing(_) => false,
-        }
-    }
-
-    fn input_level(&self, v: VertexId, i: usize) -> Level {
-        let dep = &self.node(v).deps[i];
-        self.node(dep.on).outputs[dep.output].reached()
     }
 
     fn input_value(&self, v: VertexId, i: usize) -> Option<V> {
         let dep = &self.node(v).deps[i];
         self.node(dep.on).outputs[dep.output].value().cloned()
-    }
-
-    fn lowest_input(&self, v: VertexId) -> Level {
-        let levels = (0..self.node(v).deps.len()).map(|i| self.input_level(v, i));
-        levels.min().unwrap_or(Level::Value)
     }
 
     /// Asks for the next part of the cache map while it may help.
@@ -172,12 +130,11 @@ impl<V: Clone> Core<V> {
 
     /// The values of all inputs, once they are there and their content keys are known: a run is recorded by all keys.
     fn inputs(&self, v: VertexId) -> Option<Vec<V>> {
-        let deps = self.node(v).deps.iter().enumerate();
-        deps.map(|(i, dep)| match dep.content {
-            Content::Absent | Content::Known(_) => self.input_value(v, i),
-            _ => None,
-        })
-        .collect()
+        let node = self.node(v);
+        if node.tally.missing > 0 {
+            return None;
+        }
+        (0..node.deps.len()).map(|i| self.input_value(v, i)).collect()
     }
 
     /// Loads the newest record of an output, if there is one.
@@ -189,31 +146,79 @@ impl<V: Clone> Core<V> {
         self.commands.push(Command::Load { task, vertex: v, result });
     }
 
-    /// Says how much is wanted of each input. While the vertex is under way a wish is not taken back, unless less is
-    /// wanted of the vertex itself (`lowered`): an input that was begun is seldom useless.
-    fn ask_inputs(&mut self, v: VertexId, lowered: bool) {
-        let node = self.node(v);
-        let under_way = node.outputs.iter().any(|o| o.is_open() && o.demand() > Level::Nothing);
-        let done = matches!(node.stage, Stage::Ran(_));
-        for i in 0..node.deps.len() {
-            let mut level = if under_way && !done { self.wish(v, i) } else { Level::Nothing };
-            if under_way && !done && !lowered {
+    /// Says how much is wanted of each input; only of those in `touched` where nothing else has changed. While the
+    /// vertex is under way a wish is not taken back, unless less is wanted of the vertex itself (`lowered`): an input
+    /// that was begun is seldom useless.
+    fn ask_inputs(&mut self, v: VertexId, lowered: bool, touched: Vec<usize>) {
+        let mut changed = lowered;
+        let mut under_way = false;
+        for o in 0..self.node(v).outputs.len() {
+            let phase = self.phase(v, o);
+            under_way |= phase != Phase::Nothing;
+            changed |= std::mem::replace(&mut self.node_mut(v).outputs[o].asked, phase) != phase;
+        }
+        let inputs = if changed { (0..self.node(v).deps.len()).collect() } else { touched };
+        for i in inputs {
+            let mut level = self.wish(v, i);
+            if under_way && !lowered {
                 level = level.max(self.node(v).deps[i].request);
             }
-            if level < Level::Value {
-                self.stop_hashing(v, i);
-            }
-            self.set_request(v, i, level);
-            if self.blocked(v, i) {
+            if !self.ask_input(v, i, level) {
                 return;
             }
-            if level == Level::Value
-                && matches!(self.node(v).deps[i].content, Content::Unknown)
-                && let Some(input) = self.input_value(v, i)
-            {
-                self.start_hash(v, i, input);
-            }
         }
+    }
+
+    /// Asks one input, and has its content hashed where that is wanted. False when the vertex failed over it.
+    fn ask_input(&mut self, v: VertexId, i: usize, level: Level) -> bool {
+        if level < Level::Value {
+            self.stop_hashing(v, i);
+        }
+        self.set_request(v, i, level);
+        if self.blocked(v, i) {
+            return false;
+        }
+        if level == Level::Value
+            && matches!(self.node(v).deps[i].content, Content::Unknown)
+            && let Some(input) = self.input_value(v, i)
+        {
+            self.start_hash(v, i, input);
+        }
+        true
+    }
+
+    /// What an output needs of the inputs.
+    fn phase(&self, v: VertexId, o: usize) -> Phase {
+        let node = self.node(v);
+        let output = &node.outputs[o];
+        let demand = output.demand();
+        if demand == Level::Nothing || !output.is_open() || matches!(node.stage, Stage::Ran(_)) {
+            Phase::Nothing
+        } else if output.level >= Level::Slow {
+            if demand == Level::Value { Phase::Run } else { Phase::Hold }
+        } else if node.parts.is_empty() || demand == Level::Fast || node.tally.below_fast > 0 {
+            Phase::Fast
+        } else {
+            // Inputs that lead nowhere come first: when one of them stays so, nothing else needs to be looked into.
+            Phase::Probe { only_unmatched: output.unmatched > 0 }
+        }
+    }
+
+    /// How much of input `i` would help.
+    fn wish(&self, v: VertexId, i: usize) -> Level {
+        let node = self.node(v);
+        let dep = &node.deps[i];
+        let of_output = |output: &Output<V>| match output.asked {
+            Phase::Nothing | Phase::Hold => Level::Nothing,
+            Phase::Fast => Level::Fast,
+            Phase::Probe { only_unmatched } if only_unmatched && !output.matches[i].found.is_empty() => {
+                Level::Fast
+            }
+            Phase::Probe { .. } if dep.is_exhausted() => Level::Fast,
+            Phase::Probe { .. } if dep.seen.level < Level::Slow => Level::Slow,
+            Phase::Probe { .. } | Phase::Run => Level::Value,
+        };
+        node.outputs.iter().map(of_output).max().unwrap_or(Level::Nothing)
     }
 
     /// Whether `v` asks an input for what it failed to bring; `v` fails then too.
@@ -227,38 +232,6 @@ impl<V: Clone> Core<V> {
         let error = error.clone();
         self.fail(v, error);
         true
-    }
-
-    /// How much of input `i` would help the outputs that are still open.
-    fn wish(&self, v: VertexId, i: usize) -> Level {
-        let node = self.node(v);
-        let open = (0..node.outputs.len()).filter(|&o| node.outputs[o].is_open());
-        open.map(|o| self.wish_for(v, o, i)).max().unwrap_or(Level::Nothing)
-    }
-
-    fn wish_for(&self, v: VertexId, o: usize, i: usize) -> Level {
-        let node = self.node(v);
-        let output = &node.outputs[o];
-        let demand = output.demand();
-        if demand == Level::Nothing {
-            return Level::Nothing;
-        }
-        if output.level >= Level::Slow {
-            return if demand == Level::Value { Level::Value } else { Level::Nothing };
-        }
-        if node.parts.is_empty() || demand == Level::Fast || self.lowest_input(v) < Level::Fast {
-            return Level::Fast;
-        }
-        // Inputs that lead nowhere come first: when one of them stays so, nothing else needs to be looked into.
-        let found = |m: &super::node::Match| !m.found.is_empty();
-        let waits = found(&output.matches[i]) && !output.matches.iter().all(found);
-        if waits || self.is_exhausted(v, i) {
-            Level::Fast
-        } else if self.input_level(v, i) < Level::Slow {
-            Level::Slow
-        } else {
-            Level::Value
-        }
     }
 }
 

@@ -162,6 +162,9 @@ impl<V: Clone> Core<V> {
             dep.content = if how.content { Content::Unknown } else { Content::Absent };
         }
         node.parts.push(part);
+        for i in 0..self.node(v).deps.len() {
+            self.touch(v, i);
+        }
         Ok(())
     }
 
@@ -171,6 +174,7 @@ impl<V: Clone> Core<V> {
         match content {
             Ok(digest) => {
                 self.node_mut(v).deps[i].content = Content::Known(digest.map(|d| KeyId::content(&d)));
+                self.touch(v, i);
                 self.enqueue(v);
             }
             Err(e) => self.fail(v, e),

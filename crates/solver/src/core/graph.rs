@@ -4,7 +4,7 @@ use errdefs::{Error, Result};
 
 use super::engine::{Core, Work};
 use super::event::{Asker, Command, RequestId, VertexId};
-use super::node::{Content, Level, Map, Node, OutputState, Stage};
+use super::node::{Content, Level, Map, Node, OutputState, Phase, Stage};
 
 impl<V: Clone> Core<V> {
     pub(super) fn node(&self, v: VertexId) -> &Node<V> {
@@ -32,14 +32,27 @@ impl<V: Clone> Core<V> {
         }
     }
 
-    /// Tells the consumers of an output that it has more keys, a higher level or its value.
+    /// Tells the consumers of an output that it has more keys, a higher level or its value. Those that want nothing of
+    /// it are not woken for that.
     pub(super) fn publish(&mut self, v: VertexId, output: usize) {
         for n in 0..self.node(v).consumers.len() {
             let (consumer, i) = self.node(v).consumers[n];
             let dep = &self.node(consumer).deps[i];
-            if dep.output == output && dep.request > Level::Nothing {
-                self.enqueue(consumer);
+            if dep.output == output {
+                let woken = dep.request > Level::Nothing;
+                self.touch(consumer, i);
+                if woken {
+                    self.enqueue(consumer);
+                }
             }
+        }
+    }
+
+    /// Has input `i` looked at when `v` is advanced next.
+    pub(super) fn touch(&mut self, v: VertexId, i: usize) {
+        let node = self.node_mut(v);
+        if !std::mem::replace(&mut node.deps[i].touched, true) {
+            node.touched.push(i);
         }
     }
 
@@ -134,6 +147,7 @@ impl<V: Clone> Core<V> {
         }
         for o in 0..self.node(v).outputs.len() {
             self.stop_loading(v, o);
+            self.node_mut(v).outputs[o].asked = Phase::Nothing;
         }
         for i in 0..self.node(v).deps.len() {
             self.stop_hashing(v, i);

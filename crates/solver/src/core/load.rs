@@ -6,7 +6,7 @@ use errdefs::Error;
 
 use super::engine::{Core, Request, Work};
 use super::event::{Asker, Command, JobId, RequestId, Spec, VertexId};
-use super::node::{Content, Dep, Level, Map, Node, Output, Stage};
+use super::node::{Dep, Level, Map, Node, Output, Stage, Tally};
 
 impl<V: Clone> Core<V> {
     pub(super) fn build(&mut self, request: RequestId, asker: Asker, graph: &[Spec], output: usize) {
@@ -84,6 +84,9 @@ impl<V: Clone> Core<V> {
             self.ensure_output(on, output);
             self.node_mut(on).consumers.push((v, i));
         }
+        let deps: Vec<Dep> = inputs.iter().map(|&(on, output)| Dep::new(on, output)).collect();
+        let mut tally = Tally::default();
+        deps.iter().for_each(|dep| tally.add(&dep.seen));
         self.nodes[v.0 as usize] = Some(Node {
             digest: spec.digest.clone(),
             name: spec.name.clone(),
@@ -95,7 +98,9 @@ impl<V: Clone> Core<V> {
             consumers: Vec::new(),
             map: Map::Open,
             parts: Vec::new(),
-            deps: inputs.into_iter().map(|(on, output)| new_dep(on, output)).collect(),
+            deps,
+            tally,
+            touched: (0..inputs.len()).collect(),
             outputs: Vec::new(),
             stage: Stage::Seeking,
             tokens: Vec::new(),
@@ -202,8 +207,4 @@ impl<V: Clone> Core<V> {
             self.commands.push(Command::Drop { vertex: v });
         }
     }
-}
-
-fn new_dep(on: VertexId, output: usize) -> Dep {
-    Dep { on, output, request: Level::Nothing, selector: None, content: Content::Undecided, also: Vec::new() }
 }

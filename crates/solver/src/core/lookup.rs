@@ -4,27 +4,53 @@ use std::collections::BTreeSet;
 
 use super::engine::Core;
 use super::event::VertexId;
-use super::node::{Alternative, Content, Level, Output};
+use super::node::{Alternative, Content, Level, Output, Seen};
 use crate::keys::{Entry, KeyId, KeyInfo, Link};
 use crate::results::{Record, ResultId};
 
 impl<V: Clone> Core<V> {
-    /// Looks up what was not looked up yet for the outputs that somebody wants.
-    pub(super) fn look_up(&mut self, v: VertexId) {
-        let node = self.node(v);
-        if node.ignore_cache || node.parts.is_empty() {
-            return;
+    /// Looks at the inputs that got on, and looks up what was not looked up yet for the outputs that somebody wants.
+    /// Gives the inputs that got on.
+    pub(super) fn look_up(&mut self, v: VertexId) -> Vec<usize> {
+        let touched = std::mem::take(&mut self.node_mut(v).touched);
+        for &i in &touched {
+            self.see(v, i);
         }
+        let node = self.node(v);
+        let possible = !node.ignore_cache && !node.parts.is_empty();
         for o in 0..self.node(v).outputs.len() {
             let output = &self.node(v).outputs[o];
-            if output.value().is_some() || output.demand() == Level::Nothing {
+            let wanted = output.value().is_none() && output.demand() > Level::Nothing;
+            if !possible || !wanted {
+                self.node_mut(v).outputs[o].behind |= !touched.is_empty();
                 continue;
             }
-            let fresh = if self.node(v).is_root() { self.root_keys(v, o) } else { self.linked_keys(v, o) };
+            let fresh =
+                if self.node(v).is_root() { self.root_keys(v, o) } else { self.linked_keys(v, o, &touched) };
             if !fresh.is_empty() {
                 self.take_keys(v, o, fresh);
             }
         }
+        touched
+    }
+
+    /// Takes note of how input `i` stands.
+    fn see(&mut self, v: VertexId, i: usize) {
+        let dep = &self.node(v).deps[i];
+        let input = &self.node(dep.on).outputs[dep.output];
+        let level = input.reached();
+        let content_open = !matches!(dep.content, Content::Absent | Content::Known(_));
+        let seen = Seen {
+            level,
+            alternatives: input.keys.len() + dep.also.len() + usize::from(dep.content_key().is_some()),
+            hidden: input.hidden.len(),
+            missing: level < Level::Value || content_open,
+        };
+        let node = self.node_mut(v);
+        node.tally.remove(&node.deps[i].seen);
+        node.tally.add(&seen);
+        node.deps[i].seen = seen;
+        node.deps[i].touched = false;
     }
 
     /// Adds keys to an output, and the results known under them.
@@ -76,21 +102,46 @@ impl<V: Clone> Core<V> {
     }
 
     /// Follows the links of inputs that have new keys; gives the new keys that all inputs lead to.
-    fn linked_keys(&mut self, v: VertexId, o: usize) -> Vec<KeyId> {
+    fn linked_keys(&mut self, v: VertexId, o: usize, touched: &[usize]) -> Vec<KeyId> {
+        let behind = std::mem::take(&mut self.node_mut(v).outputs[o].behind);
         let mut changed = false;
-        for i in 0..self.node(v).deps.len() {
-            let alternatives = self.alternative_count(v, i);
-            let matches = &self.node(v).outputs[o].matches[i];
-            if matches.probed != alternatives {
-                let found = self.probe(v, o, i);
-                let matches = &mut self.node_mut(v).outputs[o].matches[i];
-                matches.probed = alternatives;
-                let before = matches.found.len();
-                matches.found.extend(found);
-                changed |= matches.found.len() > before;
+        if behind {
+            for i in 0..self.node(v).deps.len() {
+                changed |= self.match_input(v, o, i);
+            }
+        } else {
+            for &i in touched {
+                changed |= self.match_input(v, o, i);
             }
         }
-        if changed { common_keys(&self.node(v).outputs[o]) } else { Vec::new() }
+        let output = &self.node(v).outputs[o];
+        if changed && output.unmatched == 0 { common_keys(output) } else { Vec::new() }
+    }
+
+    /// Looks up by what is new of input `i`. Whether it leads to more.
+    fn match_input(&mut self, v: VertexId, o: usize, i: usize) -> bool {
+        let dep = &self.node(v).deps[i];
+        let (alternatives, exhausted) = (dep.seen.alternatives, dep.is_exhausted());
+        let mut changed = false;
+        if self.node(v).outputs[o].matches[i].probed != alternatives {
+            let found = self.probe(v, o, i);
+            let output = &mut self.node_mut(v).outputs[o];
+            let matches = &mut output.matches[i];
+            let before = matches.found.len();
+            matches.probed = alternatives;
+            matches.found.extend(found);
+            changed = matches.found.len() > before;
+            output.unmatched -= usize::from(changed && before == 0);
+        }
+        let output = &mut self.node_mut(v).outputs[o];
+        let matches = &mut output.matches[i];
+        if exhausted && !std::mem::replace(&mut matches.counted, true) {
+            match &mut output.common {
+                Some(common) => common.retain(|k| matches.found.contains(k)),
+                None => output.common = Some(matches.found.clone()),
+            }
+        }
+        changed
     }
 
     /// Where the alternatives of input `i` lead to. They stand for the same input: what one of them is linked to, the
@@ -132,22 +183,12 @@ impl<V: Clone> Core<V> {
         }
     }
 
-    /// How many [`alternatives`](Self::alternatives) there are. It only grows, so it tells whether there are new ones.
-    pub(super) fn alternative_count(&self, v: VertexId, i: usize) -> usize {
-        let dep = &self.node(v).deps[i];
-        let keys = self.node(dep.on).outputs[dep.output].keys.len();
-        keys + dep.also.len() + usize::from(matches!(dep.content, Content::Known(Some(_))))
-    }
-
     /// The keys of input `i` that may be looked up by.
     pub(super) fn alternatives(&self, v: VertexId, i: usize) -> Vec<Alternative> {
         let dep = &self.node(v).deps[i];
         let keys =
             self.node(dep.on).outputs[dep.output].keys.iter().map(|k| (k.clone(), dep.selector.clone()));
-        let content = match &dep.content {
-            Content::Known(Some(key)) => Some((key.clone(), None)),
-            _ => None,
-        };
+        let content = dep.content_key().map(|key| (key.clone(), None));
         keys.chain(dep.also.iter().cloned()).chain(content).collect()
     }
 

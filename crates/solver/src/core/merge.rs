@@ -10,7 +10,7 @@ use oci::Digest;
 
 use super::engine::Core;
 use super::event::{Command, VertexId};
-use super::node::{Level, OutputState, Stage};
+use super::node::{Level, OutputState, Stage, Tally};
 use crate::keys::KeyId;
 
 /// Something that equal vertices share. A stale one does no harm: it only names a candidate.
@@ -36,7 +36,8 @@ impl<V: Clone> Core<V> {
         if !untouched || node.parts.is_empty() {
             return false;
         }
-        let known = self.known(v);
+        // Grows with everything that could make `v` equal to another vertex.
+        let known = 1 + node.parts.len() + node.tally.keys;
         if known == node.compared {
             return false;
         }
@@ -58,17 +59,6 @@ impl<V: Clone> Core<V> {
                 false
             }
         }
-    }
-
-    /// Grows with everything that could make `v` equal to another vertex.
-    fn known(&self, v: VertexId) -> usize {
-        let hidden = |i: usize| {
-            let dep = &self.node(v).deps[i];
-            self.node(dep.on).outputs[dep.output].hidden.len()
-        };
-        let node = self.node(v);
-        let of_inputs: usize = (0..node.deps.len()).map(|i| self.alternative_count(v, i) + hidden(i)).sum();
-        1 + node.parts.len() + of_inputs
     }
 
     fn tokens(&self, v: VertexId) -> Vec<Token> {
@@ -162,6 +152,7 @@ impl<V: Clone> Core<V> {
             let own = self.alternatives(leader, i);
             let fresh = other.into_iter().filter(|a| !own.contains(a));
             self.node_mut(leader).deps[i].also.extend(fresh.collect::<Vec<_>>());
+            self.touch(leader, i);
         }
         let outputs = self.node(v).outputs.len();
         if outputs > 0 {
@@ -193,6 +184,7 @@ impl<V: Clone> Core<V> {
                 output.matches[i].probed = 0;
             }
             self.node_mut(leader).consumers.push((consumer, i));
+            self.touch(consumer, i);
             self.set_request(consumer, i, request);
             self.raise_height(consumer, self.node(leader).height + 1);
             self.enqueue(consumer);
@@ -229,7 +221,10 @@ impl<V: Clone> Core<V> {
     }
 
     fn leave_inputs(&mut self, v: VertexId) {
-        for dep in std::mem::take(&mut self.node_mut(v).deps) {
+        let node = self.node_mut(v);
+        node.tally = Tally::default();
+        node.touched.clear();
+        for dep in std::mem::take(&mut node.deps) {
             self.node_mut(dep.on).consumers.retain(|(consumer, _)| *consumer != v);
         }
     }

@@ -71,6 +71,43 @@ pub(super) enum Content {
 /// A key of an input, with the selector it is used with.
 pub(super) type Alternative = (KeyId, Option<Digest>);
 
+/// What was last seen of an input. It is kept, and summed up in [`Tally`], so that one of a thousand inputs that gets
+/// on costs one look and not a thousand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub level: Level,
+    /// How many keys there are to look up by. It only grows, until the input is replaced by another.
+    pub alternatives: usize,
+    /// How many keys there are to record by only.
+    pub hidden: usize,
+    /// Whether a run has to wait for it: the value or the content key is missing.
+    pub missing: bool,
+}
+
+/// The sum over all inputs.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub below_fast: usize,
+    pub missing: usize,
+    pub keys: usize,
+}
+
+/// What an output needs of the inputs now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Nothing,
+    /// Nothing more; what was asked for is seldom useless.
+    Hold,
+    /// The definition keys of all.
+    Fast,
+    /// More keys: of all, or only of those that led nowhere so far.
+    Probe {
+        only_unmatched: bool,
+    },
+    /// All values, to run.
+    Run,
+}
+
 #[derive(Debug)]
 pub(super) struct Dep {
     pub on: VertexId,
@@ -81,6 +118,9 @@ pub(super) struct Dep {
     pub content: Content,
     /// Keys of inputs in this place of vertices that were merged into this one.
     pub also: Vec<Alternative>,
+    pub seen: Seen,
+    /// In [`Node::touched`].
+    pub touched: bool,
 }
 
 #[derive(Debug)]
@@ -99,7 +139,16 @@ pub(super) struct Output<V> {
     pub stored: bool,
     /// For an op without inputs: how many parts of the cache map were looked up.
     pub probed: usize,
+    /// One for each input.
     pub matches: Vec<Match>,
+    /// How many inputs lead nowhere so far.
+    pub unmatched: usize,
+    /// What the inputs of which all keys are known lead to in common; `None` while there is no such input.
+    pub common: Option<BTreeSet<KeyId>>,
+    /// Inputs got on while nobody wanted this output.
+    pub behind: bool,
+    /// What the inputs were last asked for.
+    pub asked: Phase,
     /// Results that may be loaded, oldest first.
     pub records: Vec<Record>,
     /// Results that turned out to be gone.
@@ -112,6 +161,8 @@ pub(super) struct Match {
     /// How many alternatives of the input were looked up.
     pub probed: usize,
     pub found: BTreeSet<KeyId>,
+    /// It is in [`Output::common`].
+    pub counted: bool,
 }
 
 #[derive(Debug)]
@@ -132,6 +183,9 @@ pub(super) struct Node<V> {
     pub map: Map,
     pub parts: Vec<Part>,
     pub deps: Vec<Dep>,
+    pub tally: Tally,
+    /// Inputs that got on since the last look.
+    pub touched: Vec<usize>,
     pub outputs: Vec<Output<V>>,
     pub stage: Stage<V>,
     /// Under which tokens the merge index knows the vertex.
@@ -141,6 +195,52 @@ pub(super) struct Node<V> {
     /// The greatest wish at the last look.
     pub demand: Level,
     pub queued: bool,
+}
+
+impl Dep {
+    pub fn new(on: VertexId, output: usize) -> Self {
+        Dep {
+            on,
+            output,
+            request: Level::Nothing,
+            selector: None,
+            content: Content::Undecided,
+            also: Vec::new(),
+            seen: Seen { level: Level::Nothing, alternatives: 0, hidden: 0, missing: true },
+            touched: true,
+        }
+    }
+
+    /// Whether all keys of the input are known, that of its content too.
+    pub fn is_exhausted(&self) -> bool {
+        match self.content {
+            Content::Absent => self.seen.level >= Level::Slow,
+            Content::Known(_) => true,
+            Content::Undecided | Content::Unknown | Content::Hashing(_) => false,
+        }
+    }
+
+    /// The key of its content, if that is known and there is one.
+    pub fn content_key(&self) -> Option<&KeyId> {
+        match &self.content {
+            Content::Known(key) => key.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+impl Tally {
+    pub fn add(&mut self, seen: &Seen) {
+        self.below_fast += usize::from(seen.level < Level::Fast);
+        self.missing += usize::from(seen.missing);
+        self.keys += seen.alternatives + seen.hidden;
+    }
+
+    pub fn remove(&mut self, seen: &Seen) {
+        self.below_fast -= usize::from(seen.level < Level::Fast);
+        self.missing -= usize::from(seen.missing);
+        self.keys -= seen.alternatives + seen.hidden;
+    }
 }
 
 impl<V> Output<V> {
@@ -155,6 +255,10 @@ impl<V> Output<V> {
             stored: false,
             probed: 0,
             matches: std::iter::repeat_with(Match::default).take(deps).collect(),
+            unmatched: deps,
+            common: None,
+            behind: true,
+            asked: Phase::Nothing,
             records: Vec::new(),
             gone: HashSet::new(),
         }
@@ -182,6 +286,12 @@ impl<V> Output<V> {
 
     pub fn is_open(&self) -> bool {
         matches!(self.state, OutputState::Open)
+    }
+
+    /// Whether no further key can come to light: the inputs of which all keys are known lead to nothing new in common.
+    /// One input that leads nowhere is enough.
+    pub fn is_settled(&self) -> bool {
+        self.common.as_ref().is_some_and(|c| c.iter().all(|k| self.keys.contains(k)))
     }
 
     /// Somebody wants the value, and nothing has begun to bring it.

@@ -17,3 +17,16 @@ async fn ten_thousand_steps_in_a_chain() {
         assert_eq!(cached, if round == 0 { 0 } else { 9_999 });
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_inputs_of_one_step() {
+    let world = World::new();
+    let base = vertex("base", &[]).done();
+    let between: Vec<_> = (0..10_000).map(|n| vertex(&format!("v{n}"), &[&base]).done()).collect();
+    let top = vertex("top", &between.iter().collect::<Vec<_>>()).work(|_, _| async { Ok("x".into()) }).done();
+    for _ in 0..2 {
+        let (job, _) = world.job("job");
+        assert_eq!(job.build(edge(&top)).await.unwrap(), "x");
+        job.close().await;
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::super::engine::{Core, Work};
 use super::super::event::VertexId;
-use super::super::node::{Content, Level, Map, OutputState, Stage};
+use super::super::node::{Content, Level, Map, OutputState, Stage, Tally};
 use super::sim::Sim;
 
 impl Sim {
@@ -73,6 +73,18 @@ impl Core<String> {
         }
         for (i, dep) in node.deps.iter().enumerate() {
             assert!(self.node(dep.on).consumers.contains(&(v, i)), "an input knows its consumer");
+        }
+        let mut tally = Tally::default();
+        node.deps.iter().for_each(|dep| tally.add(&dep.seen));
+        assert_eq!(node.tally, tally, "the tally of `{}` is right", node.name);
+        for (i, dep) in node.deps.iter().enumerate() {
+            let reached = self.node(dep.on).outputs[dep.output].reached();
+            assert!(dep.touched || dep.seen.level == reached, "`{}` knows how input {i} stands", node.name);
+            assert_eq!(dep.touched, node.touched.contains(&i));
+        }
+        for output in &node.outputs {
+            let unmatched = output.matches.iter().filter(|m| m.found.is_empty()).count();
+            assert!(output.unmatched == unmatched || matches!(node.stage, Stage::Merged(_)));
         }
         if let Stage::Merged(leader) = node.stage {
             assert!(node.jobs.iter().all(|j| self.node(leader).jobs.contains(j)), "jobs hold the leader");
