@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use errdefs::{Error, Result};
 use oci::Digest;
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Database, Durability, ReadableDatabase, TableDefinition, WriteTransaction};
 
 /// Blobs whose bytes a power cut cannot take.
 const DURABLE: TableDefinition<'_, &str, ()> = TableDefinition::new("content.durable.v1");

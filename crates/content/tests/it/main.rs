@@ -17,23 +17,26 @@ struct Fixture {
 }
 
 fn fixture() -> Fixture {
-    let dir = tempfile::tempdir().unwrap();
-    let db = Arc::new(Database::create(dir.path().join("metadata")).unwrap());
-    let store = Store::open(dir.path(), Arc::clone(&db)).unwrap();
+    let dir = tempfile::tempdir().expect("the fixture works");
+    let db = Arc::new(Database::create(dir.path().join("metadata")).expect("the fixture works"));
+    let store = Store::open(dir.path(), Arc::clone(&db)).expect("the fixture works");
     Fixture { dir, db, store }
 }
 
 impl Fixture {
     fn reopen(&mut self) {
-        self.store = Store::open(self.dir.path(), Arc::clone(&self.db)).unwrap();
+        self.store = Store::open(self.dir.path(), Arc::clone(&self.db)).expect("the fixture works");
     }
 
     /// As if the machine had been started anew since the store was open.
     fn reboot(&self) {
         let table = redb::TableDefinition::<&str, &str>::new("content.boot.v1");
-        let txn = self.db.begin_write().unwrap();
-        txn.open_table(table).unwrap().insert("", "another boot").unwrap();
-        txn.commit().unwrap();
+        let txn = self.db.begin_write().expect("the fixture works");
+        txn.open_table(table)
+            .expect("the fixture works")
+            .insert("", "another boot")
+            .expect("the fixture works");
+        txn.commit().expect("the fixture works");
     }
 
     fn blobs(&self) -> HashSet<Digest> {
@@ -43,7 +46,7 @@ impl Fixture {
                 found.insert(digest);
                 Ok(())
             })
-            .unwrap();
+            .expect("the fixture works");
         found
     }
 
@@ -58,7 +61,7 @@ fn none() -> Result<HashSet<Digest>> {
 }
 
 fn count(dir: &Path) -> usize {
-    std::fs::read_dir(dir).unwrap().count()
+    std::fs::read_dir(dir).expect("the fixture works").count()
 }
 
 #[test]
