@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::digest::Digest;
 
-/// What an image is made of and how it runs.
+/// What an image is made of and how it runs. Times are texts (RFC 3339), so that they stay as they were written. Fields
+/// stand in the order in which BuildKit's frontend writes them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ImageConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -20,16 +21,21 @@ pub struct ImageConfig {
     pub os: String,
     #[serde(rename = "os.version", default, skip_serializing_if = "String::is_empty")]
     pub os_version: String,
-    #[serde(rename = "os.features", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "os.features",
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "null_is_default"
+    )]
     pub os_features: Vec<String>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub variant: String,
     #[serde(default)]
-    pub config: RunConfig,
-    #[serde(default)]
     pub rootfs: RootFs,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub history: Vec<History>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub config: RunConfig,
     #[serde(flatten)]
     pub other: BTreeMap<String, Value>,
 }
@@ -40,6 +46,7 @@ pub struct ImageConfig {
 pub struct RunConfig {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub user: String,
+    /// `80/tcp` and the like, to `{}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exposed_ports: Option<BTreeMap<String, Value>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
@@ -62,6 +69,7 @@ pub struct RunConfig {
     pub healthcheck: Option<Healthcheck>,
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub on_build: Vec<String>,
+    /// Seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_timeout: Option<i64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
@@ -159,6 +167,7 @@ impl std::fmt::Display for ChainId {
 }
 
 impl ImageConfig {
+    /// What the image runs on.
     pub fn platform(&self) -> crate::Platform {
         crate::Platform {
             architecture: self.architecture.clone(),
@@ -178,7 +187,8 @@ fn is_zero(v: &i64) -> bool {
     *v == 0
 }
 
-fn null_is_default<'de, D: serde::Deserializer<'de>, T: Deserialize<'de> + Default>(
+/// Go writes an empty list as `null`.
+pub(crate) fn null_is_default<'de, D: serde::Deserializer<'de>, T: Deserialize<'de> + Default>(
     d: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(d)?.unwrap_or_default())

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::null_is_default;
 use crate::digest::Digest;
 use crate::platform::Platform;
 
@@ -19,9 +20,9 @@ pub struct Descriptor {
     pub digest: Digest,
     /// Bytes.
     pub size: u64,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub urls: Vec<String>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub annotations: Annotations,
     /// The blob itself, in base64.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -62,11 +63,11 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub artifact_type: String,
     pub config: Descriptor,
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub layers: Vec<Descriptor>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub annotations: Annotations,
 }
 
@@ -79,12 +80,27 @@ pub struct Index {
     pub media_type: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub artifact_type: String,
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub manifests: Vec<Descriptor>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub annotations: Annotations,
+}
+
+impl Manifest {
+    /// An image of these layers, lowest first.
+    pub fn new(media_type: &str, config: Descriptor, layers: Vec<Descriptor>) -> Self {
+        Manifest {
+            schema_version: 2,
+            media_type: media_type.into(),
+            artifact_type: String::new(),
+            config,
+            layers,
+            subject: None,
+            annotations: Annotations::new(),
+        }
+    }
 }
 
 /// The file `oci-layout` of an image layout.
@@ -105,7 +121,8 @@ impl Index {
         }
     }
 
-    /// The manifest that suits `platform` best, if any does. Entries without a platform suit all.
+    /// The manifest that suits `platform` best, if any does; the first of equals. Entries without a platform suit all,
+    /// but come last.
     pub fn select(&self, platform: &Platform) -> Option<&Descriptor> {
         let rank = |d: &Descriptor| match &d.platform {
             None => Some(usize::MAX),
@@ -116,6 +133,51 @@ impl Index {
     }
 }
 
-fn null_is_empty<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Vec<T>, D::Error> {
-    Ok(Option::deserialize(d)?.unwrap_or_default())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(platform: Option<&str>) -> Descriptor {
+        let mut d = Descriptor::of(crate::media::OCI_MANIFEST, platform.unwrap_or("any").as_bytes());
+        d.platform = platform.map(|p| p.parse().expect("valid"));
+        d
+    }
+
+    #[test]
+    fn the_best_platform_is_selected() {
+        let index = Index::new(
+            crate::media::OCI_INDEX,
+            vec![
+                entry(None),
+                entry(Some("linux/386")),
+                entry(Some("linux/arm/v6")),
+                entry(Some("linux/amd64")),
+            ],
+        );
+        let select = |p: &str| {
+            let chosen = index.select(&p.parse().expect("valid"));
+            chosen.and_then(|d| d.platform.as_ref()).map(|p| p.to_string())
+        };
+        assert_eq!(select("linux/amd64").as_deref(), Some("linux/amd64"));
+        assert_eq!(select("linux/arm64").as_deref(), Some("linux/arm/v6"));
+        assert_eq!(select("linux/s390x"), None);
+    }
+
+    #[test]
+    fn json_is_laid_out_as_go_does() {
+        let config = Descriptor::of(crate::media::OCI_CONFIG, b"{}");
+        let manifest = Manifest::new(crate::media::OCI_MANIFEST, config, Vec::new());
+        insta::assert_snapshot!(String::from_utf8_lossy(&crate::json::to_vec_indent(&manifest)), @r#"
+        {
+          "schemaVersion": 2,
+          "mediaType": "application/vnd.oci.image.manifest.v1+json",
+          "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+            "size": 2
+          },
+          "layers": []
+        }
+        "#);
+    }
 }

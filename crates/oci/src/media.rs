@@ -7,12 +7,21 @@ pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 
+pub const OCI_FOREIGN_LAYER: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar";
+pub const OCI_FOREIGN_LAYER_GZIP: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
+pub const OCI_FOREIGN_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd";
+pub const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
+pub const IN_TOTO: &str = "application/vnd.in-toto+json";
+
+/// Docker's first form of a manifest, which nobody serves any more.
+pub const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
 pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 pub const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
+pub const DOCKER_FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar";
 pub const DOCKER_FOREIGN_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 
 /// How a layer blob is compressed.
@@ -31,6 +40,16 @@ pub fn is_manifest(media_type: &str) -> bool {
     matches!(media_type, OCI_MANIFEST | DOCKER_MANIFEST)
 }
 
+pub fn is_config(media_type: &str) -> bool {
+    matches!(media_type, OCI_CONFIG | DOCKER_CONFIG)
+}
+
+pub fn is_layer(media_type: &str) -> bool {
+    let base = media_type.split('+').next().unwrap_or_default();
+    media_type.starts_with("application/vnd.oci.image.layer.")
+        || base.starts_with("application/vnd.docker.image.rootfs.")
+}
+
 pub fn is_docker(media_type: &str) -> bool {
     media_type.starts_with("application/vnd.docker.")
 }
@@ -42,7 +61,7 @@ pub fn is_foreign(media_type: &str) -> bool {
 
 /// The compression that the media type of a layer names; `None` for what is no layer.
 pub fn layer_compression(media_type: &str) -> Option<LayerCompression> {
-    if !(media_type.contains(".image.layer.") || media_type.contains(".rootfs.")) {
+    if !is_layer(media_type) {
         return None;
     }
     let suffix = media_type.rsplit(['+', '.']).next().unwrap_or_default();
@@ -51,6 +70,40 @@ pub fn layer_compression(media_type: &str) -> Option<LayerCompression> {
         "zstd" => Some(LayerCompression::Zstd),
         "tar" => Some(LayerCompression::Uncompressed),
         _ => None,
+    }
+}
+
+/// Bytes that are neither a manifest nor an index, or both.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoManifest {
+    #[error("invalid manifest: {0}")]
+    Json(String),
+    #[error("invalid ambiguous manifest and manifest list")]
+    Ambiguous,
+    #[error("mediaType in manifest does not match manifest contents")]
+    Mismatch,
+}
+
+/// The media type of a manifest or index by its bytes. Where they name none, it is taken for Docker's.
+pub fn detect(bytes: &[u8]) -> Result<String, NoManifest> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Shape {
+        media_type: Option<String>,
+        config: Option<serde::de::IgnoredAny>,
+        layers: Option<serde::de::IgnoredAny>,
+        manifests: Option<serde::de::IgnoredAny>,
+    }
+    let shape: Shape = serde_json::from_slice(bytes).map_err(|e| NoManifest::Json(e.to_string()))?;
+    let manifest = shape.config.is_some() || shape.layers.is_some();
+    if manifest && shape.manifests.is_some() {
+        return Err(NoManifest::Ambiguous);
+    }
+    match shape.media_type {
+        Some(m) if is_manifest(&m) && manifest || is_index(&m) && !manifest => Ok(m),
+        Some(m) if is_manifest(&m) || is_index(&m) => Err(NoManifest::Mismatch),
+        _ if manifest => Ok(DOCKER_MANIFEST.into()),
+        _ => Ok(DOCKER_LIST.into()),
     }
 }
 
@@ -80,5 +133,20 @@ mod tests {
         assert_eq!(layer_compression(DOCKER_FOREIGN_LAYER_GZIP), Some(LayerCompression::Gzip));
         assert!(is_foreign(DOCKER_FOREIGN_LAYER_GZIP));
         assert_eq!(layer_compression(OCI_CONFIG), None);
+    }
+
+    #[test]
+    fn manifests_are_told_by_their_shape() {
+        for (text, expected) in [
+            (r#"{"config":{},"layers":[]}"#, Ok(DOCKER_MANIFEST)),
+            (r#"{"manifests":[]}"#, Ok(DOCKER_LIST)),
+            (r#"{"manifests":[],"layers":[]}"#, Err(NoManifest::Ambiguous)),
+        ] {
+            assert_eq!(detect(text.as_bytes()), expected.map(str::to_owned), "{text}");
+        }
+        let own = |m: &str, rest: &str| detect(format!(r#"{{"mediaType":"{m}",{rest}}}"#).as_bytes());
+        assert_eq!(own(OCI_INDEX, r#""manifests":[]"#), Ok(OCI_INDEX.to_owned()));
+        assert_eq!(own(OCI_INDEX, r#""layers":[]"#), Err(NoManifest::Mismatch));
+        assert!(matches!(detect(b"x"), Err(NoManifest::Json(_))));
     }
 }

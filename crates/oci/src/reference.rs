@@ -24,6 +24,10 @@ pub enum InvalidReference {
     Format,
     #[error("invalid reference format: repository name ({0}) must be lowercase")]
     Uppercase(String),
+    #[error("unsupported digest algorithm")]
+    DigestAlgorithm,
+    #[error("invalid checksum digest length")]
+    DigestLength,
     #[error("repository name must not be more than 255 characters")]
     TooLong,
     #[error("invalid repository name ({0}), cannot specify 64-byte hexadecimal strings")]
@@ -134,36 +138,54 @@ impl FromStr for Reference {
         if s.len() == 64 && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(InvalidReference::Hexadecimal(s.to_owned()));
         }
-        let (rest, digest) = match s.split_once('@') {
-            Some((rest, digest)) => (rest, Some(digest.parse().map_err(|_| InvalidReference::Format)?)),
-            None => (s, None),
+        let (host, rest) = split_host(s);
+        let rest = match host == DEFAULT_HOST && !rest.contains('/') {
+            true => format!("library/{rest}"),
+            false => rest.to_owned(),
         };
-        let (name, tag) = match rest.rsplit_once(':') {
-            Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
-            _ => (rest, None),
+        let remote = rest.split(':').next().unwrap_or_default();
+        if remote.to_lowercase() != remote {
+            return Err(InvalidReference::Uppercase(remote.to_owned()));
+        }
+        let (rest, digest) = match rest.split_once('@') {
+            Some((rest, digest)) => (rest, Some(parse_digest(digest)?)),
+            None => (rest.as_str(), None),
         };
-        if tag.is_some_and(|t| !is_tag(t)) {
+        let (path, tag) = match rest.split_once(':') {
+            Some((path, tag)) => (path, Some(tag)),
+            None => (rest, None),
+        };
+        if !is_host(host) || !path.split('/').all(is_component) || tag.is_some_and(|t| !is_tag(t)) {
             return Err(InvalidReference::Format);
         }
-        let (host, path) = match name.split_once('/') {
-            Some((first, path)) if is_host_like(first) => (first, path),
-            _ => (DEFAULT_HOST, name),
-        };
-        let host = if host == "index.docker.io" { DEFAULT_HOST } else { host };
-        let path = match host == DEFAULT_HOST && !path.contains('/') {
-            true => format!("library/{path}"),
-            false => path.to_owned(),
-        };
-        if path.to_lowercase() != path {
-            return Err(InvalidReference::Uppercase(name.to_owned()));
-        }
-        if !is_host(host) || !path.split('/').all(is_component) {
-            return Err(InvalidReference::Format);
-        }
-        if host.len() + 1 + path.len() > 255 {
+        if path.len() > 255 {
             return Err(InvalidReference::TooLong);
         }
-        Ok(Reference { host: host.to_owned(), path, tag: tag.map(str::to_owned), digest })
+        Ok(Reference { host: host.to_owned(), path: path.to_owned(), tag: tag.map(str::to_owned), digest })
+    }
+}
+
+fn split_host(text: &str) -> (&str, &str) {
+    match text.split_once('/') {
+        Some(("index.docker.io", rest)) => (DEFAULT_HOST, rest),
+        Some((first, rest)) if is_host_like(first) => (first, rest),
+        _ => (DEFAULT_HOST, text),
+    }
+}
+
+/// Anything of the right form is told apart from a digest whose algorithm or length is wrong.
+fn parse_digest(text: &str) -> Result<Digest, InvalidReference> {
+    let (algorithm, hex) = text.split_once(':').ok_or(InvalidReference::Format)?;
+    let words = algorithm.split(['-', '_', '+', '.']);
+    let valid = words.clone().all(|w| {
+        w.starts_with(|c: char| c.is_ascii_alphabetic()) && w.bytes().all(|b| b.is_ascii_alphanumeric())
+    });
+    if !valid || hex.len() < 32 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(InvalidReference::Format);
+    }
+    match algorithm {
+        "sha256" | "sha384" | "sha512" => text.parse().map_err(|_| InvalidReference::DigestLength),
+        _ => Err(InvalidReference::DigestAlgorithm),
     }
 }
 
@@ -252,8 +274,24 @@ mod tests {
         ] {
             assert!(text.parse::<Reference>().is_err(), "{text}");
         }
-        assert_eq!("Alpine".parse::<Reference>(), Err(InvalidReference::Uppercase("Alpine".into())));
+        let uppercase = Err(InvalidReference::Uppercase("library/Alpine".into()));
+        assert_eq!("Alpine".parse::<Reference>(), uppercase);
+        let digest = |d: &str| format!("a@{d}").parse::<Reference>();
+        assert_eq!(digest(&format!("md5:{}", "a".repeat(32))), Err(InvalidReference::DigestAlgorithm));
+        assert_eq!(digest(&format!("sha256:{}", "a".repeat(40))), Err(InvalidReference::DigestLength));
+        let long = "a/".repeat(128) + "a";
+        assert_eq!(long.parse::<Reference>(), Err(InvalidReference::TooLong));
         let hex = "a".repeat(64);
         assert_eq!(hex.parse::<Reference>(), Err(InvalidReference::Hexadecimal(hex)));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_written_is_read(text in "[a-zA-Z0-9:/@._-]{0,40}") {
+            if let Ok(r) = text.parse::<Reference>() {
+                proptest::prop_assert_eq!(r.to_string().parse::<Reference>(), Ok(r.clone()));
+                proptest::prop_assert_eq!(r.familiar().parse::<Reference>(), Ok(r));
+            }
+        }
     }
 }
