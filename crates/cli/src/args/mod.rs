@@ -16,6 +16,7 @@ pub(crate) use store::{DuArgs, PruneArgs};
 #[derive(Debug, Parser)]
 #[command(
     name = "kiln",
+    bin_name = "kiln",
     about = "Build container images from Dockerfiles. No Docker, no daemon to set up.",
     disable_help_subcommand = true,
     disable_version_flag = true,

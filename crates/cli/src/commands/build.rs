@@ -51,7 +51,7 @@ pub(crate) async fn build(args: &BuildArgs, global: &GlobalArgs, env: &Environme
     let drawn = display.finish().await?;
     print_warnings(&drawn.warnings, settings.progress, global.debug);
     match built {
-        Ok(built) => finish(&settings, &built, &drawn),
+        Ok(built) => finish(&settings, &place, &built, &drawn),
         Err(e) => {
             if !settings.progress.is_for_people() && settings.progress != ProgressMode::RawJson {
                 eprint!("{}", report::last_words(&e));
@@ -104,7 +104,7 @@ async fn until<T>(cancel: &CancellationToken, work: impl Future<Output = Result<
 }
 
 /// Writes and prints what was asked for.
-fn finish(settings: &BuildSettings, built: &Built, drawn: &Drawn) -> Result<ExitCode> {
+fn finish(settings: &BuildSettings, place: &Place, built: &Built, drawn: &Drawn) -> Result<ExitCode> {
     let response = &built.response.exporter_response;
     if let Some(path) = &settings.iidfile {
         write_atomic(path, image_id(response)).context("writing image ID file")?;
@@ -115,14 +115,16 @@ fn finish(settings: &BuildSettings, built: &Built, drawn: &Drawn) -> Result<Exit
     if settings.progress.is_for_people() {
         eprintln!("{}", drawn.summary);
         if settings.notice == Notice::KeptByDefault {
-            let name = &settings.tags[0];
-            eprintln!(
-                "The image is in Kiln's store as {}; try it with: kiln run --rm {name}",
-                settings.tags.join(", ")
-            );
+            let names = settings.tags.join(", ");
+            match place {
+                Place::Own(_) => {
+                    eprintln!("Kept as {names} in Kiln's store; try it: kiln run --rm {}", settings.tags[0]);
+                }
+                Place::Given(address) => eprintln!("Kept as {names} in the store of {address}"),
+            }
         }
         built.notes.iter().for_each(|n| eprintln!("NOTE: {n}"));
-    } else if settings.progress == ProgressMode::Quiet {
+    } else if settings.progress == ProgressMode::Quiet && !image_id(response).is_empty() {
         println!("{}", image_id(response));
     }
     if let Some(message) = response.get("frontend.result.inlinemessage") {

@@ -15,7 +15,9 @@ pub(crate) struct Home {
     pub socket: PathBuf,
     pub log: PathBuf,
     /// Held by who starts the engine.
-    pub lock: PathBuf,
+    pub start_lock: PathBuf,
+    /// Held by the engine itself.
+    pub store_lock: PathBuf,
 }
 
 impl Home {
@@ -29,7 +31,8 @@ impl Home {
         Ok(Home {
             socket: socket(&root, env),
             log: root.join("engine.log"),
-            lock: root.join("start.lock"),
+            start_lock: root.join("start.lock"),
+            store_lock: root.join("lock"),
             root,
         })
     }

@@ -18,6 +18,8 @@ use crate::engine::{EngineProcess, Home, Place};
 const IDLE_TIMEOUT: &str = "15m";
 /// An engine that does not answer by then is given up.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// An engine that ends lets go of the store within this time.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// An engine of another version has this long to end its builds.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -92,6 +94,7 @@ async fn start(home: &Home) -> Result<Client> {
     if let Some(client) = try_connect(&home).await? {
         return Ok(client);
     }
+    wait_for_store(&home).await;
     let mut child = spawn(&home)?;
     let began = Instant::now();
     loop {
@@ -115,6 +118,19 @@ async fn start(home: &Home) -> Result<Client> {
     }
 }
 
+/// An engine that has just closed its socket may still hold the store. One that keeps it is told of by the engine that
+/// is started in vain.
+async fn wait_for_store(home: &Home) {
+    let began = Instant::now();
+    while began.elapsed() < RELEASE_TIMEOUT {
+        let Ok(file) = File::open(&home.store_lock) else { return };
+        if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Makes the folders of the store and of the socket. What others could write into is not used.
 fn prepare(home: &Home) -> Result<()> {
     for dir in [Some(home.root.as_path()), home.socket.parent()].into_iter().flatten() {
@@ -131,8 +147,8 @@ fn prepare(home: &Home) -> Result<()> {
 }
 
 fn lock(home: &Home) -> Result<File> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&home.lock);
-    let file = file.with_context(|| format!("failed to open `{}`", home.lock.display()))?;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&home.start_lock);
+    let file = file.with_context(|| format!("failed to open `{}`", home.start_lock.display()))?;
     flock(&file, FlockOperation::LockExclusive).map_err(std::io::Error::from).context("failed to lock")?;
     Ok(file)
 }

@@ -199,7 +199,7 @@ fn faults() {
     check("--annotation a .", "ERROR: invalid annotation \"a\", expected key=value");
     check("--platform nope .", "ERROR: invalid platform `nope`");
     check("-q --progress plain .", "ERROR: progress=plain and quiet cannot be used together");
-    check("-t Bad! .", "ERROR: invalid tag \"Bad!\": invalid reference format");
+    check("-t bad! .", "ERROR: invalid tag \"bad!\": invalid reference format");
 }
 
 #[test]

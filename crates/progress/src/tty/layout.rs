@@ -41,7 +41,9 @@ impl Entry {
     /// A row, its parts and its warnings.
     pub(super) fn of_row(id: RowId, row: &Row, now: Timestamp) -> Vec<Entry> {
         let mut out = vec![Self::row(id, row, now)];
-        out.extend(row.parts.iter().map(|p| Self::part(p, now)));
+        // A part that never ended is over when its row is.
+        let end = row.completed().unwrap_or(now);
+        out.extend(row.parts.iter().map(|p| Self::part(p, end)));
         out.extend(row.warnings.iter().map(|w| Entry {
             subject: Subject::Warning,
             is_running: false,
@@ -71,14 +73,14 @@ impl Entry {
         }
     }
 
-    fn part(part: &Part, now: Timestamp) -> Entry {
+    fn part(part: &Part, end: Timestamp) -> Entry {
         let status = &part.status;
         Entry {
             subject: Subject::Part,
             is_running: status.completed.is_none(),
             name: format!("=> {}", one_line(&status.id)),
             amount: amount(status.current, status.total),
-            elapsed: status.started.map_or(0.0, |s| seconds(s, status.completed.unwrap_or(now)).max(0.0)),
+            elapsed: status.started.map_or(0.0, |s| seconds(s, status.completed.unwrap_or(end)).max(0.0)),
             style: status.completed.map(|_| Style::Run),
         }
     }
