@@ -69,12 +69,12 @@ impl Objects {
     }
 
     /// Takes in a file of `size` bytes, hashing it as it is written.
-    pub fn create(&self, attrs: &Attrs, size: u64) -> Result<ObjectWriter<'_>> {
+    pub fn create(self: &Arc<Self>, attrs: &Attrs, size: u64) -> Result<ObjectWriter> {
         let tmp = self.new_tmp();
         let file = create_file(&tmp)?;
         let hasher = FileHasher::file(attrs, size);
         Ok(ObjectWriter {
-            objects: self,
+            objects: Arc::clone(self),
             attrs: attrs.clone(),
             size,
             written: 0,
@@ -225,8 +225,8 @@ impl Drop for Tmp {
 
 /// Writes an object. It is in the store after [`ObjectWriter::finish`]; dropped before, it leaves nothing.
 #[must_use]
-pub struct ObjectWriter<'a> {
-    objects: &'a Objects,
+pub struct ObjectWriter {
+    objects: Arc<Objects>,
     attrs: Attrs,
     size: u64,
     written: u64,
@@ -235,7 +235,7 @@ pub struct ObjectWriter<'a> {
     hasher: FileHasher,
 }
 
-impl ObjectWriter<'_> {
+impl ObjectWriter {
     /// Puts the file into the store, or drops it where the store has its like.
     pub fn finish(mut self) -> Result<Object> {
         let raw = if self.written == self.size {
@@ -260,7 +260,7 @@ impl ObjectWriter<'_> {
     }
 }
 
-impl Write for ObjectWriter<'_> {
+impl Write for ObjectWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let n = self.file.write(bytes)?;
         self.hasher.update(&bytes[..n]);

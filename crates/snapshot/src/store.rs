@@ -26,7 +26,7 @@ pub struct Store {
     layers: PathBuf,
     mounts: PathBuf,
     tmp: PathBuf,
-    objects: Objects,
+    objects: Arc<Objects>,
     open: Mutex<HashMap<LayerId, Arc<Layer>>>,
     names: RandomState,
     next: AtomicUsize,
@@ -49,7 +49,7 @@ impl Store {
             options,
             layers,
             mounts,
-            objects: Objects::new(objects, tmp.clone()),
+            objects: Arc::new(Objects::new(objects, tmp.clone())),
             tmp,
             open: Mutex::default(),
             names: RandomState::new(),
@@ -63,7 +63,7 @@ impl Store {
     }
 
     /// The regular files of which the store keeps one copy.
-    pub fn objects(&self) -> &Objects {
+    pub fn objects(&self) -> &Arc<Objects> {
         &self.objects
     }
 
