@@ -17,6 +17,7 @@ mod op;
 mod results;
 mod scheduler;
 mod show;
+pub mod suite;
 mod task;
 mod vertex;
 
