@@ -87,6 +87,11 @@ impl Session {
         self.0.closed.is_cancelled()
     }
 
+    /// Ends the session; the client sees its connection close.
+    pub fn close(&self) {
+        self.0.closed.cancel();
+    }
+
     /// Ends when the client is gone.
     pub async fn closed(&self) {
         self.0.closed.cancelled().await;
