@@ -24,5 +24,5 @@ pub(crate) fn platform(name: &str) -> Result<String> {
         "local" => oci::Platform::host(),
         _ => name.parse().map_err(|e: oci::platform::InvalidPlatform| Error::user(e.to_string()))?,
     };
-    Ok(platform.to_string())
+    Ok(platform.normalize().to_string())
 }

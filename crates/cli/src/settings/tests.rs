@@ -197,7 +197,7 @@ fn faults() {
     check("--allow buildx.local.delete=1 .", "ERROR: buildx.local.delete does not accept a value");
     check("--secret src=/x .", "ERROR: secret missing ID\nhint: write it as `id=NAME,src=FILE`");
     check("--annotation a .", "ERROR: invalid annotation \"a\", expected key=value");
-    check("--platform nope .", "ERROR: invalid platform `nope`");
+    check("--platform nope .", "ERROR: \"nope\": unknown operating system or architecture: invalid argument");
     check("-q --progress plain .", "ERROR: progress=plain and quiet cannot be used together");
     check("-t bad! .", "ERROR: invalid tag \"bad!\": invalid reference format");
 }
