@@ -1,6 +1,9 @@
 //! Tasks of the project itself: tidy, docs, generated code.
 
 mod proto;
+mod tidy;
+
+use std::path::Path;
 
 use anyhow::{Result, bail};
 
@@ -10,6 +13,19 @@ fn main() -> Result<()> {
     match arguments[..] {
         ["proto"] => proto::run(false),
         ["proto", "--check"] => proto::run(true),
-        _ => bail!("usage: cargo xtask proto [--check]"),
+        ["tidy"] => tidy_up(),
+        _ => bail!("usage: cargo xtask proto [--check] | tidy"),
+    }
+}
+
+fn tidy_up() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let findings = tidy::check(&root).map_err(anyhow::Error::msg)?;
+    for finding in &findings {
+        eprintln!("{finding}");
+    }
+    match findings.len() {
+        0 => Ok(()),
+        count => bail!("{count} findings"),
     }
 }
