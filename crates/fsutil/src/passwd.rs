@@ -62,7 +62,8 @@ mod tests {
         let text = b"root:x:0:0:root:/root:/bin/sh\n# note\nbroken\nx:y:z:1:::\nweb:x:33:34::/var/www:\n";
         let found: Vec<_> = users(text).map(|u| (u.name, u.uid, u.gid, u.home)).collect();
         assert_eq!(found, [(&b"root"[..], 0, 0, &b"/root"[..]), (b"web", 33, 34, b"/var/www")]);
-        let found: Vec<_> = groups(b"wheel:x:10:root,web\nnobody:x:99:\n").map(|g| (g.gid, g.members().count())).collect();
+        let found: Vec<_> =
+            groups(b"wheel:x:10:root,web\nnobody:x:99:\n").map(|g| (g.gid, g.members().count())).collect();
         assert_eq!(found, [(10, 2), (99, 0)]);
     }
 }

@@ -130,7 +130,8 @@ impl Pattern {
             Kind::Exact => path == self.text.as_bytes(),
             Kind::Prefix(prefix) => path.starts_with(prefix.as_bytes()),
             Kind::Suffix(suffix) => {
-                path.ends_with(suffix.as_bytes()) || suffix.strip_prefix('/').is_some_and(|s| path == s.as_bytes())
+                path.ends_with(suffix.as_bytes())
+                    || suffix.strip_prefix('/').is_some_and(|s| path == s.as_bytes())
             }
             Kind::Regex(regex) => regex.is_match(path),
             Kind::Never => false,
@@ -205,7 +206,8 @@ fn compile(text: &str) -> Kind {
                 shape = Shape::Regex;
             }
             '?' => {
-                regex.push_str("(?u:[^/])");
+                // A byte that is no text counts as one character.
+                regex.push_str(r"(?:(?u:[^/])|[\x80-\xff])");
                 shape = Shape::Regex;
             }
             '\\' => {
@@ -270,84 +272,4 @@ fn push_literal(regex: &mut String, c: char) {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn chosen(patterns: &[&str], path: &str) -> bool {
-        let matcher = Matcher::new(patterns).expect("valid patterns");
-        let whole = matcher.matches_or_parent(path.as_bytes());
-        // A walk from the top comes to the same answer.
-        let mut info = MatchInfo { matched: vec![false; matcher.patterns.len()] };
-        let mut walked = false;
-        for (end, _) in path.match_indices('/').chain([(path.len(), "")]) {
-            (walked, info) = matcher.matches_using_parent(&path.as_bytes()[..end], &info);
-        }
-        assert_eq!(whole, walked, "{patterns:?} {path}");
-        whole
-    }
-
-    #[test]
-    fn patterns_choose_as_in_moby() {
-        for (patterns, path, expected) in [
-            (&["**"][..], "file", true),
-            (&["**/"], "dir/file", true),
-            (&["**/**"], "dir/file", true),
-            (&["dir/**"], "file", false),
-            (&["dir/**"], "dir/dir2/file", true),
-            (&["**/dir"], "dir/file", true),
-            (&["**/dir2/*"], "dir/dir2/dir2/file", true),
-            (&["**file"], "dir/file", true),
-            (&["**/file"], "file", true),
-            (&["**/file*txt"], "dir/dir/file.txt", true),
-            (&["a**"], "a", true),
-            (&["a**"], "a/a", true),
-            (&["a.|)$(}+{bc"], "a.|)$(}+{bc", true),
-            (&["a?c"], "abc", true),
-            (&["a?c"], "a/c", false),
-            (&["*/file"], "dir/file", true),
-            (&["*/file"], "a/dir/file", false),
-            (&["a[b-d]e"], "ace", true),
-            (&["abc.def"], "abcdef", false),
-            (&["*", "!a"], "a", false),
-            (&["*", "!a/b"], "a/b", false),
-            (&["*", "!a/b"], "a/c", true),
-            (&["docs", "!docs/README.md"], "docs/README.md", false),
-            (&["docs", "!docs/README.md"], "docs/x", true),
-            (&["!a", "a"], "a", true),
-            (&["./a"], "a/b", true),
-            (&["a/../b"], "b", true),
-            (&["*.md"], "a/b.md", false),
-            (&["☺?"], "☺x", true),
-            (&["x[&&y]"], "x&", true),
-        ] {
-            assert_eq!(chosen(patterns, path), expected, "{patterns:?} {path}");
-        }
-    }
-
-    #[test]
-    fn nonsense_is_refused() {
-        assert_eq!(Matcher::new(&["!"]).map(drop), Err(InvalidPattern::BareExclusion));
-        assert!(Matcher::new(&["["]).is_err());
-    }
-
-    #[test]
-    fn a_chosen_directory_is_entered_only_where_something_may_be_taken_back() {
-        let matcher = Matcher::new(&["*", "!src/main/x", "!**/keep"]).expect("valid");
-        assert!(matcher.may_take_back_below(b"src"));
-        let matcher = Matcher::new(&["*", "!src/main/x"]).expect("valid");
-        assert!(matcher.may_take_back_below(b"src"));
-        assert!(!matcher.may_take_back_below(b"doc"));
-        assert!(!matcher.may_take_back_below(b"src/main/x"));
-    }
-
-    proptest! {
-        #[test]
-        fn arbitrary_patterns_never_panic(patterns in prop::collection::vec(".{0,12}", 0..4), path in prop::collection::vec(any::<u8>(), 0..20)) {
-            if let Ok(matcher) = Matcher::new(&patterns) {
-                let _ = matcher.matches_or_parent(&path);
-            }
-        }
-    }
-}
+mod tests;

@@ -66,14 +66,18 @@ pub fn number(field: &[u8]) -> Result<i64> {
         }
         return i64::try_from(value).map_err(|_| damaged("a number is too large"));
     }
-    let text = field.split(|&b| b == 0).find(|part| !part.trim_ascii().is_empty()).unwrap_or_default().trim_ascii();
+    let text =
+        field.split(|&b| b == 0).find(|part| !part.trim_ascii().is_empty()).unwrap_or_default().trim_ascii();
     let mut value: i64 = 0;
     for &b in text {
         let digit = match b {
             b'0'..=b'7' => i64::from(b - b'0'),
             _ => return Err(damaged("a number is not octal")),
         };
-        value = value.checked_mul(8).and_then(|v| v.checked_add(digit)).ok_or_else(|| damaged("a number is too large"))?;
+        value = value
+            .checked_mul(8)
+            .and_then(|v| v.checked_add(digit))
+            .ok_or_else(|| damaged("a number is too large"))?;
     }
     Ok(value)
 }

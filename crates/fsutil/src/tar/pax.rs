@@ -11,7 +11,11 @@ pub const LIMIT: u64 = 4 << 20;
 pub fn parse(mut bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>> {
     let mut records = Vec::new();
     while !bytes.is_empty() {
-        let space = bytes.iter().take(20).position(|&b| b == b' ').ok_or_else(|| damaged("a PAX record has no length"))?;
+        let space = bytes
+            .iter()
+            .take(20)
+            .position(|&b| b == b' ')
+            .ok_or_else(|| damaged("a PAX record has no length"))?;
         let length = decimal(&bytes[..space]).ok_or_else(|| damaged("a PAX record has no length"))?;
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         if length > bytes.len() || length < space + 3 || bytes[length - 1] != b'\n' {

@@ -85,10 +85,14 @@ impl<R: Read> Reader<R> {
         if let Some(link) = ahead.long_link {
             entry.link = link;
         }
-        let mut extended: Vec<(Vec<u8>, Vec<u8>)> = self.global.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        let mut extended: Vec<(Vec<u8>, Vec<u8>)> =
+            self.global.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         extended.extend(ahead.pax);
         let sparse = apply(&mut entry, &extended)?;
-        if entry.kind == EntryKind::File && entry.path.ends_with(b"/") && matches!(block[header::TYPE], 0 | b'0') {
+        if entry.kind == EntryKind::File
+            && entry.path.ends_with(b"/")
+            && matches!(block[header::TYPE], 0 | b'0')
+        {
             entry.kind = EntryKind::Dir;
         }
         // Only files have content; some programs note the size of a link's target all the same.
@@ -209,8 +213,9 @@ impl<R: Read> Reader<R> {
 
     fn skip_rest(&mut self) -> Result<()> {
         let rest = self.stored + self.padding;
-        let skipped = io::copy(&mut (&mut self.inner).take(rest), &mut io::sink()).context("failed to read archive")?;
-        if skipped < self.stored {
+        let skipped =
+            io::copy(&mut (&mut self.inner).take(rest), &mut io::sink()).context("failed to read archive")?;
+        if skipped < rest {
             return Err(truncated());
         }
         (self.stored, self.padding) = (0, 0);
@@ -352,7 +357,8 @@ fn apply(entry: &mut Entry, records: &[(Vec<u8>, Vec<u8>)]) -> Result<Option<Pax
     let mut is_sparse = false;
     let mut numbers = Vec::new();
     for (key, value) in records {
-        let number = || pax::decimal(value).ok_or_else(|| damaged(&format!("PAX record {} is no number", show(key))));
+        let number =
+            || pax::decimal(value).ok_or_else(|| damaged(&format!("PAX record {} is no number", show(key))));
         is_sparse |= key.starts_with(b"GNU.sparse.");
         match key.as_slice() {
             b"path" => entry.path.clone_from(value),

@@ -74,7 +74,8 @@ pub fn pax_map(text: &[u8]) -> Result<Vec<Stretch>> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    let numbers = text.split(|&b| b == b',').map(|n| pax::decimal(n).ok_or_else(|| damaged("a sparse map is no list")));
+    let numbers =
+        text.split(|&b| b == b',').map(|n| pax::decimal(n).ok_or_else(|| damaged("a sparse map is no list")));
     pairs(&numbers.collect::<Result<Vec<_>>>()?)
 }
 

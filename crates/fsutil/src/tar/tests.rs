@@ -71,8 +71,12 @@ fn other_programs_read_it() {
     let archive = pack(&members);
     let listed = filter(Command::new("tar").args(["-t", "--quoting-style=literal"]), &archive);
     assert_eq!(listed, format!("a\n{deep}\nünï\n"));
-    let script = "import sys,tarfile\nfor m in tarfile.open(fileobj=sys.stdin.buffer,mode='r|'): print(m.name,m.size)";
-    assert_eq!(filter(Command::new("python3").args(["-c", script]), &archive), format!("a 5\n{deep} 4\nünï 1\n"));
+    let script =
+        "import sys,tarfile\nfor m in tarfile.open(fileobj=sys.stdin.buffer,mode='r|'): print(m.name,m.size)";
+    assert_eq!(
+        filter(Command::new("python3").args(["-c", script]), &archive),
+        format!("a 5\n{deep} 4\nünï 1\n")
+    );
 }
 
 #[test]
@@ -100,7 +104,8 @@ fn archives_of_gnu_tar_are_read_in_all_its_formats() {
         tar.args(format).args(["--sort=name", "-c", "holes", "small", "sym", &long]).current_dir(dir.path());
         let archive = tar.output().expect("tar runs").stdout;
         let members = read_all(&archive).unwrap_or_else(|e| panic!("{format:?}: {e}"));
-        let names: Vec<_> = members.iter().map(|(e, _)| String::from_utf8_lossy(&e.path).into_owned()).collect();
+        let names: Vec<_> =
+            members.iter().map(|(e, _)| String::from_utf8_lossy(&e.path).into_owned()).collect();
         assert_eq!(names, ["holes", "small", "sym", &long], "{format:?}");
         assert_eq!(members[0].1, std::fs::read(dir.path().join("holes")).expect("read"), "{format:?}");
         assert_eq!(members[0].0.size, 6_000_000, "{format:?}");
@@ -165,5 +170,121 @@ proptest! {
         header::put_octal(&mut header::CHECKSUM.of_mut(&mut block)[..7], sum);
         archive[start..start + BLOCK].copy_from_slice(&block);
         let _ = read_all(&archive);
+    }
+}
+
+/// What kind of header a member gets, in the words of the archive: PAX records, prefix, name.
+fn headers(entry: &Entry) -> (String, String, String) {
+    let mut writer = Writer::new(Vec::new());
+    writer.pax_header(entry).expect("header");
+    let archive = writer.finish().expect("end");
+    let text = |field: header::Field, block: &[u8]| {
+        String::from_utf8_lossy(header::string(field.of(block))).into_owned()
+    };
+    let (mut records, mut block) = (String::new(), &archive[..BLOCK]);
+    if block[header::TYPE] == b'x' {
+        let size = header::number(header::SIZE.of(block)).expect("a number") as usize;
+        records = String::from_utf8_lossy(&archive[BLOCK..BLOCK + size]).into_owned();
+        block = &archive[BLOCK + size.next_multiple_of(BLOCK)..];
+    }
+    (records, text(header::PREFIX, block), text(header::NAME, block))
+}
+
+#[test]
+fn headers_are_chosen_as_buildkit_chooses_them() {
+    let (long, dir) = ("n".repeat(120), "d".repeat(60));
+    let split = format!("{dir}/{dir}/file");
+    let entry = |path: &str| Entry { path: path.into(), ..Entry::default() };
+    let old = Entry { mtime: (-315_619_200, 0), ..entry("old") };
+    let precise = Entry { mtime: (1, 500_000_000), ..entry(&split) };
+    let link = Entry { kind: EntryKind::Symlink, link: long.clone().into(), ..entry("sym") };
+    let owned = Entry { uid: 2_097_152, gid: 2_097_151, ..entry("owned") };
+    for (entry, records, prefix, name) in [
+        (entry("file"), String::new(), "", "file"),
+        (entry(&split), String::new(), &*format!("{dir}/{dir}"), "file"),
+        (entry(&long), format!("130 path={long}\n"), "", &long[..100]),
+        (entry("ünï"), "14 path=ünï\n".into(), "", "n"),
+        (old, "20 mtime=-315619200\n".into(), "", "old"),
+        (precise, format!("13 mtime=1.5\n136 path={split}\n"), "", &split[..100]),
+        (link, format!("134 linkpath={long}\n"), "", "sym"),
+        (owned, "15 uid=2097152\n".into(), "", "owned"),
+    ] {
+        assert_eq!(headers(&entry), (records, prefix.to_owned(), name.to_owned()));
+    }
+}
+
+#[test]
+fn archives_of_python_are_read_in_all_its_formats() {
+    let script = "import io,sys,tarfile
+t=tarfile.open(fileobj=sys.stdout.buffer,mode='w|',format=getattr(tarfile,sys.argv[1]+'_FORMAT'))
+def add(name,data=b'',**more):
+    i=tarfile.TarInfo(name); i.size=len(data)
+    for k,v in more.items(): setattr(i,k,v)
+    t.addfile(i,io.BytesIO(data))
+add('plain',b'hello',mode=0o4755,uid=7,gid=8,mtime=12,uname='u',gname='g')
+add('d/'*60+'deep',b'x'*513)
+add('dir',type=tarfile.DIRTYPE)
+add('sym',type=tarfile.SYMTYPE,linkname='plain')
+add('hard',type=tarfile.LNKTYPE,linkname='plain')
+add('dev',type=tarfile.CHRTYPE,devmajor=5,devminor=1)
+add('fifo',type=tarfile.FIFOTYPE)
+if sys.argv[1]!='USTAR': add('big',uid=3000000,mtime=2**34 if sys.argv[1]=='GNU' else 1.25)
+t.close()";
+    for format in ["USTAR", "GNU", "PAX"] {
+        let archive =
+            Command::new("python3").args(["-c", script, format]).output().expect("python runs").stdout;
+        let members = read_all(&archive).unwrap_or_else(|e| panic!("{format}: {e}"));
+        let (plain, content) = &members[0];
+        assert_eq!((plain.mode, plain.uid, plain.gid, plain.mtime), (0o4755, 7, 8, (12, 0)), "{format}");
+        assert_eq!((&plain.uname[..], &plain.gname[..], &content[..]), (&b"u"[..], &b"g"[..], &b"hello"[..]));
+        assert_eq!(
+            (&members[1].0.path[..], members[1].1.len()),
+            (("d/".repeat(60) + "deep").as_bytes(), 513)
+        );
+        let kinds: Vec<_> = members[2..7].iter().map(|(e, _)| (e.kind, e.link.len(), e.dev)).collect();
+        use EntryKind::{Char, Dir, Fifo, Hardlink, Symlink};
+        let expected = [(Dir, 0), (Symlink, 5), (Hardlink, 5), (Char, 0), (Fifo, 0)];
+        assert_eq!(
+            kinds,
+            expected.map(|(kind, len)| (kind, len, if kind == Char { (5, 1) } else { (0, 0) }))
+        );
+        let big = members.get(7).map(|(e, _)| (e.uid, e.mtime));
+        let expected = [("GNU", (3_000_000, (1 << 34, 0))), ("PAX", (3_000_000, (1, 250_000_000)))];
+        assert_eq!(big, expected.into_iter().find(|(f, _)| *f == format).map(|(_, e)| e));
+    }
+}
+
+fn entries() -> impl Strategy<Value = (Entry, Vec<u8>)> {
+    let name = || prop::collection::vec(1_u8.., 1..200);
+    let kind =
+        prop::sample::select(vec![EntryKind::File, EntryKind::Dir, EntryKind::Symlink, EntryKind::Hardlink]);
+    let attrs =
+        prop::collection::btree_map("[a-z.]{1,8}".prop_map(String::into_bytes), any::<Vec<u8>>(), 0..3);
+    let numbers =
+        (0_u32..0o10000, any::<u32>(), any::<u32>(), -(1_i64 << 40)..(1 << 40), 0_u32..1_000_000_000);
+    (name(), kind, name(), attrs, numbers, prop::collection::vec(any::<u8>(), 0..1100)).prop_map(
+        |(path, kind, link, xattrs, (mode, uid, gid, seconds, nanos), content)| {
+            let is_file = kind == EntryKind::File;
+            let content = if is_file { content } else { Vec::new() };
+            let size = content.len() as u64;
+            let link =
+                if matches!(kind, EntryKind::Symlink | EntryKind::Hardlink) { link } else { Vec::new() };
+            let mtime = (seconds, nanos);
+            let mut entry =
+                Entry { path, kind, mode, uid, gid, size, mtime, link, xattrs, ..Entry::default() };
+            // A slash at the end makes a directory of a file.
+            while is_file && entry.path.last() == Some(&b'/') {
+                *entry.path.last_mut().expect("it has a last byte") = b'x';
+            }
+            (entry, content)
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+    #[test]
+    fn any_member_is_read_back(members in prop::collection::vec(entries(), 0..4)) {
+        prop_assert_eq!(read_all(&pack(&members)).expect("readable"), members);
     }
 }

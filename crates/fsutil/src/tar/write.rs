@@ -19,32 +19,28 @@ impl<W: Write> Writer<W> {
         Writer { inner, left: 0, padding: 0 }
     }
 
-    /// The header of a member in the PAX format (Go's `FormatPAX`): records only for what the header cannot hold.
+    /// The header of a member, with all of its time (Go's `FormatPAX`): ustar where that can hold it, which splits long
+    /// paths, else with PAX records.
     pub fn pax_header(&mut self, entry: &Entry) -> io::Result<()> {
         self.end_member()?;
         let records = records(entry);
-        self.extended(entry, &records)?;
-        let mut block = template(entry, &ascii(&entry.path));
+        let split = split_path(&entry.path);
+        let only_path = split.is_some() && records.keys().all(|key| key == b"path");
+        if !records.is_empty() && !only_path {
+            self.extended(entry, &records)?;
+            return self.header(&mut template(entry, &ascii(&entry.path)), entry);
+        }
+        let (prefix, name) = split.unwrap_or((b"", &entry.path));
+        let mut block = template(entry, name);
+        put_string(header::PREFIX.of_mut(&mut block), prefix);
         self.header(&mut block, entry)
     }
 
-    /// The header of a member in the ustar format where it can be (Go's `FormatUnknown`), which splits long paths, and
-    /// in the PAX format else. Parts of a second are dropped.
+    /// As [`Writer::pax_header`], with the time rounded to a second (Go's `FormatUnknown`).
     pub fn ustar_header(&mut self, entry: &Entry) -> io::Result<()> {
-        let whole = Entry { mtime: (entry.mtime.0, 0), ..entry.clone() };
-        let mut records = records(&whole);
-        let split = split_path(&whole.path);
-        if split.is_some() {
-            records.remove(&b"path"[..]);
-        }
-        if !records.is_empty() {
-            return self.pax_header(&whole);
-        }
-        self.end_member()?;
-        let (prefix, name) = split.unwrap_or((b"", &whole.path));
-        let mut block = template(&whole, name);
-        put_string(header::PREFIX.of_mut(&mut block), prefix);
-        self.header(&mut block, &whole)
+        let (seconds, nanos) = entry.mtime;
+        let rounded = seconds + i64::from(nanos >= 500_000_000);
+        self.pax_header(&Entry { mtime: (rounded, 0), ..entry.clone() })
     }
 
     /// Ends the archive.
@@ -56,9 +52,6 @@ impl<W: Write> Writer<W> {
     }
 
     fn extended(&mut self, entry: &Entry, records: &BTreeMap<Vec<u8>, Vec<u8>>) -> io::Result<()> {
-        if records.is_empty() {
-            return Ok(());
-        }
         let mut text = Vec::new();
         for (key, value) in records {
             pax::push(&mut text, key, value);
