@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use errdefs::Result;
 use oci::Digest;
+use serde::{Deserialize, Serialize};
 
 use crate::results::{Record, ResultId};
 
@@ -89,7 +90,7 @@ pub struct Link {
 }
 
 /// What is remembered of a key beside its links.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyInfo {
     /// The digest of the cache map.
     pub digest: Digest,
@@ -145,6 +146,6 @@ pub trait KeyStore: Send + Sync + 'static {
 
     fn add(&self, entry: &Entry) -> Result<()>;
 
-    /// Removes a result from all keys, and the keys that are not kept then.
+    /// Removes a result from all keys, at once, and the keys that are not kept then, at once or later.
     fn forget(&self, result: &ResultId) -> Result<()>;
 }
