@@ -180,10 +180,12 @@ mod properties {
         #[test]
         fn a_walk_says_what_a_question_says(patterns in patterns(), path in "[ab.](/?[ab.]){0,6}") {
             let Ok(matcher) = Matcher::new(&patterns) else { return Ok(()) };
-            let direct = matcher.matches_or_parent(path.as_bytes());
             let (walked, pruned) = walk(&matcher, &path);
-            prop_assert_eq!(walked, direct);
-            prop_assert!(direct || !pruned);
+            prop_assert!(walked || !pruned);
+            // In moby's own code, an exclusion that had nothing to take back from a directory is not asked again below it.
+            if !matcher.has_exclusions() {
+                prop_assert_eq!(walked, matcher.matches_or_parent(path.as_bytes()));
+            }
         }
 
         #[test]
