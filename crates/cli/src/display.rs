@@ -11,6 +11,7 @@ use progress::{
 };
 use tokio::sync::mpsc;
 
+use crate::console;
 use crate::environment::Environment;
 use crate::settings::ProgressMode;
 
@@ -87,7 +88,7 @@ fn tty(env: &Environment) -> Tty {
         (None, None) => Theme::default(),
         (None, Some(colors)) => {
             let (theme, complaints) = Theme::parse(colors);
-            complaints.iter().for_each(|c| eprintln!("WARNING: {c}"));
+            complaints.iter().for_each(|c| console::note(format_args!("WARNING: {c}\n")));
             theme
         }
     };

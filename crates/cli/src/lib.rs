@@ -9,6 +9,7 @@
 mod args;
 mod auth;
 mod commands;
+mod console;
 mod display;
 mod docker;
 mod engine;
@@ -54,13 +55,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(command: Command, global: &GlobalArgs, env: &Environment) -> Result<ExitCode> {
     match command {
-        Command::Version => println!("{}", commands::version()),
-        Command::Completion { shell } => {
-            use std::io::Write as _;
-            std::io::stdout().write_all(&commands::completion(shell)).context("failed to write")?;
-        }
+        Command::Version => console::out(format!("{}\n", commands::version()))?,
+        Command::Completion { shell } => console::out(commands::completion(shell))?,
         // The binary goes to the daemon before it comes here.
-        Command::Daemon { .. } => return Err(Error::internal("`kiln daemon` is not part of this program")),
+        Command::Daemon { .. } => {
+            return Err(Error::user("`daemon` must be the first word").hint("write `kiln daemon [OPTIONS]`"));
+        }
         command => {
             let runtime = runtime()?;
             let code = runtime.block_on(dispatch_async(command, global, env));
@@ -76,7 +76,7 @@ async fn dispatch_async(command: Command, global: &GlobalArgs, env: &Environment
     match command {
         Command::Build(args) => return commands::build(&args, global, env).await,
         Command::Run(args) => return commands::run::run(&args, &Place::find(global, env)?, env).await,
-        Command::Du(args) => print!("{}", commands::du(&args, &Place::find(global, env)?).await?),
+        Command::Du(args) => console::out(commands::du(&args, &Place::find(global, env)?).await?)?,
         Command::Prune(args) => commands::prune(&args, &Place::find(global, env)?, env).await?,
         Command::Engine(args) => return commands::engine(&args.command, &Place::find(global, env)?).await,
         Command::Version | Command::Completion { .. } | Command::Daemon { .. } => {}

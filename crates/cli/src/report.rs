@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use errdefs::{Class, Code, Detail, Error};
 
+use crate::console;
+
 /// Tells an error on stderr and gives the exit code.
 pub(crate) fn error(e: &Error) -> ExitCode {
-    eprint!("{}", text(e));
+    console::note(text(e));
     ExitCode::from(code(e))
 }
 

@@ -51,14 +51,7 @@ pub(crate) struct GlobalArgs {
     pub host: Option<String>,
 
     /// The builder to use; only `default` is there yet
-    #[arg(
-        long,
-        global = true,
-        env = "BUILDX_BUILDER",
-        value_name = "NAME",
-        hide_env_values = true,
-        hide = true
-    )]
+    #[arg(long, global = true, value_name = "NAME", hide_env_values = true, hide = true)]
     pub builder: Option<String>,
 
     /// Say more about what goes on

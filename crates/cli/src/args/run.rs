@@ -43,10 +43,13 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "PROGRAM")]
     pub entrypoint: Option<String>,
 
-    /// Image, by name or ID
-    pub image: String,
-
-    /// Command and arguments, in place of the image's
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
-    pub command: Vec<String>,
+    /// Image, by name or ID; then command and arguments in place of the image's
+    // One list, because what follows the image is never an option of kiln.
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true,
+        value_name = "IMAGE COMMAND"
+    )]
+    pub words: Vec<String>,
 }

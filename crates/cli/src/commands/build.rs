@@ -19,7 +19,7 @@ use crate::outputs::Outputs;
 use crate::result_files::{image_id, metadata, write_atomic};
 use crate::secrets::Secrets;
 use crate::settings::{BuildSettings, Notice, ProgressMode};
-use crate::{interrupt, report};
+use crate::{console, interrupt, report};
 
 /// What a build that went well leaves to tell.
 struct Built {
@@ -37,12 +37,12 @@ pub(crate) async fn build(args: &BuildArgs, global: &GlobalArgs, env: &Environme
         remove_stale(path)?;
     }
     for warning in &settings.warnings {
-        eprintln!("WARNING: {warning}");
+        console::note(format_args!("WARNING: {warning}\n"));
     }
     if settings.notice == Notice::Nowhere && settings.progress.is_for_people() {
-        eprintln!(
+        console::note(
             "WARNING: No output specified with kiln driver. Build result will only remain in the build cache. To keep \
-             the image name it with -t, to push it into a registry use --push, to load it into Docker use --load"
+             the image name it with -t, to push it into a registry use --push, to load it into Docker use --load\n",
         );
     }
     let cancel = interrupt::watch()?;
@@ -54,7 +54,7 @@ pub(crate) async fn build(args: &BuildArgs, global: &GlobalArgs, env: &Environme
         Ok(built) => finish(&settings, &place, &built, &drawn),
         Err(e) => {
             if !settings.progress.is_for_people() && settings.progress != ProgressMode::RawJson {
-                eprint!("{}", report::last_words(&e));
+                console::note(report::last_words(&e));
             }
             Err(e)
         }
@@ -113,22 +113,27 @@ fn finish(settings: &BuildSettings, place: &Place, built: &Built, drawn: &Drawn)
         write_atomic(path, &metadata(response, &format!("default/default/{}", built.id)))?;
     }
     if settings.progress.is_for_people() {
-        eprintln!("{}", drawn.summary);
+        console::note(format_args!("{}\n", drawn.summary));
         if settings.notice == Notice::KeptByDefault {
             let names = settings.tags.join(", ");
             match place {
                 Place::Own(_) => {
-                    eprintln!("Kept as {names} in Kiln's store; try it: kiln run --rm {}", settings.tags[0]);
+                    let first = &settings.tags[0];
+                    console::note(format_args!(
+                        "Kept as {names} in Kiln's store; try it: kiln run --rm {first}\n"
+                    ));
                 }
-                Place::Given(address) => eprintln!("Kept as {names} in the store of {address}"),
+                Place::Given(address) => {
+                    console::note(format_args!("Kept as {names} in the store of {address}\n"));
+                }
             }
         }
-        built.notes.iter().for_each(|n| eprintln!("NOTE: {n}"));
+        built.notes.iter().for_each(|n| console::note(format_args!("NOTE: {n}\n")));
     } else if settings.progress == ProgressMode::Quiet && !image_id(response).is_empty() {
-        println!("{}", image_id(response));
+        console::out(format!("{}\n", image_id(response)))?;
     }
     if let Some(message) = response.get("frontend.result.inlinemessage") {
-        println!("\n{message}");
+        console::out(format!("\n{message}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -146,7 +151,7 @@ fn remove_stale(path: &std::path::Path) -> Result<()> {
 /// Findings of the frontend, each once.
 fn print_warnings(warnings: &[VertexWarning], mode: ProgressMode, all: bool) {
     if mode.is_for_people() {
-        eprint!("{}", warnings_text(warnings, all));
+        console::note(warnings_text(warnings, all));
     }
 }
 

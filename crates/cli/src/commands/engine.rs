@@ -1,4 +1,4 @@
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use errdefs::{Error, Result, ResultExt as _};
 
 use crate::args::{EngineCommand, LogsArgs};
+use crate::console;
 use crate::engine::{EngineProcess, Home, Place, connect_running};
 use crate::table::Table;
 
@@ -49,7 +50,7 @@ async fn status(place: &Place) -> Result<ExitCode> {
         put("Store", home.root.display().to_string());
         put("Log", home.log.display().to_string());
     }
-    print!("{table}");
+    console::out(table.to_string())?;
     Ok(if client.is_some() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
@@ -57,9 +58,9 @@ fn stop(home: &Home) -> Result<ExitCode> {
     match EngineProcess::behind(&home.socket)? {
         Some(process) => {
             process.stop(STOP_TIMEOUT)?;
-            println!("The engine has stopped.");
+            console::out("The engine has stopped.\n")?;
         }
-        None => println!("The engine is not running."),
+        None => console::out("The engine is not running.\n")?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -75,8 +76,7 @@ async fn logs(args: &LogsArgs, path: &Path) -> Result<ExitCode> {
     };
     let mut text = Vec::new();
     file.read_to_end(&mut text).with_context(failed)?;
-    let mut out = std::io::stdout();
-    out.write_all(last_lines(&text, args.lines)).context("failed to write")?;
+    console::out(last_lines(&text, args.lines))?;
     let mut at = text.len() as u64;
     if !args.follow {
         return Ok(ExitCode::SUCCESS);
@@ -86,8 +86,7 @@ async fn logs(args: &LogsArgs, path: &Path) -> Result<ExitCode> {
         text.clear();
         file.seek(SeekFrom::Start(at)).with_context(failed)?;
         at += file.read_to_end(&mut text).with_context(failed)? as u64;
-        out.write_all(&text).context("failed to write")?;
-        out.flush().context("failed to write")?;
+        console::out(&text)?;
     }
 }
 

@@ -1,12 +1,13 @@
-use std::io::{BufRead as _, Write as _};
+use std::io::BufRead as _;
 
-use client::PruneRequest;
+use client::{PruneRequest, UsageRecord};
 use errdefs::{Error, Result, ResultExt as _};
 use jiff::Timestamp;
 
 use crate::args::PruneArgs;
 use crate::commands::du::{pretty, table_head, table_row};
 use crate::commands::filter::usage_filter;
+use crate::console;
 use crate::engine::{Place, connect};
 use crate::environment::Environment;
 use crate::flags::{human_size, parse_size};
@@ -20,25 +21,9 @@ pub(crate) async fn prune(args: &PruneArgs, place: &Place, env: &Environment) ->
     }
     let client = connect(place).await?;
     let now = Timestamp::now();
-    let mut total = 0;
-    let mut table = Table::default();
-    table_head(&mut table);
-    let mut count = 0;
-    client
-        .prune(&request, |record| {
-            total += record.size.max(0);
-            count += 1;
-            match args.verbose {
-                true => println!("{}", pretty(&record, now)),
-                false => table_row(&mut table, &record, now),
-            }
-        })
-        .await?;
-    if count > 0 && !args.verbose {
-        print!("{table}");
-    }
-    println!("Total:\t{}", human_size(total));
-    Ok(())
+    let mut removed = Vec::new();
+    client.prune(&request, |record| removed.push(record)).await?;
+    console::out(tell(&removed, args.verbose, now))
 }
 
 fn request(args: &PruneArgs) -> Result<PruneRequest> {
@@ -54,13 +39,28 @@ fn request(args: &PruneArgs) -> Result<PruneRequest> {
     })
 }
 
+/// What went, and how much that was.
+fn tell(removed: &[UsageRecord], verbose: bool, now: Timestamp) -> String {
+    let total = removed.iter().map(|r| r.size.max(0)).sum();
+    let mut out = String::new();
+    if verbose {
+        removed.iter().for_each(|r| out.push_str(&format!("{}\n", pretty(r, now))));
+    } else if !removed.is_empty() {
+        let mut table = Table::default();
+        table_head(&mut table);
+        removed.iter().for_each(|r| table_row(&mut table, r, now));
+        out.push_str(&table.to_string());
+    }
+    out.push_str(&format!("Total:\t{}\n", human_size(total)));
+    out
+}
+
 fn confirm(all: bool, env: &Environment) -> Result<bool> {
     if !env.stdin_is_terminal {
         return Err(Error::user("there is no terminal to ask for confirmation on").hint("add `--force`"));
     }
     let what = if all { "all build cache" } else { "all dangling build cache" };
-    print!("WARNING! This will remove {what}. Are you sure you want to continue? [y/N] ");
-    std::io::stdout().flush().context("failed to ask")?;
+    console::out(format!("WARNING! This will remove {what}. Are you sure you want to continue? [y/N] "))?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).context("failed to read the answer")?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
@@ -69,6 +69,13 @@ fn confirm(all: bool, env: &Environment) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::du::tests::{now, records};
+
+    #[test]
+    fn what_went_is_told() {
+        insta::assert_snapshot!(tell(&records(), false, now()));
+        assert_eq!(tell(&[], false, now()), "Total:\t0B\n");
+    }
 
     #[test]
     fn limits_reach_the_request() {

@@ -39,6 +39,10 @@ pub(crate) struct Volume {
 
 impl RunSettings {
     pub(crate) fn new(args: &RunArgs, env: &Environment) -> Result<Self> {
+        let (image, command) = args.words.split_first().ok_or_else(|| Error::user("which image?"))?;
+        if image.starts_with('-') {
+            return Err(Error::user(format!("unknown option `{image}`")).hint("see `kiln run --help`"));
+        }
         if args.tty && !(env.stdin_is_terminal && env.stdout_is_terminal) {
             return Err(Error::user("the input device is not a TTY").hint("leave `-t` away"));
         }
@@ -48,8 +52,8 @@ impl RunSettings {
             None => env.get(text).map(|value| Ok(format!("{text}={value}"))),
         };
         Ok(RunSettings {
-            image: args.image.clone(),
-            command: args.command.clone(),
+            image: image.clone(),
+            command: command.to_vec(),
             entrypoint: args.entrypoint.clone(),
             env: args.env.iter().filter_map(variable).collect::<Result<_>>()?,
             workdir: args.workdir.clone(),
@@ -92,7 +96,10 @@ pub(crate) async fn run(args: &RunArgs, place: &Place, env: &Environment) -> Res
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::args::{Cli, Command};
 
     #[test]
     fn volumes() {
@@ -114,8 +121,33 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_the_image_is_the_command() {
+        let check = |line: &str, expect: &str| {
+            let cli = Cli::try_parse_from(line.split(' ')).expect(line);
+            let Some(Command::Run(args)) = cli.command else { panic!("{line}") };
+            let told = match RunSettings::new(&args, &Environment::of(&[])) {
+                Ok(s) => format!("{} {:?} {:?} {}", s.image, s.command, s.env, s.stdin),
+                Err(e) => e.to_string(),
+            };
+            assert_eq!(told, expect, "{line}");
+        };
+        check("kiln run app", "app [] [] false");
+        check(
+            "kiln run -i -e A=1 app sh -c x -e B=2",
+            "app [\"sh\", \"-c\", \"x\", \"-e\", \"B=2\"] [\"A=1\"] true",
+        );
+        check("kiln run --rm app --help", "app [\"--help\"] [] false");
+        check("kiln run app -e A=1", "app [\"-e\", \"A=1\"] [] false");
+        check("kiln run --no-such app", "unknown option `--no-such`");
+    }
+
+    #[test]
     fn variables() {
-        let args = RunArgs { env: vec!["A=1".into(), "HOME".into(), "UNSET".into()], ..RunArgs::default() };
+        let args = RunArgs {
+            words: vec!["app".into()],
+            env: vec!["A=1".into(), "HOME".into(), "UNSET".into()],
+            ..RunArgs::default()
+        };
         let settings = RunSettings::new(&args, &Environment::of(&[("HOME", "/root")])).expect("valid");
         assert_eq!(settings.env, ["A=1", "HOME=/root"]);
     }

@@ -12,6 +12,7 @@ use errdefs::{Code, Error, Result, ResultExt as _};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::commands::VERSION;
+use crate::console;
 use crate::engine::{EngineProcess, Home, Place};
 
 /// An engine that nobody uses ends after this time.
@@ -75,7 +76,9 @@ async fn is_current(client: &Client) -> Result<bool> {
 /// Lets an engine of another version end, and starts one of this.
 async fn replace(home: &Home) -> Result<Client> {
     if let Some(old) = EngineProcess::behind(&home.socket)? {
-        eprintln!("The engine is of another version than this program ({VERSION}); it is being replaced.");
+        console::note(format_args!(
+            "The engine is of another version than this one, {VERSION}: replacing it\n"
+        ));
         tokio::task::spawn_blocking(move || old.stop(DRAIN_TIMEOUT))
             .await
             .map_err(|e| Error::internal(e.to_string()))??;
