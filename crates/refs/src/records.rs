@@ -1,0 +1,59 @@
+//! The build cache on disk: the solver's keys in the database, its results as refs.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use errdefs::Result;
+use solver::{ResultId, ResultStore};
+
+use crate::node::ImmutableRef;
+use crate::refs::Refs;
+
+mod keys;
+mod rows;
+
+pub use keys::Keys;
+
+/// The name of the result that is no file system at all. It is never lost.
+const SCRATCH: &str = "scratch";
+
+/// Both stores of a solver.
+#[derive(Clone)]
+pub struct Records {
+    pub keys: Arc<Keys>,
+    pub results: Arc<Results>,
+}
+
+impl Records {
+    /// Opens the records in the database of `refs`. Those whose ref is gone are dropped in the background.
+    pub fn open(refs: &Refs) -> Result<Self> {
+        let results = Results(refs.clone());
+        let there = results.clone();
+        let keys = Keys::open(refs.database().clone(), move |id| there.exists(id))?;
+        Ok(Records { keys: Arc::new(keys), results: Arc::new(results) })
+    }
+}
+
+/// Refs as results; `None` is scratch.
+#[derive(Clone)]
+pub struct Results(Refs);
+
+#[async_trait]
+impl ResultStore<Option<ImmutableRef>> for Results {
+    async fn save(&self, value: &Option<ImmutableRef>) -> Result<ResultId> {
+        let Some(value) = value else { return Ok(ResultId(SCRATCH.into())) };
+        value.persist();
+        Ok(ResultId(value.id().into()))
+    }
+
+    async fn load(&self, id: &ResultId) -> Result<Option<Option<ImmutableRef>>> {
+        if id.0 == SCRATCH {
+            return Ok(Some(None));
+        }
+        Ok(self.0.get(&id.0).map(Some))
+    }
+
+    fn exists(&self, id: &ResultId) -> bool {
+        id.0 == SCRATCH || self.0.contains(&id.0)
+    }
+}
