@@ -248,7 +248,7 @@ fn print_parts(row: &Row, track: &mut Track, out: &mut Vec<u8>) -> bool {
 }
 
 fn is_too_soon(status: &VertexStatus, (current, at): (i64, Timestamp)) -> bool {
-    let step = if status.total > 0 { (status.current - current) as f64 / status.total as f64 } else { 0.0 };
+    let step = if status.total > 0 { (status.current as f64 - current as f64) / status.total as f64 } else { 0.0 };
     status.completed.is_none() && step < PART_STEP && seconds(at, status.timestamp) < PART_PAUSE
 }
 
