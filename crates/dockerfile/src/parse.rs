@@ -1,0 +1,81 @@
+//! Files to stages.
+
+use crate::instruction::read::{Item, read};
+use crate::instruction::{Dockerfile, Instruction, Kind};
+use crate::lint::Finding;
+use crate::place::Place;
+use crate::statement;
+use crate::{Error, Result};
+
+/// A file, as far as it could be understood.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Parsed {
+    pub dockerfile: Dockerfile,
+    /// Every fault. The first is the one that BuildKit would report.
+    pub errors: Vec<Error>,
+    pub findings: Vec<Finding>,
+}
+
+/// Reads a whole file. Bytes that are no UTF-8 are replaced.
+pub fn parse(data: &[u8]) -> Parsed {
+    if data.is_empty() {
+        return Parsed { errors: vec![Error::new("the Dockerfile cannot be empty")], ..Parsed::default() };
+    }
+    let statements = statement::split(data);
+    let mut parsed = Parsed {
+        dockerfile: Dockerfile { escape: statements.escape, ..Dockerfile::default() },
+        errors: statements.errors,
+        findings: statements.findings,
+    };
+    let mut homeless = false;
+    for statement in statements.list {
+        let line = statement.place.first_line();
+        match read(statement, &mut parsed.findings) {
+            Ok(Item::Stage(stage)) => parsed.dockerfile.stages.push(stage),
+            Ok(Item::Instruction(instruction)) => match parsed.dockerfile.stages.last_mut() {
+                Some(stage) => stage.instructions.push(instruction),
+                None if matches!(instruction.kind, Kind::Arg(_)) => {
+                    parsed.dockerfile.global_args.push(instruction);
+                }
+                // One fault is enough for all that stands in front of the first FROM.
+                None if homeless => {}
+                None => {
+                    homeless = true;
+                    parsed
+                        .errors
+                        .push(Error::new("no build stage in current context").at(&instruction.place));
+                }
+            },
+            Err(e) => parsed.errors.push(e.context(format_args!("dockerfile parse error on line {line}"))),
+        }
+    }
+    if parsed.dockerfile.stages.is_empty() && parsed.errors.is_empty() {
+        parsed.errors.push(Error::new("dockerfile contains no stages to build"));
+    }
+    parsed
+}
+
+/// Reads the instruction that an image or a stage left for its users with ONBUILD. Its place is `place`.
+///
+/// # Errors
+/// For what is no single instruction, and FROM.
+pub fn parse_trigger(text: &str, place: &Place) -> Result<Instruction> {
+    let mut statements = statement::split(text.as_bytes());
+    if !statements.errors.is_empty() {
+        return Err(relocated(statements.errors.swap_remove(0), place));
+    }
+    let mut list = statements.list.into_iter();
+    let (Some(mut statement), None) = (list.next(), list.next()) else {
+        return Err(Error::new("onbuild trigger should be a single expression").at(place));
+    };
+    statement.place = place.clone();
+    match read(statement, &mut Vec::new())? {
+        Item::Instruction(instruction) => Ok(instruction),
+        Item::Stage(_) => Err(Error::new("FROM isn't allowed as an ONBUILD trigger").at(place)),
+    }
+}
+
+/// Lines of a trigger mean nothing to the file that uses it.
+fn relocated(error: Error, place: &Place) -> Error {
+    Error::new(error.message()).at(place)
+}
