@@ -50,6 +50,11 @@ impl Store {
         })
     }
 
+    /// Whether the layer has yet to be [settled](Store::settle).
+    pub fn is_unsettled(&self, layer: &LayerId) -> bool {
+        self.layer_dir(layer).join("implied").exists()
+    }
+
     /// Gives directories that an archive needed but did not hold the attributes that they have in `base`.
     pub fn settle(self: &Arc<Self>, layer: &LayerId, base: &View) -> Result<()> {
         let layer = self.layer(layer)?;

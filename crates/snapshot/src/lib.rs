@@ -24,6 +24,7 @@ mod decompress;
 mod diff;
 mod hash;
 mod same;
+mod scratch;
 mod stack;
 
 pub use apply::Applied;

@@ -74,22 +74,19 @@ impl Store {
         builder.finish()?.commit_as(id)
     }
 
-    /// Puts parts on each other, lowest first, each with the effect it has on its own base, and gives the chain.
+    /// Puts parts on the chain `below`, lowest first, each with the effect it has on its own base, and gives the whole
+    /// chain.
     ///
     /// Most layers serve as they are. A copy is made (of links) where a layer hides a directory of its base as a whole,
-    /// and where the chain would show one inode at two paths. `parent` is the chain that the parts come to lie on.
-    pub fn stack(self: &Arc<Self>, parts: &[Part]) -> Result<Vec<LayerId>> {
-        let mut chain: Vec<LayerId> = Vec::with_capacity(parts.len());
-        // What lies on the base it was made on needs no look, as long as nothing else came before.
-        let natural = parts.iter().take_while(|part| {
-            let fits = part.base == chain;
-            if fits {
+    /// and where the chain would show one inode at two paths.
+    pub fn stack(self: &Arc<Self>, below: &[LayerId], parts: &[Part]) -> Result<Vec<LayerId>> {
+        let mut chain = below.to_vec();
+        for part in parts {
+            // What lies on the base it was made on needs no look.
+            if part.base == chain {
                 chain.push(part.layer.clone());
+                continue;
             }
-            fits
-        });
-        let natural = natural.count();
-        for part in &parts[natural..] {
             let mut layer = self.layer(&part.layer)?;
             let mut fixes = self.find_fixes(&layer, &part.base)?;
             fixes.copies = self.find_clashes(&layer, &chain)?;

@@ -22,6 +22,7 @@ pub struct Options {
 /// The layer trees and objects under one folder. The folder must lie on one file system.
 #[derive(Debug)]
 pub struct Store {
+    root: PathBuf,
     options: Options,
     layers: PathBuf,
     mounts: PathBuf,
@@ -46,6 +47,7 @@ impl Store {
             std::fs::create_dir_all(dir).map_err(|e| sys::fail("make directory", dir, e))?;
         }
         Ok(Arc::new(Store {
+            root: root.to_owned(),
             options,
             layers,
             mounts,
@@ -56,6 +58,11 @@ impl Store {
             next: AtomicUsize::new(0),
             squashing: Mutex::default(),
         }))
+    }
+
+    /// The folder of the store.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     pub fn options(&self) -> Options {
@@ -101,7 +108,8 @@ impl Store {
 
     /// Bytes on disk that the layer takes; a file that several layers link counts for each with its share.
     pub fn usage(&self, id: &LayerId) -> Result<u64> {
-        let layer = self.layer(id)?;
+        // Not the one in use: that one would remember all that is read here.
+        let layer = Layer::open(id.clone(), self.layer_dir(id), self.opaque_mark())?;
         let mut total = 0;
         layer.for_each_dir(&mut |at, dir| {
             let meta = sys::lstat(&layer.real(at))?;

@@ -171,7 +171,7 @@ fn no_inode_twice_in_a_stack() {
         |dest: &str| snapshot::Part { layer: copy(&world, &[], &from, "a", dest, &options()), base: vec![] };
     let mut parts = vec![part("/one"), part("/two"), part("/one")];
     parts.push(snapshot::Part { layer: from.chain()[0].clone(), base: vec![] });
-    let chain = world.store.stack(&parts).unwrap();
+    let chain = world.store.stack(&[], &parts).unwrap();
     assert_eq!(chain[2], parts[2].layer, "the same file at the same path needs no copy");
     let mut seen = HashMap::new();
     for entry in world.view(&chain).walk(b"").unwrap().map(Result::unwrap).filter(|e| e.meta.is_file()) {

@@ -118,12 +118,12 @@ fn stacked_on_another_base() {
     let other = world.made_of(&[], "d dir\nd/old file 3\nd/kept file 4");
     let parts =
         [Part { layer: other.clone(), base: vec![] }, Part { layer: top.clone(), base: vec![base.clone()] }];
-    let chain = world.store.stack(&parts).unwrap();
+    let chain = world.store.stack(&[], &parts).unwrap();
     assert_ne!(chain[1], top);
     check(&world.show(&chain), &["d 755 dir", "d/kept 644 file 4", "d/new 644 file 2"]);
     let natural =
         [Part { layer: base.clone(), base: vec![] }, Part { layer: top.clone(), base: vec![base.clone()] }];
-    assert_eq!(world.store.stack(&natural).unwrap(), [base, top]);
+    assert_eq!(world.store.stack(&[], &natural).unwrap(), [base, top]);
 }
 
 #[test]

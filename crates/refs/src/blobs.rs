@@ -1,0 +1,243 @@
+//! Layers as blobs, made when somebody needs them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use errdefs::{Error, Result, ResultExt as _};
+use futures_util::future::try_join_all;
+use oci::media::{self, LayerCompression};
+use oci::{Descriptor, Digest};
+
+use crate::compress::pack;
+use crate::node::{ImmutableRef, Node, Parents};
+use crate::record::{Kind, LayerBlob};
+use crate::refs::{Inner, blocking, threads};
+
+/// How layers are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Compression {
+    pub kind: CompressionKind,
+    /// The usual one of the kind where there is none.
+    pub level: Option<i32>,
+    /// Blobs that are packed in another way are packed again; else they serve as they are.
+    pub force: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum CompressionKind {
+    Uncompressed,
+    #[default]
+    Gzip,
+    Zstd,
+}
+
+impl Compression {
+    pub fn gzip() -> Self {
+        Compression { kind: CompressionKind::Gzip, level: None, force: false }
+    }
+
+    pub fn zstd() -> Self {
+        Compression { kind: CompressionKind::Zstd, level: None, force: false }
+    }
+
+    pub fn uncompressed() -> Self {
+        Compression { kind: CompressionKind::Uncompressed, level: None, force: false }
+    }
+
+    /// The name under which blobs of this packing are remembered.
+    pub(crate) fn key(&self) -> String {
+        match self.kind {
+            CompressionKind::Uncompressed => "uncompressed".into(),
+            CompressionKind::Gzip => format!("gzip:{}", self.level()),
+            CompressionKind::Zstd => format!("zstd:{}", self.level()),
+        }
+    }
+
+    /// The level; one that the kind does not have counts as the nearest.
+    pub(crate) fn level(&self) -> i32 {
+        match self.kind {
+            CompressionKind::Uncompressed => 0,
+            CompressionKind::Gzip => self.level.filter(|l| *l >= 0).unwrap_or(3).clamp(0, 9),
+            CompressionKind::Zstd => self.level.filter(|l| *l >= 0).unwrap_or(3).clamp(1, 19),
+        }
+    }
+
+    fn media_type(&self) -> &'static str {
+        media::layer(self.kind.into(), true)
+    }
+
+    /// Whether a blob of this media type serves.
+    fn accepts(&self, blob: &Descriptor) -> bool {
+        !self.force || media::layer_compression(&blob.media_type) == Some(self.kind.into())
+    }
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Compression::gzip()
+    }
+}
+
+impl From<CompressionKind> for LayerCompression {
+    fn from(kind: CompressionKind) -> Self {
+        match kind {
+            CompressionKind::Uncompressed => LayerCompression::Uncompressed,
+            CompressionKind::Gzip => LayerCompression::Gzip,
+            CompressionKind::Zstd => LayerCompression::Zstd,
+        }
+    }
+}
+
+impl ImmutableRef {
+    /// The layers as blobs, lowest first. Those that there are no blobs of are made, in the content store; blobs that
+    /// can be fetched are not: see [`ImmutableRef::fetch_blobs`]. `lease` holds them.
+    pub async fn blobs(&self, compression: Compression, lease: &content::Lease) -> Result<Vec<LayerBlob>> {
+        let layers = self.layers();
+        try_join_all(layers.iter().map(|layer| self.refs().blob(layer.node(), compression, lease))).await
+    }
+
+    /// The same without making any: `None` for a layer that there is no blob of yet.
+    pub fn known_blobs(&self, compression: Compression) -> Vec<Option<LayerBlob>> {
+        self.layers().iter().map(|layer| known_blob(layer.node(), compression)).collect()
+    }
+
+    /// Brings the blobs of the layers into the content store where they are not there.
+    pub async fn fetch_blobs(&self, blobs: &[LayerBlob], lease: &content::Lease) -> Result<()> {
+        let layers = self.layers();
+        try_join_all(
+            blobs.iter().zip(&layers).map(|(blob, layer)| self.refs().fetch(layer.node(), blob, lease)),
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+/// A blob that serves, without making one.
+fn known_blob(node: &Node, compression: Compression) -> Option<LayerBlob> {
+    let record = node.record();
+    let made = record.blobs.get(&compression.key()).cloned();
+    let came = match &record.kind {
+        Kind::Layer { blob: Some(blob), .. } if compression.accepts(&blob.descriptor) => Some(blob.clone()),
+        _ => None,
+    };
+    came.or(made)
+        .or_else(|| record.blobs.values().find(|blob| compression.accepts(&blob.descriptor)).cloned())
+}
+
+impl Inner {
+    async fn blob(
+        self: &Arc<Self>,
+        node: &Arc<Node>,
+        compression: Compression,
+        lease: &content::Lease,
+    ) -> Result<LayerBlob> {
+        if let Some(blob) = self.usable(node, compression, lease) {
+            return Ok(blob);
+        }
+        // Before the lock: unpacking takes it too.
+        let source = match self.packed(node) {
+            Some(packed) => {
+                self.fetch(node, &packed, lease).await?;
+                Source::Packed(packed)
+            }
+            None => self.tree_and_base(node).await?,
+        };
+        let _one_at_a_time = node.making.lock().await;
+        if let Some(blob) = self.usable(node, compression, lease) {
+            return Ok(blob);
+        }
+        let stop = Stop(Arc::new(AtomicBool::new(false)));
+        let (refs, lease, stopped) = (self.clone(), lease.clone(), stop.0.clone());
+        let made = blocking(move || refs.make_blob(&source, compression, &lease, &stopped)).await;
+        let blob =
+            made.with_context(|| format!("failed to make a blob of `{}`", node.record().description))?;
+        {
+            let mut record = node.record();
+            record.blobs.insert(compression.key(), blob.clone());
+            // It takes room that was not counted.
+            record.size = None;
+        }
+        self.save(node);
+        Ok(blob)
+    }
+
+    /// A blob that serves and is there, or can be fetched.
+    fn usable(&self, node: &Node, compression: Compression, lease: &content::Lease) -> Option<LayerBlob> {
+        let blob = known_blob(node, compression)?;
+        let can_be_fetched =
+            matches!(&node.record().kind, Kind::Layer { blob: Some(came), .. } if *came == blob);
+        (lease.hold(&blob.descriptor.digest) || can_be_fetched).then_some(blob)
+    }
+
+    /// A blob of the layer that is packed in another way: cheaper than to read the tree, and the same after unpacking.
+    fn packed(&self, node: &Node) -> Option<LayerBlob> {
+        let record = node.record();
+        let came = match &record.kind {
+            Kind::Layer { blob, .. } => blob.clone(),
+            _ => None,
+        };
+        came.or_else(|| {
+            record.blobs.values().find(|blob| self.content.contains(&blob.descriptor.digest)).cloned()
+        })
+    }
+
+    async fn tree_and_base(self: &Arc<Self>, node: &Arc<Node>) -> Result<Source> {
+        let chain = self.chain(node).await?;
+        let base = match &node.parents {
+            Parents::None => Vec::new(),
+            Parents::Layer(parent) => self.chain(parent.node()).await?,
+            Parents::Diff { lower: Some(lower), .. } => self.chain(lower.node()).await?,
+            Parents::Diff { .. } => Vec::new(),
+            Parents::Merge(_) => return Err(Error::internal(format!("`{}` is not one layer", node.id))),
+        };
+        let layer =
+            chain.last().cloned().ok_or_else(|| Error::internal(format!("`{}` has no tree", node.id)))?;
+        Ok(Source::Tree { layer, base })
+    }
+
+    fn make_blob(
+        &self,
+        source: &Source,
+        compression: Compression,
+        lease: &content::Lease,
+        stop: &AtomicBool,
+    ) -> Result<LayerBlob> {
+        let mut ingest = lease.ingest(None)?;
+        let diff_id: Digest = match source {
+            Source::Tree { layer, base } => {
+                let base = self.snapshots.view(base)?;
+                let produce = |w: &mut dyn std::io::Write| self.snapshots.write_diff(&base, layer, w);
+                pack(compression, threads(), stop, &mut ingest, produce)?
+            }
+            Source::Packed(packed) => {
+                let file = self.content.open_verified(&packed.descriptor.digest)?;
+                let mut archive = snapshot::Decoder::detect(file)?;
+                let produce = |w: &mut dyn std::io::Write| Ok(std::io::copy(&mut archive, w).map(drop)?);
+                let diff_id = pack(compression, threads(), stop, &mut ingest, produce)?;
+                if diff_id != packed.diff_id {
+                    let text = format!("the layer unpacks to {diff_id}, not to {}", packed.diff_id);
+                    return Err(Error::user(text));
+                }
+                diff_id
+            }
+        };
+        let size = ingest.written();
+        let digest = ingest.commit()?;
+        Ok(LayerBlob { descriptor: Descriptor::new(compression.media_type(), digest, size), diff_id })
+    }
+}
+
+/// What a blob is made of.
+enum Source {
+    Tree { layer: snapshot::LayerId, base: Vec<snapshot::LayerId> },
+    Packed(LayerBlob),
+}
+
+/// Stops the work when nobody waits for it any more.
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

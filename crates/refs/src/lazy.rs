@@ -1,0 +1,251 @@
+//! Layers of which there is only a blob: fetched, stored and unpacked in one pass, many side by side.
+
+use std::io::{self, Read, Write};
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError};
+
+use async_trait::async_trait;
+use bytes::{Buf as _, Bytes};
+use errdefs::{Error, Result, ResultExt as _};
+use futures_util::{Stream, StreamExt as _, future::try_join_all};
+use oci::Descriptor;
+use snapshot::LayerId;
+use tokio::sync::mpsc;
+
+use crate::node::{ImmutableRef, Node, Parents};
+use crate::record::{Kind, LayerBlob, Tree};
+use crate::refs::{Inner, blocking};
+
+/// The bytes of a blob, from its start. They are checked by who reads them.
+pub type BlobStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
+
+/// Fetches blobs.
+#[async_trait]
+pub trait BlobProvider: Send + Sync + 'static {
+    /// Opens a blob. The stream ends with an error where it breaks off.
+    async fn open(&self, blob: &Descriptor) -> Result<BlobStream>;
+}
+
+impl ImmutableRef {
+    pub(crate) fn set_provider(&self, provider: Arc<dyn BlobProvider>) {
+        *self.node().provider.lock().unwrap_or_else(PoisonError::into_inner) = Some(provider);
+    }
+}
+
+impl Inner {
+    /// The trees of a state, lowest first, made where they are not there.
+    pub async fn chain(self: &Arc<Self>, node: &Arc<Node>) -> Result<Vec<LayerId>> {
+        if let Some(chain) = node.chain.get() {
+            return Ok(chain.clone());
+        }
+        // The layers down to what is ready, topmost first. Chains may be long, so this is a loop.
+        let mut line = vec![node.clone()];
+        let mut chain = loop {
+            let lowest = &line[line.len() - 1];
+            let below = match &lowest.parents {
+                Parents::Merge(_) | Parents::Diff { .. } => {
+                    let stacked = Box::pin(self.stack(lowest)).await?;
+                    line.pop();
+                    break stacked;
+                }
+                Parents::None => break Vec::new(),
+                Parents::Layer(parent) => parent.node().clone(),
+            };
+            if let Some(chain) = below.chain.get() {
+                break chain.clone();
+            }
+            line.push(below);
+        };
+        line.reverse();
+        let trees = try_join_all(line.iter().map(|node| self.tree(node))).await?;
+        for (node, tree) in line.iter().zip(trees) {
+            self.settle(&chain, &tree).await?;
+            chain.push(tree);
+            // Two may come here at once, with the same.
+            let _ = node.chain.set(chain.clone());
+        }
+        Ok(chain)
+    }
+
+    /// The tree of one layer, unpacked where it is not there.
+    async fn tree(self: &Arc<Self>, node: &Arc<Node>) -> Result<LayerId> {
+        if let Some(tree) = tree_of(node)? {
+            return Ok(tree);
+        }
+        let _one_at_a_time = node.making.lock().await;
+        if let Some(tree) = tree_of(node)? {
+            return Ok(tree);
+        }
+        let blob = match &node.record().kind {
+            Kind::Layer { blob: Some(blob), .. } => blob.clone(),
+            _ => return Err(Error::internal(format!("`{}` has neither a tree nor a blob", node.id))),
+        };
+        let _permit = self.unpacking.acquire().await.map_err(|_| Error::canceled())?;
+        let unpacked = self.unpack(node, blob.clone()).await;
+        let tree = unpacked.with_context(|| format!("failed to extract layer {}", blob.descriptor.digest))?;
+        if let Kind::Layer { tree: slot, .. } = &mut node.record().kind {
+            *slot = Some(Tree(tree.clone()));
+        }
+        self.save(node);
+        Ok(tree)
+    }
+
+    /// Gives the directories that a layer left out the attributes that they have below it.
+    async fn settle(self: &Arc<Self>, chain: &[LayerId], tree: &LayerId) -> Result<()> {
+        if !self.snapshots.is_unsettled(tree) {
+            return Ok(());
+        }
+        let (refs, chain, tree) = (self.clone(), chain.to_vec(), tree.clone());
+        blocking(move || refs.snapshots.settle(&tree, &refs.snapshots.view(&chain)?)).await
+    }
+
+    async fn unpack(self: &Arc<Self>, node: &Arc<Node>, blob: LayerBlob) -> Result<LayerId> {
+        let lease = self.content.lease();
+        let refs = self.clone();
+        if lease.hold(&blob.descriptor.digest) {
+            return blocking(move || {
+                let file = refs.content.open_verified(&blob.descriptor.digest)?;
+                refs.apply(file, &blob)
+            })
+            .await;
+        }
+        let (sender, source) = Piped::new();
+        let (expected, unpacking) = (blob.clone(), refs.clone());
+        let lease_of_ingest = lease.clone();
+        let unpacked = tokio::task::spawn_blocking(move || {
+            let descriptor = &expected.descriptor;
+            let mut tee = Tee {
+                source,
+                ingest: lease_of_ingest.ingest(Some((descriptor.digest.clone(), descriptor.size)))?,
+            };
+            let tree = unpacking.apply(&mut tee, &expected)?;
+            // What follows the packed archive belongs to the blob.
+            let stored =
+                io::copy(&mut tee, &mut io::sink()).map_err(Error::from).and_then(|_| tee.ingest.commit());
+            if let Err(e) = stored {
+                unpacking.snapshots.remove(&tree)?;
+                return Err(e);
+            }
+            Ok(tree)
+        });
+        let fed = self.feed(node, &blob.descriptor, sender).await;
+        let tree = unpacked.await.map_err(|e| Error::internal(format!("unpacking ended: {e}")))?;
+        match (fed, tree) {
+            (Ok(()), tree) => tree,
+            (Err(e), Ok(tree)) => {
+                blocking(move || refs.snapshots.remove(&tree)).await?;
+                Err(e)
+            }
+            (Err(e), Err(_)) => Err(e),
+        }
+    }
+
+    /// Sends a blob's bytes on as they come.
+    async fn feed(&self, node: &Node, blob: &Descriptor, sender: mpsc::Sender<Result<Bytes>>) -> Result<()> {
+        let provider = node.provider.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let provider = provider.ok_or_else(|| {
+            Error::not_found(format!("content digest {}: not found", blob.digest)).hint(
+                "the image was pulled by an earlier run and its layers were not fetched then; pull it again",
+            )
+        })?;
+        let mut stream = provider.open(blob).await?;
+        while let Some(chunk) = stream.next().await {
+            let failed = chunk.as_ref().err().cloned();
+            // Where nobody reads any more, the reader has the error.
+            if sender.send(chunk).await.is_err() {
+                return Ok(());
+            }
+            if let Some(e) = failed {
+                return Err(e);
+            }
+        }
+        Ok(())
+    }
+
+    /// Unpacks an archive and checks what it unpacks to.
+    fn apply(&self, archive: impl Read, blob: &LayerBlob) -> Result<LayerId> {
+        let applied = self.snapshots.apply(archive)?;
+        if applied.diff_id != blob.diff_id {
+            self.snapshots.remove(&applied.layer)?;
+            let text = format!("the layer unpacks to {}, not to {}", applied.diff_id, blob.diff_id);
+            return Err(Error::user(text).hint("the image's config does not fit its layers"));
+        }
+        Ok(applied.layer)
+    }
+
+    /// Brings a blob into the content store, unless it is there.
+    pub async fn fetch(
+        self: &Arc<Self>,
+        node: &Arc<Node>,
+        blob: &LayerBlob,
+        lease: &content::Lease,
+    ) -> Result<()> {
+        if lease.hold(&blob.descriptor.digest) {
+            return Ok(());
+        }
+        let _one_at_a_time = node.making.lock().await;
+        if lease.hold(&blob.descriptor.digest) {
+            return Ok(());
+        }
+        let (sender, mut source) = Piped::new();
+        let (descriptor, lease) = (blob.descriptor.clone(), lease.clone());
+        let stored = tokio::task::spawn_blocking(move || {
+            let mut ingest = lease.ingest(Some((descriptor.digest.clone(), descriptor.size)))?;
+            io::copy(&mut source, &mut ingest)?;
+            ingest.commit()
+        });
+        let fed = self.feed(node, &blob.descriptor, sender).await;
+        let stored = stored.await.map_err(|e| Error::internal(format!("storing ended: {e}")))?;
+        fed.and(stored.map(drop))
+    }
+}
+
+fn tree_of(node: &Node) -> Result<Option<LayerId>> {
+    match &node.record().kind {
+        Kind::Layer { tree, .. } => Ok(tree.as_ref().map(|tree| tree.0.clone())),
+        _ => Err(Error::internal(format!("`{}` is no layer", node.id))),
+    }
+}
+
+/// A stream of bytes, read by a thread that may block.
+struct Piped {
+    chunks: mpsc::Receiver<Result<Bytes>>,
+    rest: Bytes,
+}
+
+impl Piped {
+    fn new() -> (mpsc::Sender<Result<Bytes>>, Self) {
+        let (sender, chunks) = mpsc::channel(16);
+        (sender, Piped { chunks, rest: Bytes::new() })
+    }
+}
+
+impl Read for Piped {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.rest.is_empty() {
+            match self.chunks.blocking_recv() {
+                Some(Ok(chunk)) => self.rest = chunk,
+                Some(Err(e)) => return Err(io::Error::other(e.message().to_owned())),
+                None => return Ok(0),
+            }
+        }
+        let n = buffer.len().min(self.rest.len());
+        buffer[..n].copy_from_slice(&self.rest[..n]);
+        self.rest.advance(n);
+        Ok(n)
+    }
+}
+
+/// Stores what is read.
+struct Tee {
+    source: Piped,
+    ingest: content::Ingest,
+}
+
+impl Read for Tee {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.source.read(buffer)?;
+        self.ingest.write_all(&buffer[..n])?;
+        Ok(n)
+    }
+}

@@ -1,0 +1,174 @@
+//! New states.
+
+use std::sync::Arc;
+
+use errdefs::Result;
+use fsutil::mount::Source;
+use jiff::Timestamp;
+use snapshot::{LayerId, TreeWriter};
+
+use crate::lazy::BlobProvider;
+use crate::node::{ImmutableRef, Parents};
+use crate::record::{Kind, LayerBlob, Record, RecordType, Tree};
+use crate::refs::{Inner, Refs, blocking};
+
+/// What is said of a new state.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NewRef {
+    pub description: String,
+    pub record_type: RecordType,
+    /// When it was made; now where there is none.
+    pub created_at: Option<Timestamp>,
+}
+
+impl NewRef {
+    pub fn new(description: impl Into<String>, record_type: RecordType) -> Self {
+        NewRef { description: description.into(), record_type, created_at: None }
+    }
+
+    pub fn regular(description: impl Into<String>) -> Self {
+        Self::new(description, RecordType::Regular)
+    }
+
+    pub(crate) fn record(self, kind: Kind) -> Record {
+        Record {
+            kind,
+            description: self.description,
+            record_type: self.record_type,
+            created_at: self.created_at.unwrap_or_else(Timestamp::now),
+            last_used_at: None,
+            usage_count: 0,
+            size: None,
+            retained: false,
+            blobs: Default::default(),
+        }
+    }
+}
+
+impl From<&str> for NewRef {
+    fn from(description: &str) -> Self {
+        NewRef::regular(description)
+    }
+}
+
+impl From<String> for NewRef {
+    fn from(description: String) -> Self {
+        NewRef::regular(description)
+    }
+}
+
+impl Refs {
+    /// A writable state on `parent`. It becomes a state by its commit; dropped before, it leaves nothing.
+    pub async fn new_mutable(
+        &self,
+        parent: Option<&ImmutableRef>,
+        new: impl Into<NewRef>,
+    ) -> Result<MutableRef> {
+        let chain = match parent {
+            Some(parent) => parent.chain().await?,
+            None => Vec::new(),
+        };
+        let (refs, parent, new) = (self.0.clone(), parent.cloned(), new.into());
+        blocking(move || {
+            let tree = refs.snapshots.new_tree()?;
+            Ok(MutableRef { refs, parent, chain, tree, new })
+        })
+        .await
+    }
+
+    /// Makes a state of a tree that was made on `parent`.
+    pub async fn from_tree(
+        &self,
+        parent: Option<&ImmutableRef>,
+        tree: TreeWriter,
+        new: impl Into<NewRef>,
+    ) -> Result<ImmutableRef> {
+        let (refs, parent, new) = (self.0.clone(), parent.cloned(), new.into());
+        blocking(move || {
+            let layer = tree.commit()?;
+            Ok(refs.layer(parent, layer, new))
+        })
+        .await
+    }
+
+    /// A state that adds a layer to `parent` of which there is only a blob, which `provider` fetches when it is needed.
+    /// Where there is the same layer on the same parent already, it is that one.
+    pub fn lazy_layer(
+        &self,
+        parent: Option<&ImmutableRef>,
+        blob: LayerBlob,
+        provider: Arc<dyn BlobProvider>,
+        new: impl Into<NewRef>,
+    ) -> ImmutableRef {
+        let key = (parent.map(|parent| parent.node().id.clone()), blob.diff_id.clone());
+        let known = self.0.state().blobs.get(&key).cloned();
+        if let Some(known) = known.and_then(|id| self.get(&id)) {
+            known.set_provider(provider);
+            return known;
+        }
+        let parent_id = parent.map(|parent| parent.id().to_owned());
+        let record = new.into().record(Kind::Layer { parent: parent_id, tree: None, blob: Some(blob) });
+        let made = self.0.create(parent.cloned().map_or(Parents::None, Parents::Layer), record);
+        made.set_provider(provider);
+        made
+    }
+
+    /// The states put on each other, lowest first.
+    pub fn merge(&self, parents: Vec<ImmutableRef>, new: impl Into<NewRef>) -> ImmutableRef {
+        let ids = parents.iter().map(|parent| parent.id().to_owned()).collect();
+        let record = new.into().record(Kind::Merge { parents: ids, stack: None });
+        self.0.create(Parents::Merge(parents), record)
+    }
+
+    /// What turns `lower` into `upper`.
+    pub fn diff(
+        &self,
+        lower: Option<&ImmutableRef>,
+        upper: Option<&ImmutableRef>,
+        new: impl Into<NewRef>,
+    ) -> ImmutableRef {
+        let id = |side: Option<&ImmutableRef>| side.map(|side| side.id().to_owned());
+        let record = new.into().record(Kind::Diff { lower: id(lower), upper: id(upper), stack: None });
+        self.0.create(Parents::Diff { lower: lower.cloned(), upper: upper.cloned() }, record)
+    }
+}
+
+impl Inner {
+    fn layer(self: &Arc<Self>, parent: Option<ImmutableRef>, layer: LayerId, new: NewRef) -> ImmutableRef {
+        let parent_id = parent.as_ref().map(|parent| parent.id().to_owned());
+        let record = new.record(Kind::Layer { parent: parent_id, tree: Some(Tree(layer)), blob: None });
+        self.create(parent.map_or(Parents::None, Parents::Layer), record)
+    }
+}
+
+/// A writable state.
+#[must_use = "a state that is not committed is removed"]
+pub struct MutableRef {
+    refs: Arc<Inner>,
+    parent: Option<ImmutableRef>,
+    chain: Vec<LayerId>,
+    tree: TreeWriter,
+    new: NewRef,
+}
+
+impl MutableRef {
+    /// A mount of the files that takes writes.
+    pub fn mount_source(&self) -> Result<Source> {
+        self.tree.mount_source(&self.chain)
+    }
+
+    /// The tree that takes the writes.
+    pub fn tree(&self) -> &TreeWriter {
+        &self.tree
+    }
+
+    /// Makes it a state that does not change any more. Nothing may be mounted from it.
+    pub async fn commit(self) -> Result<ImmutableRef> {
+        let MutableRef { refs, parent, chain: _, tree, new } = self;
+        blocking(move || {
+            let layer = tree.commit()?;
+            Ok(refs.layer(parent, layer, new))
+        })
+        .await
+    }
+}

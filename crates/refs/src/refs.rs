@@ -1,0 +1,420 @@
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use errdefs::{Error, Result};
+use jiff::Timestamp;
+use oci::Digest;
+use redb::Database;
+use snapshot::{LayerId, TreeWriter, View};
+
+use crate::cache_mount::Mounts;
+use crate::images::Images;
+use crate::node::{ImmutableRef, Node, Parents};
+use crate::record::{Kind, Record, RefId};
+use crate::table::Table;
+
+/// How many views are kept with what they have read.
+const VIEWS: usize = 64;
+
+/// All states of one store. Cheap to clone.
+#[derive(Clone)]
+pub struct Refs(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub db: Arc<Database>,
+    pub snapshots: Arc<snapshot::Store>,
+    pub content: content::Store,
+    pub table: Table,
+    pub images: Images,
+    pub mounts: Mounts,
+    /// Bounds how many layers are unpacked at once.
+    pub unpacking: tokio::sync::Semaphore,
+    pub roots: Mutex<Vec<Roots>>,
+    state: Mutex<State>,
+    views: Mutex<VecDeque<(RefId, View)>>,
+    janitor: Mutex<Sender<LayerId>>,
+    names: RandomState,
+}
+
+/// Names blobs that others need.
+pub type Roots = Arc<dyn Fn() -> Result<Vec<Digest>> + Send + Sync>;
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub nodes: HashMap<RefId, Arc<Node>>,
+    /// Layers that came as blobs, by parent and digest of the unpacked archive.
+    pub blobs: HashMap<(Option<RefId>, Digest), RefId>,
+}
+
+impl Refs {
+    /// Opens the states in `db`, and sweeps from `snapshots` what none of them needs.
+    pub async fn open(
+        db: Arc<Database>,
+        snapshots: Arc<snapshot::Store>,
+        content: content::Store,
+    ) -> Result<Self> {
+        blocking(move || Self::open_blocking(db, snapshots, content)).await
+    }
+
+    fn open_blocking(
+        db: Arc<Database>,
+        snapshots: Arc<snapshot::Store>,
+        content: content::Store,
+    ) -> Result<Self> {
+        let sync = {
+            let (snapshots, content) = (snapshots.clone(), content.clone());
+            Arc::new(move || {
+                snapshots.sync()?;
+                content.flush()
+            })
+        };
+        let (table, rows) = Table::open(db.clone(), sync)?;
+        let inner = Arc::new(Inner {
+            images: Images::open(db.clone())?,
+            db,
+            content,
+            table,
+            mounts: Mounts::default(),
+            unpacking: tokio::sync::Semaphore::new(threads().max(2) * 2),
+            roots: Mutex::default(),
+            state: Mutex::default(),
+            views: Mutex::default(),
+            janitor: Mutex::new(janitor(snapshots.clone())?),
+            names: RandomState::new(),
+            snapshots,
+        });
+        inner.load(rows)?;
+        Ok(Refs(inner))
+    }
+
+    /// The database, for others who keep their tables in it.
+    pub fn database(&self) -> &Arc<Database> {
+        &self.0.db
+    }
+
+    pub fn snapshots(&self) -> &Arc<snapshot::Store> {
+        &self.0.snapshots
+    }
+
+    pub fn content(&self) -> &content::Store {
+        &self.0.content
+    }
+
+    /// Names of images.
+    pub fn images(&self) -> &Images {
+        &self.0.images
+    }
+
+    /// A new tree, to become a state by [`Refs::from_tree`].
+    pub fn new_tree(&self) -> Result<TreeWriter> {
+        self.0.snapshots.new_tree()
+    }
+
+    /// The view of nothing.
+    pub fn scratch_view(&self) -> View {
+        View::empty()
+    }
+
+    /// The state of this id; `None` where it is gone.
+    pub fn get(&self, id: &str) -> Option<ImmutableRef> {
+        let node = self.0.state().nodes.get(id)?.clone();
+        // One that is being removed is not given out.
+        let held = node.hold(&self.0);
+        self.0.state().nodes.contains_key(id).then_some(held)
+    }
+
+    /// Whether there is a state of this id.
+    pub fn contains(&self, id: &str) -> bool {
+        self.0.state().nodes.contains_key(id)
+    }
+
+    /// Waits until all that was persisted is in the database, so that no end of the process can take it.
+    pub async fn flush(&self) -> Result<()> {
+        let inner = self.0.clone();
+        blocking(move || inner.table.flush()).await
+    }
+
+    /// Makes all durable. Nothing is written after it.
+    pub async fn close(&self) {
+        let inner = self.0.clone();
+        let closed = blocking(move || {
+            inner.table.close();
+            Ok(())
+        });
+        if let Err(e) = closed.await {
+            tracing::error!("failed to close the store: {e}");
+        }
+    }
+
+    /// Keeps blobs that `roots` names from collection.
+    pub fn add_roots(&self, roots: Roots) {
+        self.0.roots.lock().unwrap_or_else(PoisonError::into_inner).push(roots);
+    }
+}
+
+impl Inner {
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings the rows of the database to life, and removes those that nothing keeps.
+    fn load(self: &Arc<Self>, rows: Vec<(RefId, Record)>) -> Result<()> {
+        let ids: Vec<RefId> = rows.iter().map(|(id, _)| id.clone()).collect();
+        let mut left: HashMap<RefId, Record> = rows.into_iter().collect();
+        let kept = kept(&left, &|tree| self.snapshots.contains(tree));
+        left.retain(|id, _| kept.contains(id));
+        let live: HashSet<LayerId> = left.values().flat_map(|record| record.kind.own_trees()).collect();
+        self.snapshots.sweep(&|id| live.contains(id))?;
+        for id in ids.iter().filter(|id| !kept.contains(*id)) {
+            self.table.delete(id);
+        }
+        for id in ids {
+            self.revive(&id, &mut left);
+        }
+        Ok(())
+    }
+
+    /// Makes the node of a row, after those of its parents.
+    fn revive(self: &Arc<Self>, id: &RefId, left: &mut HashMap<RefId, Record>) {
+        let mut todo = vec![id.clone()];
+        while let Some(id) = todo.last().cloned() {
+            let Some(record) = left.get(&id) else {
+                todo.pop();
+                continue;
+            };
+            let missing = record.kind.parents().into_iter().find(|parent| left.contains_key(*parent));
+            if let Some(parent) = missing {
+                todo.push(parent.into());
+                continue;
+            }
+            if let Some(record) = left.remove(&id) {
+                let parents = self.parents_of(&record.kind);
+                let node = Node::new(id, parents, record, true);
+                self.adopt(&node);
+            }
+        }
+    }
+
+    fn parents_of(self: &Arc<Self>, kind: &Kind) -> Parents {
+        let hold = |id: &str| {
+            let node = self.state().nodes.get(id).cloned();
+            node.map(|node| node.hold(self))
+        };
+        match kind {
+            Kind::Layer { parent, .. } => {
+                parent.as_deref().and_then(hold).map_or(Parents::None, Parents::Layer)
+            }
+            Kind::Merge { parents, .. } => Parents::Merge(parents.iter().filter_map(|id| hold(id)).collect()),
+            Kind::Diff { lower, upper, .. } => Parents::Diff {
+                lower: lower.as_deref().and_then(hold),
+                upper: upper.as_deref().and_then(hold),
+            },
+            Kind::Scratch { .. } => Parents::None,
+        }
+    }
+
+    /// Enters a node into the tables.
+    pub fn adopt(&self, node: &Arc<Node>) {
+        let (scratch, blob) = match &node.record().kind {
+            Kind::Scratch { key, .. } => (Some(key.clone()), None),
+            Kind::Layer { parent, blob: Some(blob), .. } => {
+                (None, Some((parent.as_deref().map(RefId::from), blob.diff_id.clone())))
+            }
+            _ => (None, None),
+        };
+        if let Some(key) = scratch {
+            self.mounts.add(key, node.clone());
+        }
+        let mut state = self.state();
+        if let Some(blob) = blob {
+            state.blobs.insert(blob, node.id.clone());
+        }
+        state.nodes.insert(node.id.clone(), node.clone());
+    }
+
+    /// Makes a state and enters it.
+    pub fn create(self: &Arc<Self>, parents: Parents, record: Record) -> ImmutableRef {
+        let node = Node::new(self.new_id(), parents, record, false);
+        let held = node.hold(self);
+        self.adopt(&node);
+        held
+    }
+
+    /// The last handle on a state was dropped.
+    pub fn released(&self, node: &Arc<Node>) {
+        let retained = {
+            let mut record = node.record();
+            record.last_used_at = Some(Timestamp::now());
+            record.usage_count += 1;
+            record.retained
+        };
+        if retained {
+            self.save(node);
+        } else {
+            self.remove(node);
+        }
+    }
+
+    /// Takes a state out of all tables and removes its trees, unless somebody holds it.
+    pub fn remove(&self, node: &Arc<Node>) -> bool {
+        let mut state = self.state();
+        // A handle may have come meanwhile, and another caller may be further.
+        let is_ours = state.nodes.get(&node.id).is_some_and(|there| Arc::ptr_eq(there, node));
+        if !is_ours || node.holders() > 0 {
+            return false;
+        }
+        state.nodes.remove(&node.id);
+        state.blobs.retain(|_, id| *id != node.id);
+        drop(state);
+        if node.is_stored() {
+            self.table.delete(&node.id);
+        }
+        self.views.lock().unwrap_or_else(PoisonError::into_inner).retain(|(id, _)| *id != node.id);
+        let kind = node.record().kind.clone();
+        if let Kind::Scratch { key, .. } = &kind {
+            self.mounts.remove(key, &node.id);
+        }
+        let janitor = self.janitor.lock().unwrap_or_else(PoisonError::into_inner);
+        for tree in kind.own_trees() {
+            // What the janitor does not get is swept at the next start.
+            let _ = janitor.send(tree);
+        }
+        true
+    }
+
+    /// Keeps a state, with those that it is made of, over restarts.
+    pub fn persist(&self, node: &Arc<Node>) {
+        node.record().retained = true;
+        let mut todo = vec![node.clone()];
+        while let Some(node) = todo.pop() {
+            if !node.is_stored() {
+                node.set_stored();
+                todo.extend(node.parents.all().into_iter().map(|parent| parent.node().clone()));
+            }
+            self.save(&node);
+        }
+    }
+
+    /// Writes a record that is kept, after a change.
+    pub fn save(&self, node: &Node) {
+        if node.is_stored() {
+            let record = node.record().clone();
+            self.table.put(&node.id, &record);
+        }
+    }
+
+    /// The view of a state, which is remembered for some time.
+    pub fn view(&self, id: &RefId, chain: &[LayerId]) -> Result<View> {
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = views.iter().position(|(known, _)| known == id) {
+            let found = views.remove(at).expect("it was found there");
+            views.push_back(found.clone());
+            return Ok(found.1);
+        }
+        drop(views);
+        let view = self.snapshots.view(chain)?;
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        if views.len() >= VIEWS {
+            views.pop_front();
+        }
+        views.push_back((id.clone(), view.clone()));
+        Ok(view)
+    }
+
+    /// 25 digits, in the form of BuildKit's ids.
+    fn new_id(&self) -> RefId {
+        const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+        let now = Timestamp::now().as_nanosecond();
+        let count = self.state().nodes.len();
+        let random = |salt: u8| {
+            let mut hasher = self.names.build_hasher();
+            hasher.write_i128(now);
+            hasher.write_usize(count);
+            hasher.write_u8(salt);
+            RandomState::new().hash_one(hasher.finish())
+        };
+        let mut rest = (u128::from(random(0)) << 64) | u128::from(random(1));
+        let mut id = String::with_capacity(25);
+        for _ in 0..25 {
+            id.push(DIGITS[(rest % 36) as usize] as char);
+            rest /= 36;
+        }
+        id.into()
+    }
+}
+
+/// The rows that are retained, or that a retained one is made of, and whose trees are there.
+fn kept(rows: &HashMap<RefId, Record>, has: &dyn Fn(&LayerId) -> bool) -> HashSet<RefId> {
+    let mut whole: HashMap<&RefId, bool> = HashMap::new();
+    for id in rows.keys() {
+        check(id, rows, has, &mut whole);
+    }
+    let mut kept = HashSet::new();
+    let mut todo: Vec<&RefId> =
+        rows.iter().filter(|(id, record)| record.retained && whole[id]).map(|(id, _)| id).collect();
+    while let Some(id) = todo.pop() {
+        if kept.insert(id.clone())
+            && let Some(record) = rows.get(id)
+        {
+            todo.extend(
+                record.kind.parents().into_iter().filter_map(|id| rows.get_key_value(id)).map(|(id, _)| id),
+            );
+        }
+    }
+    kept
+}
+
+/// Finds out whether a state and all that it is made of are there. Goes down without recursion: chains may be long.
+fn check<'a>(
+    id: &'a RefId,
+    rows: &'a HashMap<RefId, Record>,
+    has: &dyn Fn(&LayerId) -> bool,
+    whole: &mut HashMap<&'a RefId, bool>,
+) {
+    let mut todo = vec![id];
+    while let Some(&id) = todo.last() {
+        let Some(record) = rows.get(id).filter(|_| !whole.contains_key(id)) else {
+            todo.pop();
+            continue;
+        };
+        let parents: Vec<_> = record.kind.parents().into_iter().map(|id| rows.get_key_value(id)).collect();
+        let open = parents.iter().flatten().find(|(parent, _)| !whole.contains_key(parent));
+        if let Some((parent, _)) = open
+            && !todo.contains(parent)
+        {
+            todo.push(parent);
+            continue;
+        }
+        let parents_whole = parents.iter().all(|p| p.is_some_and(|(p, _)| whole.get(p) == Some(&true)));
+        whole.insert(id, parents_whole && record.kind.own_trees().iter().all(has));
+        todo.pop();
+    }
+}
+
+/// Removes layers behind everybody's back.
+fn janitor(snapshots: Arc<snapshot::Store>) -> Result<Sender<LayerId>> {
+    let (sender, queue) = std::sync::mpsc::channel::<LayerId>();
+    std::thread::Builder::new().name("refs-janitor".into()).spawn(move || {
+        for layer in queue {
+            if let Err(e) = snapshots.remove(&layer) {
+                tracing::warn!(%layer, "a layer is not removed: {e}");
+            }
+        }
+    })?;
+    Ok(sender)
+}
+
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Runs blocking work on the threads for that.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) if e.is_cancelled() => Err(Error::canceled()),
+        Err(e) => Err(Error::internal(format!("a task of the store ended: {e}"))),
+    }
+}
