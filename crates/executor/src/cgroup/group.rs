@@ -26,14 +26,14 @@ pub(crate) struct Group {
 #[derive(Debug)]
 struct Dir {
     path: PathBuf,
-    /// Writing `0` here moves the writer in.
-    procs: File,
     hierarchy: Kind,
 }
 
 #[derive(Debug)]
 enum Kind {
-    V1(Hierarchy),
+    /// Writing `0` to `tasks` moves the writing thread in.
+    V1 { hierarchy: Hierarchy, tasks: File },
+    /// A process is cloned into `dir`.
     V2 { dir: File },
 }
 
@@ -69,9 +69,13 @@ impl Group {
             let dir = hierarchy.mount_point.join(path);
             let made = fs::create_dir_all(&dir)
                 .and_then(|()| if cpuset { inherit_cpuset(&hierarchy.mount_point, path) } else { Ok(()) })
-                .and_then(|()| File::options().write(true).open(dir.join("cgroup.procs")));
+                // A single thread that moves itself takes no lock over all processes of the machine, as one that
+                // writes to `cgroup.procs` does. That lock costs tens of milliseconds when the machine is busy.
+                .and_then(|()| File::options().write(true).open(dir.join("tasks")));
             match made {
-                Ok(procs) => self.dirs.push(Dir { path: dir, procs, hierarchy: Kind::V1(hierarchy.clone()) }),
+                Ok(tasks) => self
+                    .dirs
+                    .push(Dir { path: dir, hierarchy: Kind::V1 { hierarchy: hierarchy.clone(), tasks } }),
                 Err(_) => drop(fs::remove_dir(&dir)),
             }
         }
@@ -90,10 +94,8 @@ impl Group {
             }
             parent.push(part);
         }
-        let opened = File::open(&dir)
-            .and_then(|fd| Ok((fd, File::options().write(true).open(dir.join("cgroup.procs"))?)));
-        match opened {
-            Ok((fd, procs)) => self.dirs.push(Dir { path: dir, procs, hierarchy: Kind::V2 { dir: fd } }),
+        match File::open(&dir) {
+            Ok(fd) => self.dirs.push(Dir { path: dir, hierarchy: Kind::V2 { dir: fd } }),
             Err(_) => drop(fs::remove_dir(&dir)),
         }
     }
@@ -112,7 +114,7 @@ impl Group {
     /// The directory where `controller` is. Version 2 has one for all.
     fn dir(&self, controller: &str) -> Option<&Path> {
         let has = |dir: &&Dir| match &dir.hierarchy {
-            Kind::V1(hierarchy) => hierarchy.has(controller),
+            Kind::V1 { hierarchy, .. } => hierarchy.has(controller),
             Kind::V2 { .. } => true,
         };
         self.dirs.iter().find(has).map(|dir| dir.path.as_path())
@@ -135,15 +137,17 @@ impl Group {
     /// The directory of version 2, into which a process can be cloned.
     pub fn v2_dir(&self) -> Option<BorrowedFd<'_>> {
         self.dirs.iter().find_map(|dir| match &dir.hierarchy {
-            Kind::V1(_) => None,
+            Kind::V1 { .. } => None,
             Kind::V2 { dir } => Some(dir.as_fd()),
         })
     }
 
-    /// Moves the calling process in, where it was not cloned into it.
+    /// Moves the calling process, which has one thread, to where it was not cloned into.
     pub fn join(&self) -> io::Result<()> {
-        for dir in self.dirs.iter().filter(|dir| matches!(dir.hierarchy, Kind::V1(_))) {
-            rustix::io::retry_on_intr(|| rustix::io::write(&dir.procs, b"0"))?;
+        for dir in &self.dirs {
+            if let Kind::V1 { tasks, .. } = &dir.hierarchy {
+                rustix::io::retry_on_intr(|| rustix::io::write(tasks, b"0"))?;
+            }
         }
         Ok(())
     }
@@ -151,10 +155,10 @@ impl Group {
     /// For every hierarchy of version 1: the directory, its name as seen in `/sys/fs/cgroup`, and other names for it.
     pub fn v1_dirs(&self) -> impl Iterator<Item = (&Path, String, &[String])> {
         self.dirs.iter().filter_map(|dir| match &dir.hierarchy {
-            Kind::V1(h) if h.controllers.len() > 1 => {
+            Kind::V1 { hierarchy: h, .. } if h.controllers.len() > 1 => {
                 Some((dir.path.as_path(), h.controllers.join(","), &h.controllers[..]))
             }
-            Kind::V1(h) => Some((dir.path.as_path(), h.controllers.concat(), &[][..])),
+            Kind::V1 { hierarchy: h, .. } => Some((dir.path.as_path(), h.controllers.concat(), &[][..])),
             Kind::V2 { .. } => None,
         })
     }
