@@ -40,7 +40,7 @@ fn build_id(metadata: &MetadataMap) -> &str {
 
 /// An answer as gRPC wants it.
 fn answer<T>(result: Result<T>) -> Result<Response<T>, Status> {
-    result.map(Response::new).map_err(|e| grpcerr::to_status(&e))
+    result.map(Response::new).map_err(|e| grpcerr::to_build_status(&e))
 }
 
 #[tonic::async_trait]
@@ -95,7 +95,10 @@ impl LlbBridge for Gateway {
         answer(resolve_source(&bridge, request.into_inner()).await)
     }
 
-    async fn read_file(&self, request: Request<ReadFileRequest>) -> Result<Response<ReadFileResponse>, Status> {
+    async fn read_file(
+        &self,
+        request: Request<ReadFileRequest>,
+    ) -> Result<Response<ReadFileResponse>, Status> {
         let bridge = self.bridge("ReadFile", request.metadata()).await?;
         answer(read_file(&bridge, request.into_inner()).await)
     }
@@ -105,12 +108,18 @@ impl LlbBridge for Gateway {
         answer(read_dir(&bridge, request.into_inner()).await)
     }
 
-    async fn stat_file(&self, request: Request<StatFileRequest>) -> Result<Response<StatFileResponse>, Status> {
+    async fn stat_file(
+        &self,
+        request: Request<StatFileRequest>,
+    ) -> Result<Response<StatFileResponse>, Status> {
         let bridge = self.bridge("StatFile", request.metadata()).await?;
         answer(stat_file(&bridge, request.into_inner()).await)
     }
 
-    async fn evaluate(&self, request: Request<EvaluateRequest>) -> Result<Response<EvaluateResponse>, Status> {
+    async fn evaluate(
+        &self,
+        request: Request<EvaluateRequest>,
+    ) -> Result<Response<EvaluateResponse>, Status> {
         let bridge = self.bridge("Evaluate", request.metadata()).await?;
         let evaluated = bridge.evaluate(&reference(request.into_inner().r#ref)).await;
         answer(evaluated.map(|()| EvaluateResponse {}))
@@ -196,15 +205,14 @@ async fn resolve_source(
     bridge: &BuildBridge,
     request: ResolveSourceMetaRequest,
 ) -> Result<ResolveSourceMetaResponse> {
-    let (source, meta) = convert::source_meta(request)?;
-    let image = match meta {
-        convert::SourceMeta::Nothing => None,
-        convert::SourceMeta::Image { reference, options, wants_config } => {
-            let image = bridge.resolve_image_config(&reference, options).await?;
-            let config = if wants_config { image.config.to_vec() } else { Vec::new() };
-            Some(ResolveSourceImageResponse { digest: image.digest.to_string(), config, attestation_chain: None })
-        }
-    };
+    let (source, query) = convert::source_meta(request)?;
+    let mut image = None;
+    if let Some(convert::ImageQuery { reference, options, wants_config }) = query {
+        let found = bridge.resolve_image_config(&reference, options).await?;
+        let config = if wants_config { found.config.to_vec() } else { Vec::new() };
+        let digest = found.digest.to_string();
+        image = Some(ResolveSourceImageResponse { digest, config, attestation_chain: None });
+    }
     Ok(ResolveSourceMetaResponse { source: Some(source), image, git: None, http: None })
 }
 

@@ -18,6 +18,7 @@ use proto::control::control_server::ControlServer;
 use proto::gateway::llb_bridge_server::LlbBridgeServer;
 use proto::health::health_server::HealthServer;
 use proto::sized;
+pub use proto::transport::server;
 use proto::worker::{BuildkitVersion, WorkerRecord};
 use tonic::service::Routes;
 

@@ -1,6 +1,7 @@
 //! The Control service.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use engine::Engine;
 use errdefs::{Error, Result};
@@ -9,9 +10,10 @@ use jiff::Timestamp;
 use proto::control::control_server::Control;
 use proto::control::*;
 use proto::worker::{BuildkitVersion, WorkerRecord};
+use refs::Filter;
 use session::{Hello, grpcerr};
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -31,6 +33,17 @@ pub(crate) struct Service {
     pub(crate) worker: WorkerRecord,
 }
 
+impl Service {
+    async fn usage(&self, request: DiskUsageRequest) -> Result<DiskUsageResponse> {
+        let mut records = self.engine.refs().usage(&Filter::parse(&request.filter)?).await?;
+        if let Ok(age @ 1..) = u64::try_from(request.age_limit) {
+            let limit = Timestamp::now().checked_sub(Duration::from_nanos(age)).unwrap_or(Timestamp::MIN);
+            records.retain(|r| r.last_used_at.is_none_or(|used| used <= limit));
+        }
+        Ok(DiskUsageResponse { record: records.into_iter().map(convert::usage_record).collect() })
+    }
+}
+
 /// An answer as gRPC wants it.
 fn answer<T>(result: Result<T>) -> Result<Response<T>, Status> {
     result.map(Response::new).map_err(|e| grpcerr::to_status(&e))
@@ -44,9 +57,12 @@ impl Control for Service {
     type ListenBuildHistoryStream = Messages<BuildHistoryEvent>;
 
     async fn solve(&self, request: Request<SolveRequest>) -> Result<Response<SolveResponse>, Status> {
-        let build = convert::build_request(request.into_inner()).map_err(|e| grpcerr::to_status(&e))?;
-        let built = self.engine.build(build).await;
-        answer(built.map(|response| SolveResponse { exporter_response: response.exporter }))
+        let built = match convert::build_request(request.into_inner()) {
+            Ok(build) => self.engine.build(build).await,
+            Err(e) => Err(e),
+        };
+        let response = built.map_err(|e| grpcerr::to_build_status(&e))?;
+        Ok(Response::new(SolveResponse { exporter_response: response.exporter }))
     }
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<Self::StatusStream>, Status> {
@@ -82,13 +98,24 @@ impl Control for Service {
         &self,
         request: Request<DiskUsageRequest>,
     ) -> Result<Response<DiskUsageResponse>, Status> {
-        let _ = request;
-        Err(Status::unimplemented("disk usage"))
+        answer(self.usage(request.into_inner()).await)
     }
 
     async fn prune(&self, request: Request<PruneRequest>) -> Result<Response<Self::PruneStream>, Status> {
-        let _ = request;
-        Err(Status::unimplemented("prune"))
+        let options = convert::prune_options(request.into_inner()).map_err(|e| grpcerr::to_status(&e))?;
+        let refs = self.engine.refs().clone();
+        let (records, removed) = mpsc::unbounded_channel();
+        let outcome = records.clone();
+        // What a client that leaves has asked for is still done.
+        tokio::spawn(async move {
+            let tell = move |record| {
+                let _nobody_listens = records.send(Ok(convert::usage_record(record)));
+            };
+            if let Err(e) = refs.prune(options, tell).await {
+                let _nobody_listens = outcome.send(Err(grpcerr::to_status(&e)));
+            }
+        });
+        Ok(Response::new(UnboundedReceiverStream::new(removed).boxed()))
     }
 
     async fn list_workers(

@@ -12,8 +12,25 @@ mod detail;
 
 /// The error as it is sent to any client of BuildKit.
 pub fn to_status(error: &Error) -> Status {
-    let wire = to_rpc(error);
-    Status::with_details(tonic::Code::from_i32(wire.code), wire.message.clone(), wire.encode_to_vec().into())
+    seal(&to_rpc(error))
+}
+
+/// The error of a build as it is sent to any client. BuildKit's own errors have no code, and its clients print a code
+/// in front of the message, so only those codes go out that say how the call ended. Kiln's client hears the others.
+pub fn to_build_status(error: &Error) -> Status {
+    let mut wire = to_rpc(error);
+    let tells = matches!(
+        error.code(),
+        Code::Canceled
+            | Code::DeadlineExceeded
+            | Code::ResourceExhausted
+            | Code::Unavailable
+            | Code::Internal
+    );
+    if !tells {
+        wire.code = Code::Unknown as i32;
+    }
+    seal(&wire)
 }
 
 /// The same as a message, for where an error is part of one.
@@ -23,6 +40,10 @@ pub fn to_rpc(error: &Error) -> rpc::Status {
         message: error.message().to_owned(),
         details: detail::encode(error),
     }
+}
+
+fn seal(wire: &rpc::Status) -> Status {
+    Status::with_details(tonic::Code::from_i32(wire.code), wire.message.clone(), wire.encode_to_vec().into())
 }
 
 /// The error that a peer sent, or that the connection to it met.
@@ -38,8 +59,8 @@ pub fn from_status(status: Status) -> Error {
 
 /// The error inside a message.
 pub fn from_rpc(wire: &rpc::Status) -> Error {
-    let code = code_of(wire.code);
     let decoded = detail::decode(&wire.details);
+    let code = code_of(decoded.code.unwrap_or(wire.code));
     let class = decoded.class.unwrap_or_else(|| class_with(code, &decoded.details));
     let mut error = Error::new(class, code, wire.message.clone());
     for detail in decoded.details.into_iter().rev() {

@@ -133,7 +133,8 @@ pub(crate) fn stat(info: FileInfo) -> proto::fsutil::Stat {
 }
 
 pub(crate) fn path(path: Vec<u8>) -> Result<String> {
-    String::from_utf8(path).map_err(|e| Error::user(format!("invalid path `{}`", e.as_bytes().escape_ascii())))
+    String::from_utf8(path)
+        .map_err(|e| Error::user(format!("invalid path `{}`", e.as_bytes().escape_ascii())))
 }
 
 /// The reference and the options of an image that is to be resolved.
@@ -154,14 +155,18 @@ pub(crate) fn resolve_image(request: wire::ResolveImageConfigRequest) -> Result<
     Ok((reference, options))
 }
 
-/// What has to be resolved for a source to be known.
-pub(crate) enum SourceMeta {
-    Image { reference: String, options: ResolveOptions, wants_config: bool },
-    /// Nothing is known of such a source beyond its identifier.
-    Nothing,
+/// An image that a client wants to know more of.
+pub(crate) struct ImageQuery {
+    pub reference: String,
+    pub options: ResolveOptions,
+    pub wants_config: bool,
 }
 
-pub(crate) fn source_meta(request: wire::ResolveSourceMetaRequest) -> Result<(pb::SourceOp, SourceMeta)> {
+/// The source that is asked about, and what has to be resolved for it. Of a local folder nothing is known beyond its
+/// name.
+pub(crate) fn source_meta(
+    request: wire::ResolveSourceMetaRequest,
+) -> Result<(pb::SourceOp, Option<ImageQuery>)> {
     refuse_policies(&request.source_policies)?;
     let source = request.source.ok_or_else(|| Error::user("source required"))?;
     let image = request.image.unwrap_or_default();
@@ -176,22 +181,17 @@ pub(crate) fn source_meta(request: wire::ResolveSourceMetaRequest) -> Result<(pb
         session_id: attr("oci.session"),
         store_id: attr("oci.store"),
     };
-    let meta = match source.identifier.split_once("://") {
-        Some(("docker-image", reference)) => {
-            SourceMeta::Image { reference: reference.to_owned(), options, wants_config: !image.no_config }
-        }
-        Some(("oci-layout", _)) => SourceMeta::Image {
-            reference: source.identifier.clone(),
-            options,
-            wants_config: !image.no_config,
-        },
-        Some(("local", _)) => SourceMeta::Nothing,
+    let reference = match source.identifier.split_once("://") {
+        Some(("docker-image", reference)) => reference.to_owned(),
+        Some(("oci-layout", _)) => source.identifier.clone(),
+        Some(("local", _)) => return Ok((source, None)),
         Some((scheme, _)) => {
             return Err(Error::unimplemented(format!("sources of type `{scheme}` cannot be resolved yet")));
         }
         None => return Err(Error::user(format!("invalid source identifier `{}`", source.identifier))),
     };
-    Ok((source, meta))
+    let query = ImageQuery { reference, options, wants_config: !image.no_config };
+    Ok((source, Some(query)))
 }
 
 fn refuse_policies(policies: &[proto::sourcepolicy::Policy]) -> Result<()> {

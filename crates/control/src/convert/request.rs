@@ -44,7 +44,9 @@ pub(crate) fn build_request(request: wire::SolveRequest) -> Result<BuildRequest>
     })
 }
 
-pub(crate) fn definitions(wire: BTreeMap<String, proto::pb::Definition>) -> Result<BTreeMap<String, Definition>> {
+pub(crate) fn definitions(
+    wire: BTreeMap<String, proto::pb::Definition>,
+) -> Result<BTreeMap<String, Definition>> {
     wire.into_iter().map(|(name, definition)| Ok((name, definition.try_into()?))).collect()
 }
 
@@ -120,7 +122,10 @@ mod tests {
             wire::SolveRequest { compatibility_version: 10, ..default() },
             "unsupported compatibility-version 10 (supported: [30])",
         );
-        check(wire::SolveRequest { proxy_network: true, ..default() }, "proxy networks are not supported yet");
+        check(
+            wire::SolveRequest { proxy_network: true, ..default() },
+            "proxy networks are not supported yet",
+        );
         check(
             wire::SolveRequest { definition: Some(definition), frontend: "x".into(), ..default() },
             "cannot solve with both Definition and Frontend specified",

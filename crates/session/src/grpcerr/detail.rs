@@ -21,13 +21,19 @@ const OWN: &str = "kiln/error+json";
 /// What was found in the details of a status.
 #[derive(Default)]
 pub(super) struct Decoded {
+    pub code: Option<i32>,
     pub class: Option<Class>,
     pub details: Vec<Detail>,
     pub hints: Vec<String>,
 }
 
 pub(super) fn encode(error: &Error) -> Vec<Any> {
-    let mut own = Own { class: Some(error.class().into()), hints: error.hints().to_vec(), ..Own::default() };
+    let mut own = Own {
+        code: Some(error.code() as i32),
+        class: Some(error.class().into()),
+        hints: error.hints().to_vec(),
+        ..Own::default()
+    };
     let mut out = Vec::new();
     for detail in error.details() {
         match detail {
@@ -56,8 +62,12 @@ pub(super) fn encode(error: &Error) -> Vec<Any> {
 /// Takes what it knows and passes over the rest, as a stack trace.
 pub(super) fn decode(details: &[Any]) -> Decoded {
     let own: Own = details.iter().find(|any| any.type_url == OWN).and_then(parse).unwrap_or_default();
-    let mut out =
-        Decoded { class: own.class.map(Class::from), hints: own.hints.clone(), ..Decoded::default() };
+    let mut out = Decoded {
+        code: own.code,
+        class: own.class.map(Class::from),
+        hints: own.hints.clone(),
+        ..Decoded::default()
+    };
     out.details = details.iter().filter_map(|any| decode_one(any, &own)).collect();
     if !own.output.is_empty() {
         out.details.push(Detail::Output { lines: own.output });
@@ -190,6 +200,8 @@ impl From<Source> for SourceLocation {
 #[derive(Serialize, Deserialize, Default)]
 #[serde(default)]
 struct Own {
+    /// Where the status goes out without the code of the error.
+    code: Option<i32>,
     class: Option<OwnClass>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hints: Vec<String>,
@@ -268,6 +280,19 @@ mod tests {
         assert_eq!(back.details(), error.details());
         assert_eq!((back.class(), back.code()), (error.class(), error.code()));
         assert_eq!((back.message(), back.hints()), (error.message(), error.hints()));
+    }
+
+    #[test]
+    fn errors_of_a_build_go_out_without_a_code() {
+        let check = |code, sent| {
+            let error = Error::user("x").with_code(code);
+            let status = super::super::to_build_status(&error);
+            assert_eq!(status.code(), sent);
+            assert_eq!(super::super::from_status(status).code(), code);
+        };
+        check(errdefs::Code::InvalidArgument, tonic::Code::Unknown);
+        check(errdefs::Code::NotFound, tonic::Code::Unknown);
+        check(errdefs::Code::Canceled, tonic::Code::Cancelled);
     }
 
     #[test]
