@@ -43,7 +43,8 @@ fn duration(text: &str) -> Result<Duration, String> {
         Some(at) => text.split_at(at),
         None => (text, "s"),
     };
-    let number: u64 = number.parse().map_err(|_| format!("`{text}` is no duration; write it as `90s` or `15m`"))?;
+    let number: u64 =
+        number.parse().map_err(|_| format!("`{text}` is no duration; write it as `90s` or `15m`"))?;
     let seconds = match unit {
         "s" => 1,
         "m" => 60,
@@ -60,12 +61,10 @@ mod tests {
     #[test]
     fn durations_have_units() {
         let seconds = |t| duration(t).map(|d| d.as_secs()).ok();
-        assert_eq!([seconds("90"), seconds("90s"), seconds("15m"), seconds("2h")], [
-            Some(90),
-            Some(90),
-            Some(900),
-            Some(7200)
-        ]);
+        assert_eq!(
+            [seconds("90"), seconds("90s"), seconds("15m"), seconds("2h")],
+            [Some(90), Some(90), Some(900), Some(7200)]
+        );
         assert_eq!([seconds("x"), seconds("3d"), seconds("")], [None; 3]);
     }
 }

@@ -30,7 +30,9 @@ pub fn listen(address: &str, clients: &Clients) -> Result<Vec<Listener>> {
     if address.starts_with("fd://") {
         return inherited(clients);
     }
-    Err(Error::unimplemented(format!("cannot listen on `{address}`: only unix:// and fd:// addresses are there yet")))
+    Err(Error::unimplemented(format!(
+        "cannot listen on `{address}`: only unix:// and fd:// addresses are there yet"
+    )))
 }
 
 fn unix(path: &Path, clients: &Clients) -> Result<Listener> {
@@ -61,7 +63,8 @@ fn inherited(clients: &Clients) -> Result<Vec<Listener>> {
             let fd = unsafe { OwnedFd::from_raw_fd(fd) };
             let socket = std::os::unix::net::UnixListener::from(fd);
             socket.set_nonblocking(true).context("failed to use a socket that was handed over")?;
-            let listener = UnixListener::from_std(socket).context("failed to use a socket that was handed over")?;
+            let listener =
+                UnixListener::from_std(socket).context("failed to use a socket that was handed over")?;
             Ok(Listener { listener, clients: clients.clone(), made: None })
         })
         .collect()
@@ -99,7 +102,11 @@ impl Connected for Connection {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }

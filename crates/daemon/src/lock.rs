@@ -14,7 +14,8 @@ pub struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File)
 
 /// Takes the store at `root`, making it where it is not there.
 pub fn take(root: &Path) -> Result<Lock> {
-    std::fs::create_dir_all(root).with_context(|| format!("failed to make the store `{}`", root.display()))?;
+    std::fs::create_dir_all(root)
+        .with_context(|| format!("failed to make the store `{}`", root.display()))?;
     let path = root.join("lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.with_context(|| format!("failed to open `{}`", path.display()))?;
@@ -33,9 +34,8 @@ pub fn take(root: &Path) -> Result<Lock> {
 fn check_format(root: &Path) -> Result<()> {
     let path = root.join("format-version");
     match std::fs::read_to_string(&path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            std::fs::write(&path, format!("{FORMAT}\n")).with_context(|| format!("failed to write `{}`", path.display()))
-        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => std::fs::write(&path, format!("{FORMAT}\n"))
+            .with_context(|| format!("failed to write `{}`", path.display())),
         Err(e) => Err(Error::from(e).context(format!("failed to read `{}`", path.display()))),
         Ok(text) if text.trim() == FORMAT.to_string() => Ok(()),
         Ok(text) => Err(Error::environment(format!(

@@ -18,6 +18,8 @@ use progress::{Event, Sink, Step, VertexWarning};
 use snapshot::{Meta, View};
 use solver::Job;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::build::Parts;
 use crate::log::BuildLog;
 use crate::promise::Promise;
@@ -89,6 +91,15 @@ impl BuildBridge {
         &self.0.context.entitlements
     }
 
+    fn source_context(&self, step: &Step) -> source::Context {
+        source::Context {
+            sessions: self.0.context.sessions.clone(),
+            session_ids: vec![self.0.context.session.clone()],
+            step: step.clone(),
+            cancel: CancellationToken::new(),
+        }
+    }
+
     async fn view(&self, reference: &Ref) -> Result<View> {
         match self.value(reference).await? {
             Some(value) => value.view().await,
@@ -114,7 +125,7 @@ impl Bridge for BuildBridge {
             true => Step::attach(progress::discard(), Digest::of(reference)),
             false => Step::start(sink, &format!("{}:{name}", self.0.job.id()), name),
         };
-        let result = self.0.parts.sources.resolve_image_config(reference, &options, &self.0.context, &step).await;
+        let result = self.0.parts.sources.resolve_image_config(reference, &options, &self.source_context(&step)).await;
         step.finish(result)
     }
 

@@ -30,7 +30,7 @@ const BRIDGE_PATIENCE: Duration = Duration::from_secs(3);
 /// What an engine is made of.
 pub struct Parts {
     pub sessions: Sessions,
-    pub refs: Arc<Refs>,
+    pub refs: Refs,
     pub sources: Arc<Sources>,
     pub ops: Ops,
     pub scheduler: Scheduler<BuildDomain>,
@@ -65,7 +65,7 @@ impl Engine {
         &self.parts.sessions
     }
 
-    pub fn refs(&self) -> &Arc<Refs> {
+    pub fn refs(&self) -> &Refs {
         &self.parts.refs
     }
 

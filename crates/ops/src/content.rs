@@ -50,9 +50,9 @@ impl ContentKey<BuildDomain> for ContentHash {
             let options = snapshot::HashOptions {
                 wildcard: selector.wildcard,
                 follow_links: selector.follow_links,
-                include_patterns: selector.include.clone(),
-                exclude_patterns: selector.exclude.clone(),
-                required_paths: selector.required.clone(),
+                include: selector.include.clone(),
+                exclude: selector.exclude.clone(),
+                required: selector.required.clone(),
             };
             let path = format!("/{}", selector.path.trim_start_matches('/'));
             let digest = input.path_hash(path.as_bytes(), options).await.with_context(|| {
@@ -86,9 +86,10 @@ pub fn dedupe_paths(mut paths: Vec<String>) -> Vec<String> {
     paths.dedup();
     let covered = |path: &str| {
         paths.iter().any(|other| {
-            other != path && path.strip_prefix(other.as_str()).is_some_and(|rest| {
-                rest.starts_with('/') || other.ends_with('/')
-            })
+            other != path
+                && path
+                    .strip_prefix(other.as_str())
+                    .is_some_and(|rest| rest.starts_with('/') || other.ends_with('/'))
         })
     };
     paths.iter().filter(|p| !covered(p)).cloned().collect()

@@ -33,7 +33,9 @@ impl Op<BuildDomain> for DiffOp {
         let result = match (side(self.op.lower), side(self.op.upper)) {
             (None, upper) => upper,
             (Some(lower), Some(upper)) if lower.id() == upper.id() => None,
-            (Some(lower), upper) => self.ops.parts().refs.diff(&lower, upper.as_ref(), &self.name).await?,
+            (lower, upper) => {
+                Some(self.ops.parts().refs.diff(lower.as_ref(), upper.as_ref(), self.name.as_str()))
+            }
         };
         Ok(vec![Some(result)])
     }

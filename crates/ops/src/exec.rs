@@ -55,7 +55,8 @@ impl ExecOp {
         }
         let deps = paths.into_iter().zip(by_content).map(|(paths, by_content)| {
             let selector = key::exec_selector(&paths);
-            let content = by_content.then(|| Arc::new(ContentHash::new(selectors(paths))) as Arc<dyn ContentKey<_>>);
+            let content =
+                by_content.then(|| Arc::new(ContentHash::new(selectors(paths))) as Arc<dyn ContentKey<_>>);
             Dep { selector, content }
         });
         Ok(deps.collect())
@@ -119,11 +120,8 @@ impl ExecOp {
                 Ok(executor::HostIp { host: h.host.clone(), ip })
             })
             .collect::<Result<Vec<_>>>()?;
-        let ulimits = meta.ulimit.iter().map(|u| executor::Ulimit {
-            name: u.name.clone(),
-            soft: u.soft,
-            hard: u.hard,
-        });
+        let ulimits =
+            meta.ulimit.iter().map(|u| executor::Ulimit { name: u.name.clone(), soft: u.soft, hard: u.hard });
         Ok(Spec {
             process: Process {
                 args: meta.args.clone(),
@@ -159,8 +157,9 @@ impl ExecOp {
                 None if secret.optional => Vec::new(),
                 None => return Err(mounts::missing_secret(&secret.id)),
             };
-            let value = String::from_utf8(value)
-                .map_err(|_| Error::user(format!("secret {} is no text and cannot be in the environment", secret.id)))?;
+            let value = String::from_utf8(value).map_err(|_| {
+                Error::user(format!("secret {} is no text and cannot be in the environment", secret.id))
+            })?;
             env.push(format!("{}={value}", secret.name));
         }
         Ok(env)
@@ -194,7 +193,9 @@ fn content_decides(mount: &Mount, path: &str) -> Result<bool> {
     let safe = mount.output == llb::NONE || mount.readonly || path == "/";
     match mount.content_cache {
         llb::ContentCache::Off => Ok(false),
-        llb::ContentCache::On if !safe => Err(Error::user(format!("invalid mount cache content at {}", mount.dest))),
+        llb::ContentCache::On if !safe => {
+            Err(Error::user(format!("invalid mount cache content at {}", mount.dest)))
+        }
         llb::ContentCache::On => Ok(true),
         llb::ContentCache::Default => Ok(safe && mount.dest != "/"),
     }
@@ -254,7 +255,10 @@ fn hint(exit: Exit, lines: &[String]) -> Option<String> {
         return Some("the step was killed, most likely for lack of memory: give the machine more, or run fewer steps at once".into());
     }
     if exit.code == 127 && said("not found") {
-        return Some("the program is not in this image: install it in an earlier step, or check its name and PATH".into());
+        return Some(
+            "the program is not in this image: install it in an earlier step, or check its name and PATH"
+                .into(),
+        );
     }
     if said("exec format error") {
         return Some("the program is for another platform: register an emulator (qemu-user-static, binfmt_misc), or build it for this one".into());

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use errdefs::{Error, Result, ResultExt};
+use errdefs::{Error, Result};
 use llb::{Chown, FileAction, FileActionKind, User};
 use refs::ImmutableRef;
-use snapshot::{CopyOptions, FileOptions, MkdirOptions, Mode, Owner, RemoveOptions, TreeWriter, View};
+use snapshot::{CopyOptions, FileOptions, MkdirOptions, Mode, Owner, RemoveOptions, Time, TreeBuilder, View};
 use solver::{CacheMap, CacheMapPart, ContentKey, Dep, Op, OpContext};
 
 use crate::content::{ContentHash, Selector, dedupe};
@@ -42,14 +42,17 @@ impl FileOp {
                 }
             }
             if let FileActionKind::Copy(c) = &action.kind {
-                look(action.secondary_input, Selector {
-                    path: c.src.clone(),
-                    wildcard: c.allow_wildcard && has_wildcard(&c.src),
-                    follow_links: c.follow_symlink,
-                    include: c.include_patterns.clone(),
-                    exclude: c.exclude_patterns.clone(),
-                    required: c.required_paths.clone(),
-                });
+                look(
+                    action.secondary_input,
+                    Selector {
+                        path: c.src.clone(),
+                        wildcard: c.allow_wildcard && has_wildcard(&c.src),
+                        follow_links: c.follow_symlink,
+                        include: c.include_patterns.clone(),
+                        exclude: c.exclude_patterns.clone(),
+                        required: c.required_paths.clone(),
+                    },
+                );
             }
         }
         for action in &self.op.actions {
@@ -116,7 +119,7 @@ impl Op<BuildDomain> for FileOp {
 
 /// What an action left: a tree that the next may go on with, or a ref.
 enum Made {
-    Open { tree: TreeWriter, base: Option<ImmutableRef> },
+    Open { builder: TreeBuilder, base: Option<ImmutableRef> },
     Committed(ImmutableRef),
 }
 
@@ -133,7 +136,7 @@ struct Run<'a> {
 impl Run<'_> {
     async fn action(&mut self, index: usize) -> Result<()> {
         let action = &self.op.actions[index];
-        let (tree, base) = self.base(action, index).await?;
+        let (mut builder, base) = self.base(action, index).await?;
         let source = self.view(action.secondary_input).await?;
         let mut users = BTreeMap::new();
         for (user, _) in owners(&action.kind) {
@@ -141,37 +144,44 @@ impl Run<'_> {
                 users.insert(*input, self.view(*input).await?);
             }
         }
-        let below = view_of(base.as_ref(), self.ops).await?;
         let op = Arc::clone(self.op);
-        let tree = tokio::task::spawn_blocking(move || {
-            apply(&tree, below, &op.actions[index], &source, &users).map(|()| tree)
+        let done = tokio::task::spawn_blocking(move || {
+            apply(&mut builder, &op.actions[index], &source, &users).map(|()| builder)
         });
-        let tree = tree.await.map_err(|e| Error::internal(format!("file action: {e}")))??;
-        self.made.insert(index, Made::Open { tree, base });
+        let builder = done.await.map_err(|e| Error::internal(format!("file action: {e}")))??;
+        self.made.insert(index, Made::Open { builder, base });
         Ok(())
     }
 
     /// The tree that an action edits: the open one of the action before, where nobody else looks at it, else a new one.
-    async fn base(&mut self, action: &FileAction, index: usize) -> Result<(TreeWriter, Option<ImmutableRef>)> {
+    async fn base(
+        &mut self,
+        action: &FileAction,
+        index: usize,
+    ) -> Result<(TreeBuilder, Option<ImmutableRef>)> {
         let base = match usize::try_from(action.input) {
             Err(_) => None,
             Ok(input) if input < self.inputs.len() => self.inputs[input].clone(),
             Ok(input) => {
                 let earlier = input - self.inputs.len();
                 if earlier >= index {
-                    return Err(Error::user(format!("invalid file op: action {index} builds on a later one")));
+                    return Err(Error::user(format!(
+                        "invalid file op: action {index} builds on a later one"
+                    )));
                 }
                 if self.users_of(earlier) == 1
                     && self.op.actions[earlier].output == llb::NONE
                     && let Some(Made::Open { .. }) = self.made.get(&earlier)
-                    && let Some(Made::Open { tree, base }) = self.made.remove(&earlier)
+                    && let Some(Made::Open { builder, base }) = self.made.remove(&earlier)
                 {
-                    return Ok((tree, base));
+                    return Ok((builder, base));
                 }
                 Some(self.commit(earlier).await?)
             }
         };
-        Ok((self.ops.parts().refs.new_tree()?, base))
+        let view = view_of(base.as_ref()).await?;
+        let tree = self.ops.parts().refs.new_tree()?;
+        Ok((tree.builder(view), base))
     }
 
     /// How often the result of an action is used.
@@ -188,10 +198,13 @@ impl Run<'_> {
 
     async fn commit(&mut self, action: usize) -> Result<ImmutableRef> {
         let made = self.made.remove(&action);
-        let made = made.ok_or_else(|| Error::user(format!("invalid file op: result of action {action} is not there")))?;
+        let made = made
+            .ok_or_else(|| Error::user(format!("invalid file op: result of action {action} is not there")))?;
         let committed = match made {
             Made::Committed(r) => r,
-            Made::Open { tree, base } => self.ops.parts().refs.from_tree(base.as_ref(), tree, self.name).await?,
+            Made::Open { builder, base } => {
+                self.ops.parts().refs.from_tree(base.as_ref(), builder.finish()?, self.name).await?
+            }
         };
         self.made.insert(action, Made::Committed(committed.clone()));
         Ok(committed)
@@ -203,7 +216,7 @@ impl Run<'_> {
             Ok(i) if i < self.inputs.len() => self.inputs[i].clone(),
             Ok(i) => Some(self.commit(i - self.inputs.len()).await?),
         };
-        view_of(input.as_ref(), self.ops).await
+        view_of(input.as_ref()).await
     }
 
     async fn outputs(mut self) -> Result<Vec<Option<Value>>> {
@@ -224,78 +237,77 @@ impl Run<'_> {
     }
 }
 
-async fn view_of(input: Option<&ImmutableRef>, ops: &Ops) -> Result<View> {
+async fn view_of(input: Option<&ImmutableRef>) -> Result<View> {
     match input {
         Some(input) => input.view().await,
-        None => ops.parts().refs.scratch_view(),
+        None => Ok(View::empty()),
     }
 }
 
 fn apply(
-    tree: &TreeWriter,
-    base: View,
+    builder: &mut TreeBuilder,
     action: &FileAction,
     source: &View,
     users: &BTreeMap<i64, View>,
 ) -> Result<()> {
-    let mut builder = tree.builder(base)?;
     match &action.kind {
-        FileActionKind::MkDir(m) => builder.mkdir(m.path.as_bytes(), &MkdirOptions {
-            mode: m.mode as u32 & 0o777,
-            parents: m.make_parents,
-            owner: owner(m.owner.as_ref(), users)?,
-            timestamp: timestamp(m.timestamp),
-        }),
-        FileActionKind::MkFile(m) => builder.mkfile(m.path.as_bytes(), &m.data, &FileOptions {
-            mode: m.mode as u32 & 0o777,
-            owner: owner(m.owner.as_ref(), users)?,
-            timestamp: timestamp(m.timestamp),
-        }),
+        FileActionKind::MkDir(m) => builder.mkdir(
+            m.path.as_bytes(),
+            &MkdirOptions {
+                mode: m.mode as u32,
+                parents: m.make_parents,
+                owner: owner(m.owner.as_ref(), users)?,
+                timestamp: timestamp(m.timestamp),
+            },
+        ),
+        FileActionKind::MkFile(m) => builder.mkfile(
+            m.path.as_bytes(),
+            &m.data,
+            &FileOptions {
+                mode: m.mode as u32,
+                owner: owner(m.owner.as_ref(), users)?,
+                timestamp: timestamp(m.timestamp),
+            },
+        ),
         FileActionKind::Symlink(s) => {
-            let options = FileOptions {
-                mode: 0o777,
-                owner: owner(s.owner.as_ref(), users)?,
-                timestamp: timestamp(s.timestamp),
-            };
+            let owner = owner(s.owner.as_ref(), users)?;
+            let options = FileOptions { owner, timestamp: timestamp(s.timestamp), ..FileOptions::default() };
             builder.symlink(s.oldpath.as_bytes(), s.newpath.as_bytes(), &options)
         }
-        FileActionKind::Rm(r) => builder.remove(r.path.as_bytes(), &RemoveOptions {
-            allow_not_found: r.allow_not_found,
-            wildcard: r.allow_wildcard,
-        }),
+        FileActionKind::Rm(r) => builder.remove(
+            r.path.as_bytes(),
+            &RemoveOptions { allow_not_found: r.allow_not_found, wildcard: r.allow_wildcard },
+        ),
         FileActionKind::Copy(c) => {
             let options = copy_options(c, users)?;
             builder.copy(source, c.src.as_bytes(), c.dest.as_bytes(), &options)
         }
     }
-    .context("failed to compute result of file op")
-    .map(drop)
 }
 
 fn copy_options(c: &llb::Copy, users: &BTreeMap<i64, View>) -> Result<CopyOptions> {
     Ok(CopyOptions {
         owner: owner(c.owner.as_ref(), users)?,
         mode: match (c.mode_str.as_str(), c.mode) {
-            ("", -1) => Mode::Keep,
-            ("", bits) => Mode::Bits(bits as u32),
-            (symbolic, _) => Mode::parse(symbolic)?,
+            ("", -1) => None,
+            ("", bits) => Some(Mode::Absolute(bits as u32)),
+            (symbolic, _) => Some(Mode::Symbolic(symbolic.to_owned())),
         },
         timestamp: timestamp(c.timestamp),
         follow_symlinks: c.follow_symlink,
         dir_contents: c.dir_copy_contents,
         attempt_unpack: c.attempt_unpack,
         create_dest_path: c.create_dest_path,
-        wildcard: c.allow_wildcard,
+        allow_wildcard: c.allow_wildcard,
         allow_empty_wildcard: c.allow_empty_wildcard,
-        include_patterns: c.include_patterns.clone(),
-        exclude_patterns: c.exclude_patterns.clone(),
-        required_paths: c.required_paths.clone(),
+        include: c.include_patterns.clone(),
+        exclude: c.exclude_patterns.clone(),
         always_replace_existing: c.always_replace_existing,
     })
 }
 
-fn timestamp(ns: i64) -> Option<i64> {
-    (ns != -1).then_some(ns)
+fn timestamp(nanos: i64) -> Option<Time> {
+    (nanos != -1).then(|| Time::from_nanos(nanos))
 }
 
 /// The owner as numbers. A name that is not in the file is root, as BuildKit has it.
@@ -329,5 +341,5 @@ fn owner(chown: Option<&Chown>, users: &BTreeMap<i64, View>) -> Result<Option<Ow
 fn read(users: &BTreeMap<i64, View>, input: i64, path: &str) -> Result<Vec<u8>> {
     const LIMIT: u64 = 10 << 20;
     let view = users.get(&input).ok_or_else(|| Error::user("invalid missing user mount"))?;
-    view.read(path.as_bytes(), LIMIT).or_else(|e| if e.is_not_found() { Ok(Vec::new()) } else { Err(e) })
+    Ok(view.read(path.as_bytes(), LIMIT)?.unwrap_or_default())
 }

@@ -66,7 +66,8 @@ pub fn exec(op: &ExecOp, platform: &Platform) -> Key {
         os_features: &platform.os_features,
     });
     let meta = &op.meta;
-    let mut ingredients = vec![("command".into(), meta.args.join(" ")), ("directory".into(), meta.cwd.clone())];
+    let mut ingredients =
+        vec![("command".into(), meta.args.join(" ")), ("directory".into(), meta.cwd.clone())];
     ingredients.extend(meta.env.iter().map(|e| ("environment".into(), e.clone())));
     ingredients.push(("user".into(), meta.user.clone()));
     ingredients.push(("platform".into(), platform.to_string()));
@@ -78,7 +79,8 @@ pub fn exec(op: &ExecOp, platform: &Platform) -> Key {
 /// keys and stay.
 fn forget_cache_options(mount: &mut Mount) {
     let Some(cache) = &mut mount.cache else { return };
-    let default_id = cache.id == mount.dest || cache.id.split_once('/').is_some_and(|(_, id)| id == mount.dest);
+    let default_id =
+        cache.id == mount.dest || cache.id.split_once('/').is_some_and(|(_, id)| id == mount.dest);
     if !(default_id && cache.sharing == CacheSharing::Shared) {
         cache.id.clear();
         cache.sharing = CacheSharing::Shared;
@@ -207,7 +209,10 @@ fn is_zero(v: &i64) -> bool {
 
 /// The key of a source, from the source's own text.
 pub fn source(key: &str) -> Key {
-    Key { digest: Digest::of(format!("buildkit.source.v0:{key}")), ingredients: vec![("source".into(), key.to_owned())] }
+    Key {
+        digest: Digest::of(format!("buildkit.source.v0:{key}")),
+        ingredients: vec![("source".into(), key.to_owned())],
+    }
 }
 
 /// The selector of a dependency whose content is looked at through these paths.

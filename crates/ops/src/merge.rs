@@ -31,7 +31,7 @@ impl Op<BuildDomain> for MergeOp {
         if refs.is_empty() {
             return Ok(vec![Some(None)]);
         }
-        let merged = self.ops.parts().refs.merge(refs, &self.name).await?;
+        let merged = self.ops.parts().refs.merge(refs, self.name.as_str());
         Ok(vec![Some(Some(merged))])
     }
 }

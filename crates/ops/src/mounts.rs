@@ -4,10 +4,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use errdefs::{Error, Result};
-use executor::Secret;
 use fsutil::mount::{self, Source};
 use llb::{CacheSharing, Mount, MountType};
-use refs::{CacheMount, ImmutableRef, MutableRef, NewRef, Sharing};
+use refs::{CacheMount, ImmutableRef, MutableRef, Sharing};
 use solver::OpContext;
 
 use crate::domain::{BuildDomain, Value, any_session};
@@ -17,7 +16,6 @@ use crate::vertex::Ops;
 pub struct Prepared {
     pub root: mount::Mount,
     pub mounts: Vec<mount::Mount>,
-    pub secrets: Vec<Secret>,
     pub readonly_root: bool,
     /// One for each output, in their order.
     outputs: Vec<Output>,
@@ -61,7 +59,8 @@ pub fn unique_id() -> String {
 }
 
 pub fn missing_secret(id: &str) -> Error {
-    Error::not_found(format!("secret {id}: not found")).hint(format!("give it with `--secret id={id},src=FILE`"))
+    Error::not_found(format!("secret {id}: not found"))
+        .hint(format!("give it with `--secret id={id},src=FILE`"))
 }
 
 /// Prepares the mounts of `op`.
@@ -72,7 +71,16 @@ pub async fn prepare(
     inputs: &[Value],
     name: &str,
 ) -> Result<Prepared> {
-    let mut preparing = Preparing { ops, cx, op, name, root: None, mounts: Vec::new(), secrets: Vec::new(), outputs: Vec::new(), held: Vec::new() };
+    let mut preparing = Preparing {
+        ops,
+        cx,
+        op,
+        name,
+        root: None,
+        mounts: Vec::new(),
+        outputs: Vec::new(),
+        held: Vec::new(),
+    };
     for mount in &op.mounts {
         let input = usize::try_from(mount.input).ok().and_then(|i| inputs.get(i)).cloned().flatten();
         preparing.add(mount, input).await?;
@@ -87,7 +95,6 @@ struct Preparing<'a> {
     name: &'a str,
     root: Option<(mount::Mount, bool)>,
     mounts: Vec<mount::Mount>,
-    secrets: Vec<Secret>,
     outputs: Vec<(i64, Output)>,
     held: Vec<Held>,
 }
@@ -115,7 +122,11 @@ impl Preparing<'_> {
     async fn bind(&mut self, m: &Mount, input: Option<ImmutableRef>) -> Result<()> {
         let is_root = m.dest == "/";
         let has_output = m.output != llb::NONE;
-        if has_output && m.readonly && !is_root && let Some(input) = &input {
+        if has_output
+            && m.readonly
+            && !is_root
+            && let Some(input) = &input
+        {
             self.outputs.push((m.output, Output::Same(input.clone())));
         } else if has_output {
             let active = self.mutable(m, input.as_ref()).await?;
@@ -142,7 +153,7 @@ impl Preparing<'_> {
             "/" => self.name.to_owned(),
             dest => format!("mount {dest} from exec {}", self.op.meta.args.join(" ")),
         };
-        self.ops.parts().refs.new_mutable(parent, NewRef::regular(description)).await
+        self.ops.parts().refs.new_mutable(parent, description).await
     }
 
     async fn cache(&mut self, m: &Mount, base: Option<ImmutableRef>) -> Result<()> {
@@ -163,7 +174,9 @@ impl Preparing<'_> {
         };
         self.place(m, mount.mount_source()?, |_| ());
         self.held.push(Held::Cache(mount));
-        if m.output != llb::NONE && let Some(base) = base {
+        if m.output != llb::NONE
+            && let Some(base) = base
+        {
             self.outputs.push((m.output, Output::Same(base)));
         }
         Ok(())
@@ -176,13 +189,15 @@ impl Preparing<'_> {
         }
         let data = any_session(&self.cx.job_contexts()).await?.secret(&options.id).await?;
         match data {
-            Some(data) => self.secrets.push(Secret {
-                target: self.target(&m.dest),
-                data,
-                uid: options.uid,
-                gid: options.gid,
-                mode: options.mode & 0o777,
-            }),
+            Some(data) => {
+                let source =
+                    Source::OneFile { data, uid: options.uid, gid: options.gid, mode: options.mode & 0o777 };
+                self.place(m, source, |mount| {
+                    mount.selector = mount::ONE_FILE.into();
+                    (mount.readonly, mount.nodev, mount.nosuid) = (true, true, true);
+                    mount.noexec = options.mode & 0o111 == 0;
+                });
+            }
             None if options.optional => {}
             None => return Err(missing_secret(&options.id)),
         }
@@ -214,6 +229,6 @@ impl Preparing<'_> {
         self.mounts.sort_by(|a, b| a.target.cmp(&b.target));
         self.outputs.sort_by_key(|(index, _)| *index);
         let outputs = self.outputs.into_iter().map(|(_, output)| output).collect();
-        Ok(Prepared { root, mounts: self.mounts, secrets: self.secrets, readonly_root, outputs, held: self.held })
+        Ok(Prepared { root, mounts: self.mounts, readonly_root, outputs, held: self.held })
     }
 }

@@ -15,9 +15,9 @@ use crate::{diff, exec, file, merge, name, source};
 
 /// What ops work with.
 pub struct Parts {
-    pub refs: Arc<Refs>,
+    pub refs: Refs,
     pub sources: Arc<::source::Sources>,
-    pub executor: Arc<dyn Executor>,
+    pub executor: Executor,
 }
 
 /// Makes vertices.
@@ -68,7 +68,7 @@ impl Ops {
         let platform = op.platform.as_ref().map_or_else(Platform::host, Platform::normalize);
         let count = inputs.len();
         let op: Arc<dyn Op<BuildDomain>> = match op.kind {
-            OpKind::Source(s) => Arc::new(source::SourceOp::new(self.clone(), s, platform)?),
+            OpKind::Source(s) => Arc::new(source::SourceOp::new(self, &s, &platform)?),
             OpKind::Exec(e) => {
                 let resources = metadata.linux_resources;
                 Arc::new(exec::ExecOp::new(self.clone(), e, platform, count, name.clone(), resources))
@@ -102,7 +102,9 @@ fn allow(loaded: &LoadedOp, entitlements: &BTreeSet<String>) -> Result<()> {
     ];
     match wanted.into_iter().find(|&(wanted, name)| wanted && !entitlements.contains(name)) {
         None => Ok(()),
-        Some((_, name)) => Err(Error::new(Class::User, Code::PermissionDenied, format!("{name} is not allowed"))
-            .hint(format!("allow it with `--allow {name}`"))),
+        Some((_, name)) => {
+            Err(Error::new(Class::User, Code::PermissionDenied, format!("{name} is not allowed"))
+                .hint(format!("allow it with `--allow {name}`")))
+        }
     }
 }

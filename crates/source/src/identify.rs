@@ -8,10 +8,10 @@ use llb::SourceOp;
 use oci::{Platform, Reference};
 
 use crate::Source;
-use crate::context::Sources;
 use crate::http::{HttpOptions, HttpSource};
 use crate::image::{ImageOptions, ImageSource, Place};
 use crate::local::{LocalOptions, LocalSource};
+use crate::sources::Sources;
 
 impl Sources {
     /// The source that an op asks for.
@@ -80,7 +80,9 @@ impl<'a> Attrs<'a> {
             text => {
                 let digits = text.strip_prefix("0o").unwrap_or(text);
                 let number = u32::from_str_radix(digits, radix);
-                number.map(Some).map_err(|_| Error::user(format!("invalid attribute {key} of a source: {text}")))
+                number
+                    .map(Some)
+                    .map_err(|_| Error::user(format!("invalid attribute {key} of a source: {text}")))
             }
         }
     }

@@ -12,10 +12,11 @@ use refs::{BlobProvider, BlobStream, ImmutableRef, LayerBlob, NewRef, RecordType
 use serde::Serialize;
 use tokio::sync::OnceCell;
 
-use crate::context::{Parts, SourceContext, Sources};
+use crate::context::Context;
 use crate::manifest::{Resolved, resolve};
 use crate::origin::{Layout, Origin, SharedOrigin};
 use crate::remote::Remote;
+use crate::sources::{Parts, Sources};
 use crate::{Key, Source};
 
 /// Which place is asked first.
@@ -74,7 +75,7 @@ impl ImageSource {
         ImageSource { parts, options, found: OnceCell::new() }
     }
 
-    async fn found(&self, cx: &SourceContext) -> Result<&(SharedOrigin, Resolved)> {
+    async fn found(&self, cx: &Context) -> Result<&(SharedOrigin, Resolved)> {
         self.found
             .get_or_try_init(|| async {
                 let reference = self.options.reference.to_string();
@@ -83,7 +84,8 @@ impl ImageSource {
                     let root = root(&self.parts, &*origin, &self.options).await?;
                     self.check(&root)?;
                     let resolved =
-                        resolve(&self.parts.content, &origin, root, &self.options.platform, &reference).await?;
+                        resolve(&self.parts.content, &origin, root, &self.options.platform, &reference)
+                            .await?;
                     if let Some(limit) = self.options.layer_limit
                         && limit > resolved.manifest.layers.len()
                     {
@@ -114,7 +116,7 @@ impl ImageSource {
 #[async_trait]
 impl Source for ImageSource {
     /// The manifest first, then what the layers are, so that two names of the same layers are the same.
-    async fn key(&self, cx: &SourceContext, index: usize) -> Result<Key> {
+    async fn key(&self, cx: &Context, index: usize) -> Result<Key> {
         let (_, resolved) = self.found(cx).await?;
         if index > 0 {
             let diff_ids = resolved.parse_config()?.rootfs.diff_ids;
@@ -127,7 +129,7 @@ impl Source for ImageSource {
         Ok(Key { text, transient: false, done: index > 0 })
     }
 
-    async fn snapshot(&self, cx: &SourceContext) -> Result<Option<ImmutableRef>> {
+    async fn snapshot(&self, cx: &Context) -> Result<Option<ImmutableRef>> {
         let (origin, resolved) = self.found(cx).await?;
         let config = resolved.parse_config()?;
         let (layers, diff_ids) = (&resolved.manifest.layers, &config.rootfs.diff_ids);
@@ -185,12 +187,12 @@ fn manifest_key(digest: &Digest, options: &ImageOptions) -> Digest {
     }))
 }
 
-async fn origin(parts: &Arc<Parts>, cx: &SourceContext, options: &ImageOptions) -> Result<SharedOrigin> {
+async fn origin(parts: &Arc<Parts>, cx: &Context, options: &ImageOptions) -> Result<SharedOrigin> {
     let reference = options.reference.clone().with_default_tag();
     Ok(match &options.place {
         Place::Registry => Arc::new(Remote::new(parts, cx, reference)),
         Place::Layout { session, store } => {
-            let session = cx.session(session).await?;
+            let session = cx.session_or_any(session).await?;
             Arc::new(Layout { session, store: store.clone(), reference })
         }
     })
@@ -220,7 +222,7 @@ fn stored(parts: &Parts, reference: &Reference) -> Result<Option<Descriptor>> {
     let name = reference.clone().with_default_tag().without_digest().to_string();
     let image = parts.refs.images().get(&name)?;
     let wanted = reference.digest();
-    Ok(image.map(|i| i.descriptor).filter(|d| wanted.is_none_or(|w| *w == d.digest)))
+    Ok(image.map(|i| i.target).filter(|d| wanted.is_none_or(|w| *w == d.digest)))
 }
 
 /// Tells how far each blob has come.
@@ -255,7 +257,7 @@ impl Sources {
         &self,
         reference: &str,
         options: &ResolveOptions,
-        cx: &SourceContext,
+        cx: &Context,
     ) -> Result<ResolvedImage> {
         let (scheme, name) = reference.split_once("://").unwrap_or(("docker-image", reference));
         let place = match scheme {
@@ -265,8 +267,9 @@ impl Sources {
             }
             _ => return Err(Error::user(format!("`{scheme}` is no place for images"))),
         };
-        let parsed: Reference =
-            name.parse().map_err(|e| Error::user(format!("failed to parse image reference `{name}`: {e}")))?;
+        let parsed: Reference = name
+            .parse()
+            .map_err(|e| Error::user(format!("failed to parse image reference `{name}`: {e}")))?;
         let image = ImageOptions {
             reference: parsed,
             platform: options.platform.clone().unwrap_or_else(Platform::host),

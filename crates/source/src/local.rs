@@ -16,7 +16,8 @@ use session::SyncRequest;
 use session::files::{FileSink, Kind, Stat, SyncReceiver};
 use snapshot::{Attrs, FileType, HashOptions, Object, ObjectWriter, Owner, Store, Time, TreeBuilder, View};
 
-use crate::context::{Parts, SourceContext};
+use crate::context::Context;
+use crate::sources::Parts;
 use crate::{Key, Source};
 
 /// The last sync from each place, by shared key.
@@ -66,7 +67,7 @@ pub struct LocalSource {
 
 #[async_trait]
 impl Source for LocalSource {
-    async fn key(&self, cx: &SourceContext, _: usize) -> Result<Key> {
+    async fn key(&self, cx: &Context, _: usize) -> Result<Key> {
         #[derive(Serialize)]
         #[serde(rename_all = "PascalCase")]
         struct Ingredients<'a> {
@@ -91,9 +92,10 @@ impl Source for LocalSource {
         Ok(Key { text, transient: true, done: true })
     }
 
-    async fn snapshot(&self, cx: &SourceContext) -> Result<Option<ImmutableRef>> {
-        let session = cx.session(&self.options.session).await?;
-        let shared = format!("{}:{}:{}", self.options.name, self.options.shared_key_hint, session.shared_key());
+    async fn snapshot(&self, cx: &Context) -> Result<Option<ImmutableRef>> {
+        let session = cx.session_or_any(&self.options.session).await?;
+        let shared =
+            format!("{}:{}:{}", self.options.name, self.options.shared_key_hint, session.shared_key());
         let last = if self.options.compare { self.index.get(&shared) } else { None };
         let last = match &last {
             Some(last) => Some(last.view().await?),
@@ -125,7 +127,7 @@ impl Source for LocalSource {
         };
         cx.step.status(&id, bytes as i64, 0, started, true);
         let tree = received.builder.finish()?;
-        let new = NewRef { description: format!("local source for {}", self.options.name), record_type: RecordType::LocalSource };
+        let new = NewRef::new(format!("local source for {}", self.options.name), RecordType::LocalSource);
         let synced = self.parts.refs.from_tree(None, tree, new).await?;
         synced.persist();
         self.index.put(shared, synced.clone());

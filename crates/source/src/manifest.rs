@@ -48,7 +48,8 @@ pub async fn resolve(
             return Err(Error::user(format!("{name} is no image: its media type is `{kind}`")));
         }
         let manifest: Manifest = parse(&bytes, "manifest")?;
-        let config = small(content, &**origin, &manifest.config).await.context("failed to fetch image config")?;
+        let config =
+            small(content, &**origin, &manifest.config).await.context("failed to fetch image config")?;
         return Ok(Resolved { root, manifest, config });
     }
     Err(Error::user(format!("{name}: indexes are nested too deeply")))

@@ -27,7 +27,10 @@ pub async fn small(content: &content::Store, from: &dyn Origin, blob: &Descripto
         return content.read(&blob.digest);
     }
     if blob.size > SMALL {
-        return Err(Error::user(format!("{} of {} bytes is too large for a manifest or config", blob.digest, blob.size)));
+        return Err(Error::user(format!(
+            "{} of {} bytes is too large for a manifest or config",
+            blob.digest, blob.size
+        )));
     }
     let mut bytes = Vec::with_capacity(blob.size as usize);
     let mut stream = from.open(blob).await?;
@@ -56,9 +59,11 @@ pub fn media_type_of(bytes: &[u8]) -> Result<String> {
         #[serde(default)]
         schema_version: u32,
     }
-    let shape: Shape = serde_json::from_slice(bytes).map_err(|e| Error::user(format!("invalid image manifest: {e}")))?;
+    let shape: Shape =
+        serde_json::from_slice(bytes).map_err(|e| Error::user(format!("invalid image manifest: {e}")))?;
     if shape.schema_version == 1 {
-        return Err(Error::user("images of schema version 1 are no longer read").hint("push the image again with a current tool"));
+        return Err(Error::user("images of schema version 1 are no longer read")
+            .hint("push the image again with a current tool"));
     }
     Ok(match (shape.media_type.as_str(), shape.manifests) {
         ("", Some(_)) => oci::media::OCI_INDEX.into(),
@@ -103,7 +108,9 @@ impl BlobProvider for Layout {
     async fn open(&self, blob: &Descriptor) -> Result<BlobStream> {
         let content = self.session.content(&self.store)?;
         let stream = content.read(&blob.digest, 0).await;
-        Ok(Box::pin(stream.with_context(|| format!("failed to read {} from the client's layout", blob.digest))?))
+        Ok(Box::pin(
+            stream.with_context(|| format!("failed to read {} from the client's layout", blob.digest))?,
+        ))
     }
 }
 
