@@ -56,6 +56,7 @@ impl<D: Domain> Job<D> {
 
 impl<D: Domain> Drop for Job<D> {
     fn drop(&mut self) {
+        tracing::debug!(id = self.id, "job ends");
         self.view.close();
         self.handle.send(Message::Close(self.job));
     }

@@ -51,7 +51,9 @@ impl<D: Domain> Scheduler<D> {
         let job = JobId(self.handle.next_id());
         let view = Arc::new(JobView::new(sink));
         self.handle.send(Message::Open { job, cx, view: view.clone() });
-        Job { id: id.into(), job, view, handle: self.handle.clone() }
+        let id = id.into();
+        tracing::debug!(id, "job opened");
+        Job { id, job, view, handle: self.handle.clone() }
     }
 
     /// Waits until every task has ended. Drop all jobs first.

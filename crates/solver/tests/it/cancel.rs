@@ -123,3 +123,49 @@ async fn a_job_dropped_while_it_waits_is_over() {
     world.scheduler.drain().await;
     assert!(work.ended.load(Ordering::SeqCst));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_builds_come_and_go() {
+    let world = World::new();
+    let base = vertex("base", &[]).done();
+    let steps: Vec<_> = (0..20)
+        .map(|n| {
+            let below = vertex(&format!("below{n}"), &[&base]).content().done();
+            vertex(&format!("step{n}"), &[&below, &base])
+                .limited()
+                .work(|cx, inputs| async move {
+                    for _ in 0..inputs[0].len() {
+                        tokio::task::yield_now().await;
+                    }
+                    if cx.cancel.is_cancelled() {
+                        Err(errdefs::Error::canceled())
+                    } else {
+                        Ok(inputs.join("+"))
+                    }
+                })
+                .done()
+        })
+        .collect();
+    let builds = (0..200_usize).map(|n| {
+        let (job, _) = world.job("job");
+        let target = steps[n % steps.len()].clone();
+        tokio::spawn(async move {
+            let patience = async {
+                for _ in 0..n % 37 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                value = job.build(edge(&target)) => assert_eq!(value.unwrap(), format!("below{}(base)+base", n % 20)),
+                () = patience, if n % 3 == 0 => {}
+            }
+            if n % 2 == 0 {
+                job.close().await;
+            }
+        })
+    });
+    for build in builds.collect::<Vec<_>>() {
+        build.await.unwrap();
+    }
+    world.scheduler.drain().await;
+}

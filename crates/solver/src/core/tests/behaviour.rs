@@ -306,18 +306,6 @@ fn a_cancelled_build_leaves_shared_work_alone() {
 }
 
 #[test]
-fn a_hit_cancels_what_was_begun_below() {
-    let mut sim = Sim::new();
-    sim.build("a =x\nb <- a\nc <- ~b", "c");
-    let job = sim.job();
-    // `m` matches only by the content of `b2`; `slow` matches by nothing and is needed once `m` is known to miss.
-    let request = sim.want(job, &parse("a =x\nb @b2 =b(x) <- a\nc <- ~b"), "c");
-    sim.run();
-    assert_eq!(sim.replies[&request], Ok("c(b(x))".into()));
-    assert_eq!(sim.done(), "hash c/0, load a, load c, map a, map b, map c, run b");
-}
-
-#[test]
 fn an_op_may_build_more() {
     let mut sim = Sim::new();
     let (one, two) = (sim.job(), sim.job());
