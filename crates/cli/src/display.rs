@@ -20,11 +20,16 @@ const BACKLOG: usize = 256;
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 const TICK: Duration = Duration::from_millis(150);
 
-/// A thread that draws what is sent to it.
+/// Draws what is sent to it. Nothing is drawn before [`Display::start`], so that what goes wrong early is told alone.
 pub(crate) struct Display {
-    sender: mpsc::Sender<SolveStatus>,
-    drawing: tokio::task::JoinHandle<Drawn>,
+    renderer: Box<dyn Renderer>,
+    messages: mpsc::Receiver<SolveStatus>,
+    every: Duration,
+    tick: Duration,
 }
+
+/// A display at work on a thread of its own.
+pub(crate) struct Drawing(tokio::task::JoinHandle<Drawn>);
 
 /// What is left to say when a build is over.
 pub(crate) struct Drawn {
@@ -33,25 +38,51 @@ pub(crate) struct Drawn {
 }
 
 impl Display {
-    pub(crate) fn start(mode: ProgressMode, env: &Environment) -> Result<Self> {
+    /// A display, and where its messages go.
+    pub(crate) fn new(mode: ProgressMode, env: &Environment) -> Result<(Self, mpsc::Sender<SolveStatus>)> {
         let renderer = renderer(mode, env)?;
         let rate = env.get("TTY_DISPLAY_RATE").and_then(|r| r.parse().ok()).map(Duration::from_millis);
-        let (sender, receiver) = mpsc::channel(BACKLOG);
         let (every, tick) = (rate.unwrap_or(DRAW_EVERY), rate.unwrap_or(TICK).max(Duration::from_millis(1)));
+        let (sender, messages) = mpsc::channel(BACKLOG);
+        Ok((Display { renderer, messages, every, tick }, sender))
+    }
+
+    pub(crate) fn start(self) -> Drawing {
         let handle = tokio::runtime::Handle::current();
-        let draw = move || handle.block_on(draw(renderer, receiver, every, tick));
-        Ok(Display { sender, drawing: tokio::task::spawn_blocking(draw) })
+        Drawing(tokio::task::spawn_blocking(move || handle.block_on(self.draw())))
     }
-
-    /// Where status messages go.
-    pub(crate) fn sender(&self) -> mpsc::Sender<SolveStatus> {
-        self.sender.clone()
+    /// Draws as messages come, but not more often than `every`; and each `tick` without a message, since time passes.
+    async fn draw(mut self) -> Drawn {
+        let mut picture = Picture::default();
+        let mut warnings = Vec::new();
+        let mut out = Vec::new();
+        let mut drawn: Option<Instant> = None;
+        loop {
+            match tokio::time::timeout(self.tick, self.messages.recv()).await {
+                Ok(None) => break,
+                Ok(Some(message)) => {
+                    self.renderer.update(&message, Timestamp::now(), &mut out);
+                    picture.apply(&message, Timestamp::now());
+                    warnings.extend(message.warnings);
+                    if drawn.is_none_or(|d| d.elapsed() >= self.every) {
+                        drawn = Some(Instant::now());
+                        self.renderer.draw(Timestamp::now(), size(), &mut out);
+                    }
+                }
+                Err(_) => self.renderer.draw(Timestamp::now(), size(), &mut out),
+            }
+            flush(&mut out);
+        }
+        self.renderer.finish(Timestamp::now(), size(), &mut out);
+        flush(&mut out);
+        Drawn { summary: Summary::of(&picture), warnings }
     }
+}
 
-    /// Draws the last picture. All other senders must be gone.
+impl Drawing {
+    /// Waits for the last picture. All senders must be gone.
     pub(crate) async fn finish(self) -> Result<Drawn> {
-        drop(self.sender);
-        self.drawing.await.map_err(|e| Error::internal(e.to_string())).context("failed to draw progress")
+        self.0.await.map_err(|e| Error::internal(e.to_string())).context("failed to draw progress")
     }
 }
 
@@ -75,8 +106,9 @@ fn renderer(mode: ProgressMode, env: &Environment) -> Result<Box<dyn Renderer>> 
             return Err(Error::user("failed to get console: stderr is not a terminal")
                 .hint("use `--progress=plain`, or `auto`"));
         }
-        ProgressMode::Auto | ProgressMode::Tty if env.stderr_is_terminal => Box::new(tty(env)),
-        ProgressMode::Auto | ProgressMode::Tty | ProgressMode::Plain => {
+        ProgressMode::Tty => Box::new(tty(env)),
+        ProgressMode::Auto if env.stderr_is_terminal && env.get("TERM") != Some("dumb") => Box::new(tty(env)),
+        ProgressMode::Auto | ProgressMode::Plain => {
             Box::new(Plain::new(Some("building with \"default\" instance using kiln driver".into())))
         }
     })
@@ -97,38 +129,6 @@ fn tty(env: &Environment) -> Tty {
         options.log_lines = lines;
     }
     Tty::new(options)
-}
-
-/// Draws as messages come, but not more often than `every`; and each `tick` without a message, since time passes.
-async fn draw(
-    mut renderer: Box<dyn Renderer>,
-    mut messages: mpsc::Receiver<SolveStatus>,
-    every: Duration,
-    tick: Duration,
-) -> Drawn {
-    let mut picture = Picture::default();
-    let mut warnings = Vec::new();
-    let mut out = Vec::new();
-    let mut drawn: Option<Instant> = None;
-    loop {
-        match tokio::time::timeout(tick, messages.recv()).await {
-            Ok(None) => break,
-            Ok(Some(message)) => {
-                renderer.update(&message, Timestamp::now(), &mut out);
-                picture.apply(&message, Timestamp::now());
-                warnings.extend(message.warnings);
-                if drawn.is_none_or(|d| d.elapsed() >= every) {
-                    drawn = Some(Instant::now());
-                    renderer.draw(Timestamp::now(), size(), &mut out);
-                }
-            }
-            Err(_) => renderer.draw(Timestamp::now(), size(), &mut out),
-        }
-        flush(&mut out);
-    }
-    renderer.finish(Timestamp::now(), size(), &mut out);
-    flush(&mut out);
-    Drawn { summary: Summary::of(&picture), warnings }
 }
 
 /// A reader that went away is no reason to stop a build.

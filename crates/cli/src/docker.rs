@@ -51,9 +51,18 @@ impl Docker {
         }
     }
 
-    /// Begins a load: what is written goes into Docker, and counts once the writer was shut down.
-    pub(crate) async fn load(&self, sink: Arc<dyn Sink>) -> Result<(Load, LoadWriter)> {
+    /// Makes a load ready: what is written goes into Docker, and counts once the writer was shut down. Docker is asked
+    /// when there is something to send.
+    pub(crate) fn load(&self, sink: Arc<dyn Sink>) -> (Load, LoadWriter) {
         let (writer, body) = LoadBody::new();
+        let docker = self.clone();
+        (Load(tokio::spawn(async move { docker.import(body, sink).await })), writer)
+    }
+
+    async fn import(&self, mut body: LoadBody, sink: Arc<dyn Sink>) -> Result<()> {
+        if !body.begun().await {
+            return Err(Error::internal("the engine sent no image for Docker"));
+        }
         let request = Request::builder()
             .method(Method::POST)
             .uri("/images/load?quiet=1")
@@ -61,12 +70,8 @@ impl Docker {
             .header("content-type", "application/x-tar")
             .body(body)
             .expect("a fixed request");
-        let docker = self.clone();
-        let work = async move {
-            let step = Step::start(sink, &format!("load {}", client::new_id()), "importing to docker");
-            step.finish(docker.post_image(request).await)
-        };
-        Ok((Load(tokio::spawn(work)), writer))
+        let step = Step::start(sink, &format!("load {}", client::new_id()), "importing to docker");
+        step.finish(self.post_image(request).await)
     }
 
     async fn post_image(&self, request: Request<LoadBody>) -> Result<()> {
@@ -107,13 +112,19 @@ impl fmt::Display for Docker {
     }
 }
 
-/// A load that is under way.
+/// A load that is under way. Dropping it breaks it off.
 pub(crate) struct Load(JoinHandle<Result<()>>);
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 impl Load {
     /// Waits until Docker has the image.
-    pub(crate) async fn finish(self) -> Result<()> {
-        self.0.await.map_err(|e| Error::internal(e.to_string()))?
+    pub(crate) async fn finish(mut self) -> Result<()> {
+        (&mut self.0).await.map_err(|e| Error::internal(e.to_string()))?
     }
 }
 

@@ -46,8 +46,10 @@ impl Inputs {
         };
         match dockerfile {
             Dockerfile::Local { dir, name } => {
+                let name = name_there(&dir, &name);
+                check_dockerfile(&dir, &name)?;
                 inputs.offer("dockerfile", &dir);
-                inputs.set("filename", name_there(&dir, &name));
+                inputs.set("filename", name);
             }
             Dockerfile::InContext(path) => inputs.set("filename", path),
         }
@@ -202,6 +204,18 @@ fn name_there(dir: &Path, name: &str) -> String {
     match name {
         "Dockerfile" if !is_there("Dockerfile") && is_there("dockerfile") => "dockerfile".into(),
         name => name.into(),
+    }
+}
+
+/// Says in good time what the engine would say, and where the file was looked for.
+fn check_dockerfile(dir: &Path, name: &str) -> Result<()> {
+    match dir.join(name).metadata() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let message = format!("failed to read dockerfile: open {name}: no such file or directory");
+            Err(Error::not_found(message)
+                .hint(format!("there is no `{name}` in `{}`; name another with `-f`", dir.display())))
+        }
+        _ => Ok(()),
     }
 }
 

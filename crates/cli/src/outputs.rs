@@ -67,7 +67,7 @@ impl Outputs {
                 .push(format!("Docker does not answer at {docker}; the image is in Kiln's own store only"));
             return Ok(None);
         }
-        let (load, writer) = docker.load(Arc::clone(sink)).await?;
+        let (load, writer) = docker.load(Arc::clone(sink));
         self.loads.push(load);
         Ok(Some(Output::Stream(Box::new(writer))))
     }

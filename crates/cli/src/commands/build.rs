@@ -3,15 +3,18 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use client::{SolveRequest, SolveResponse};
+use client::{Client, SolveRequest, SolveResponse};
 use errdefs::{Error, Result, ResultExt as _};
 use progress::{Sink, SolveStatus, VertexWarning};
+use session::Attachables;
+use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{BuildArgs, GlobalArgs};
 use crate::auth::DockerAuth;
 use crate::display::{Display, Drawn, LocalSink};
+use crate::docker::Load;
 use crate::engine::{Place, connect};
 use crate::environment::Environment;
 use crate::inputs::Inputs;
@@ -39,16 +42,18 @@ pub(crate) async fn build(args: &BuildArgs, global: &GlobalArgs, env: &Environme
     for warning in &settings.warnings {
         console::note(format_args!("WARNING: {warning}\n"));
     }
+    let (display, sender) = Display::new(settings.progress, env)?;
+    let cancel = interrupt::watch()?;
+    let prepared = until(&cancel, prepare(&settings, &place, env, auth, sender)).await?;
     if settings.notice == Notice::Nowhere && settings.progress.is_for_people() {
         console::note(
             "WARNING: No output specified with kiln driver. Build result will only remain in the build cache. To keep \
              the image name it with -t, to push it into a registry use --push, to load it into Docker use --load\n",
         );
     }
-    let cancel = interrupt::watch()?;
-    let display = Display::start(settings.progress, env)?;
-    let built = solve(&settings, &place, env, auth, display.sender(), &cancel).await;
-    let drawn = display.finish().await?;
+    let drawing = display.start();
+    let built = prepared.run(&cancel).await;
+    let drawn = drawing.finish().await?;
     print_warnings(&drawn.warnings, settings.progress, global.debug);
     match built {
         Ok(built) => finish(&settings, &place, &built, &drawn),
@@ -61,23 +66,34 @@ pub(crate) async fn build(args: &BuildArgs, global: &GlobalArgs, env: &Environme
     }
 }
 
-/// Puts the request together and runs it. Every clone of `sender` is gone when it returns.
-async fn solve(
+/// A build that is ready to run.
+struct Prepared {
+    client: Client,
+    request: SolveRequest,
+    attachables: Attachables,
+    loads: Vec<Load>,
+    notes: Vec<String>,
+    /// Folders that the session offers.
+    temporary: Vec<TempDir>,
+    sender: mpsc::Sender<SolveStatus>,
+}
+
+/// Looks at all that the build reads and writes, and finds the engine.
+async fn prepare(
     settings: &BuildSettings,
     place: &Place,
     env: &Environment,
     _auth: DockerAuth,
     sender: mpsc::Sender<SolveStatus>,
-    cancel: &CancellationToken,
-) -> Result<Built> {
+) -> Result<Prepared> {
     let secrets = Secrets::new(&settings.secrets, env)?;
-    let inputs = until(cancel, Inputs::open(settings, env)).await?;
+    let inputs = Inputs::open(settings, env).await?;
     let attachables = inputs.attachables.secrets(Arc::new(secrets));
     let sink: Arc<dyn Sink> = Arc::new(LocalSink(sender.clone()));
     let may_delete = settings.frontend.may_delete;
-    let outputs = Outputs::open(&settings.outputs, may_delete, env, &sink, attachables);
-    let (outputs, attachables) = until(cancel, outputs).await?;
-
+    let (outputs, attachables) =
+        Outputs::open(&settings.outputs, may_delete, env, &sink, attachables).await?;
+    let Outputs { exporters, loads, notes } = outputs;
     let mut frontend_attrs = settings.frontend.attrs.clone();
     frontend_attrs.extend(inputs.attrs);
     let request = SolveRequest {
@@ -85,17 +101,24 @@ async fn solve(
         shared_key: inputs.shared_key,
         frontend: settings.frontend.frontend.clone(),
         frontend_attrs,
-        exporters: outputs.exporters,
+        exporters,
         entitlements: settings.frontend.entitlements.clone(),
         ..SolveRequest::default()
     };
-    let client = until(cancel, connect(place)).await?;
-    let response = client.solve(&request, attachables, sender, cancel).await?;
-    for load in outputs.loads {
-        until(cancel, load.finish()).await?;
+    let client = connect(place).await?;
+    Ok(Prepared { client, request, attachables, loads, notes, temporary: inputs.temporary, sender })
+}
+
+impl Prepared {
+    /// Runs the build. All that could still send to the display is gone when it returns.
+    async fn run(self, cancel: &CancellationToken) -> Result<Built> {
+        let response = self.client.solve(&self.request, self.attachables, self.sender, cancel).await?;
+        for load in self.loads {
+            until(cancel, load.finish()).await?;
+        }
+        drop(self.temporary);
+        Ok(Built { id: self.request.id, response, notes: self.notes })
     }
-    drop(inputs.temporary);
-    Ok(Built { id: request.id, response, notes: outputs.notes })
 }
 
 /// Does some work unless it is cancelled first.

@@ -13,7 +13,10 @@ const DEPTH: usize = 8;
 
 /// A request body that is written piece by piece. A writer that is dropped without being shut down breaks the request
 /// off, so that half an image is never taken for a whole one.
-pub(crate) struct LoadBody(mpsc::Receiver<Piece>);
+pub(crate) struct LoadBody {
+    first: Option<Piece>,
+    rest: mpsc::Receiver<Piece>,
+}
 
 enum Piece {
     Data(Bytes),
@@ -25,7 +28,13 @@ pub(crate) struct LoadWriter(PollSender<Piece>);
 impl LoadBody {
     pub(super) fn new() -> (LoadWriter, LoadBody) {
         let (sender, receiver) = mpsc::channel(DEPTH);
-        (LoadWriter(PollSender::new(sender)), LoadBody(receiver))
+        (LoadWriter(PollSender::new(sender)), LoadBody { first: None, rest: receiver })
+    }
+
+    /// Waits for the first piece. False when there will be none.
+    pub(super) async fn begun(&mut self) -> bool {
+        self.first = self.rest.recv().await;
+        self.first.is_some()
     }
 }
 
@@ -34,10 +43,14 @@ impl Body for LoadBody {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        Poll::Ready(match ready!(self.0.poll_recv(cx)) {
+        let piece = match self.first.take() {
+            Some(piece) => Some(piece),
+            None => ready!(self.rest.poll_recv(cx)),
+        };
+        Poll::Ready(match piece {
             Some(Piece::Data(data)) => Some(Ok(Frame::data(data))),
             Some(Piece::End) => {
-                self.0.close();
+                self.rest.close();
                 None
             }
             None => {

@@ -44,7 +44,7 @@ async fn an_image_arrives_whole() {
     let dir = tempfile::tempdir().expect("a folder");
     let (docker, mut told) = docker(&dir, r#"{"stream":"Loaded image: app:latest\n"}"#);
     docker.ping().await.expect("it answers");
-    let (load, mut writer) = docker.load(progress::discard()).await.expect("begun");
+    let (load, mut writer) = docker.load(progress::discard());
     writer.write_all(b"image ").await.expect("taken");
     writer.write_all(b"bytes").await.expect("taken");
     writer.shutdown().await.expect("ended");
@@ -56,7 +56,7 @@ async fn an_image_arrives_whole() {
 async fn half_an_image_is_broken_off() {
     let dir = tempfile::tempdir().expect("a folder");
     let (docker, mut told) = docker(&dir, "{}");
-    let (load, mut writer) = docker.load(progress::discard()).await.expect("begun");
+    let (load, mut writer) = docker.load(progress::discard());
     writer.write_all(b"half").await.expect("taken");
     drop(writer);
     assert!(load.finish().await.is_err());
@@ -68,7 +68,7 @@ async fn what_docker_refuses_is_told() {
     let dir = tempfile::tempdir().expect("a folder");
     let (docker, _told) =
         docker(&dir, r#"{"stream":"x"}{"errorDetail":{"message":"no space"},"error":"no space"}"#);
-    let (load, mut writer) = docker.load(progress::discard()).await.expect("begun");
+    let (load, mut writer) = docker.load(progress::discard());
     writer.shutdown().await.expect("ended");
     assert_eq!(load.finish().await.expect_err("refused").to_string(), "failed to load into Docker: no space");
 }
@@ -77,4 +77,14 @@ async fn what_docker_refuses_is_told() {
 async fn no_docker_is_no_answer() {
     let dir = tempfile::tempdir().expect("a folder");
     assert!(Docker(Endpoint::Unix(dir.path().join("none.sock"))).ping().await.is_err());
+}
+
+#[tokio::test]
+async fn nothing_sent_is_told() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (docker, mut told) = docker(&dir, "{}");
+    let (load, writer) = docker.load(progress::discard());
+    drop(writer);
+    assert!(load.finish().await.is_err());
+    assert!(told.try_recv().is_err(), "Docker was not asked");
 }
