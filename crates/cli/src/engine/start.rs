@@ -19,8 +19,12 @@ use crate::engine::{EngineProcess, Home, Place};
 const IDLE_TIMEOUT: &str = "15m";
 /// An engine that does not answer by then is given up.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
-/// An engine that ends lets go of the store within this time.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+/// An engine that ends lets go of the store within this time, unless it still builds.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Waiting that takes longer than this is told.
+const UNTOLD_WAIT: Duration = Duration::from_secs(1);
+/// A log that is larger, in bytes, is put aside at the next start.
+const LONG_LOG: u64 = 8 << 20;
 /// An engine of another version has this long to end its builds.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -98,6 +102,8 @@ async fn start(home: &Home) -> Result<Client> {
         return Ok(client);
     }
     wait_for_store(&home).await;
+    put_long_log_aside(&home);
+    let log_start = home.log.metadata().map_or(0, |m| m.len());
     let mut child = spawn(&home)?;
     let began = Instant::now();
     loop {
@@ -108,11 +114,11 @@ async fn start(home: &Home) -> Result<Client> {
             return Ok(client);
         }
         if let Ok(Some(status)) = child.try_wait() {
-            return Err(failed(&home, &format!("the engine did not start: {status}")));
+            return Err(failed(&home, log_start, &format!("the engine did not start ({status})")));
         }
         if began.elapsed() > START_TIMEOUT {
             let _ = child.kill();
-            return Err(failed(&home, "the engine did not answer in time"));
+            return Err(failed(&home, log_start, "the engine did not answer in time"));
         }
         // The file system tells nothing of a socket that is listened on, so look again; the first looks are close
         // together since a start takes milliseconds.
@@ -125,10 +131,15 @@ async fn start(home: &Home) -> Result<Client> {
 /// is started in vain.
 async fn wait_for_store(home: &Home) {
     let began = Instant::now();
+    let mut told = false;
     while began.elapsed() < RELEASE_TIMEOUT {
         let Ok(file) = File::open(&home.store_lock) else { return };
         if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
             return;
+        }
+        if !told && began.elapsed() > UNTOLD_WAIT {
+            told = true;
+            console::note(format_args!("Waiting for another engine to let go of {}\n", home.root.display()));
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -176,14 +187,38 @@ fn spawn(home: &Home) -> Result<Child> {
     command.spawn().context("failed to start the engine")
 }
 
-/// The error of a start, with the last that the engine said.
-fn failed(home: &Home, what: &str) -> Error {
+fn put_long_log_aside(home: &Home) {
+    if home.log.metadata().is_ok_and(|m| m.len() > LONG_LOG) {
+        let _ = std::fs::rename(&home.log, home.log.with_extension("log.old"));
+    }
+}
+
+/// The error of a start, with what the engine said of it in its log.
+fn failed(home: &Home, log_start: u64, what: &str) -> Error {
     let log = std::fs::read(&home.log).unwrap_or_default();
-    let log = String::from_utf8_lossy(&log);
-    let last = log.lines().rev().find(|l| !l.trim().is_empty());
-    let error = match last {
-        Some(line) => Error::environment(format!("{what}: {}", line.trim())),
+    let said = usize::try_from(log_start).ok().and_then(|start| log.get(start..)).unwrap_or_default();
+    let error = match reason(&String::from_utf8_lossy(said)) {
+        Some(reason) => Error::environment(format!("{what}: {reason}")),
         None => Error::environment(what.to_owned()),
     };
     error.hint(format!("its log is `{}`", home.log.display()))
+}
+
+/// The last error of a log, or else its last line.
+fn reason(log: &str) -> Option<&str> {
+    let lines = || log.lines().rev().map(str::trim).filter(|l| !l.is_empty());
+    lines().find_map(|l| l.strip_prefix("ERROR: ")).or_else(|| lines().next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons() {
+        let check = |log, expect| assert_eq!(reason(log), expect, "{log:?}");
+        check("", None);
+        check("INFO x\nERROR: could not lock\nhint: stop it\n", Some("could not lock"));
+        check("thread main panicked\n\n", Some("thread main panicked"));
+    }
 }
