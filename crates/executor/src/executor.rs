@@ -25,6 +25,8 @@ pub struct Options {
     pub state_dir: PathBuf,
     /// The cgroup under which every container gets one of its own, when its spec names no parent.
     pub cgroup_parent: String,
+    /// Where the unified cgroup hierarchy is mounted. `None`: as `/proc/self/mountinfo` tells, version 1 included.
+    pub cgroup_mount: Option<PathBuf>,
     pub dns: Dns,
     /// A program whose `main` begins with [`crate::entry`]: this very program, unless a test says otherwise.
     pub helper: PathBuf,
@@ -35,6 +37,7 @@ impl Options {
         Options {
             state_dir: state_dir.into(),
             cgroup_parent: "kiln".into(),
+            cgroup_mount: None,
             dns: Dns::default(),
             helper: "/proc/self/exe".into(),
         }
@@ -143,6 +146,7 @@ impl Helper {
         let (socket, theirs) = wire::pair().context("failed to make a socket")?;
         let child = Command::new(&options.helper)
             .arg0(HELPER_NAME)
+            .args(&options.cgroup_mount)
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::from(theirs))

@@ -52,7 +52,7 @@ fn serve() -> i32 {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     ignore_children(true);
     let Ok(socket) = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3) else { return 1 };
-    let ground = Ground { layout: Layout::detect(), filter: Filter::usual() };
+    let ground = Ground { layout: layout(), filter: Filter::usual() };
     loop {
         match wire::recv::<Start>(&socket, RecvFlags::empty()) {
             // The engine is gone. Every supervisor learns that by its own socket.
@@ -61,6 +61,11 @@ fn serve() -> i32 {
             Err(_) => return 1,
         }
     }
+}
+
+/// As the engine says, or as it is found.
+fn layout() -> Layout {
+    std::env::args_os().nth(1).map_or_else(Layout::detect, |mount| Layout::V2(mount.into()))
 }
 
 fn fork_supervisor(engine: &OwnedFd, fds: Vec<OwnedFd>, ground: &Ground) {

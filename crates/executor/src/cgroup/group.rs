@@ -83,7 +83,8 @@ impl Group {
 
     fn add_v2(&mut self, root: &Path, path: &Path) {
         let dir = root.join(path);
-        if fs::create_dir_all(&dir).is_err() {
+        // Anywhere else this would make plain directories.
+        if !root.join("cgroup.controllers").exists() || fs::create_dir_all(&dir).is_err() {
             return;
         }
         let mut parent = root.to_owned();

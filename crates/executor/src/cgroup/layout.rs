@@ -51,12 +51,6 @@ impl Layout {
         }
         if hierarchies.is_empty() { Layout::None } else { Layout::V1(hierarchies) }
     }
-
-    /// A cgroup namespace shows a container its own cgroup as the root. With version 1 it is not used, because it
-    /// fails in hierarchies of uncommon shape, and so BuildKit does not.
-    pub fn has_namespaces(&self) -> bool {
-        matches!(self, Layout::V2(_))
-    }
 }
 
 impl Hierarchy {

@@ -55,7 +55,9 @@ fn enter(init: Init<'_>) -> Result<NoExec> {
     die_with_supervisor(progress).context("failed to bind to the supervisor")?;
     check(rustix::process::setsid().map(drop), "failed to start a session")?;
     group.join().context("failed to join the cgroup")?;
-    if ground.layout.has_namespaces() {
+    // It shows a container its own cgroup as the root. With version 1 it fails in hierarchies of uncommon shape, and so
+    // BuildKit does without.
+    if group.v2_dir().is_some() {
         // SAFETY: this process has one thread, and no part of it relies on its cgroup namespace.
         let unshared = unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP) };
         check(unshared, "failed to make a cgroup namespace")?;

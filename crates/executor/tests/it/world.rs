@@ -35,6 +35,10 @@ pub fn unique() -> String {
 
 impl World {
     pub fn new() -> World {
+        World::with(|_| ())
+    }
+
+    pub fn with(change: impl FnOnce(&mut Options)) -> World {
         let dir = tempfile::tempdir().expect("tempdir");
         let bin = dir.path().join("base/bin");
         fs::create_dir_all(&bin).expect("mkdir");
@@ -47,6 +51,7 @@ impl World {
         let mut options = Options::new(dir.path().join("state"));
         let cgroup_parent = format!("kiln-{}", unique());
         options.cgroup_parent = cgroup_parent.clone();
+        change(&mut options);
         let executor = Executor::start(options).expect("an executor");
         World { dir, executor, cgroup_parent }
     }
