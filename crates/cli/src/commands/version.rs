@@ -1,5 +1,5 @@
 /// The version of this program, and of the engine that it starts.
-pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 
 /// One line: package, version, revision.
 pub(crate) fn version() -> String {
