@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::{Error, Result};
 use frontend::{
-    Bridge, BuildResult, FileInfo, FileRange, FrontendRequest, Ref, Refs, ResolveOptions, ResolvedImage, SolveRequest,
-    Warning,
+    Bridge, BuildResult, FileInfo, FileRange, FrontendRequest, Ref, Refs, ResolveOptions, ResolvedImage,
+    SolveRequest, Warning,
 };
 use llb::Definition;
 use oci::{Digest, Platform};
@@ -61,6 +61,15 @@ impl BuildBridge {
         }
     }
 
+    /// The id of the build.
+    pub(crate) fn build_id(&self) -> &str {
+        self.0.job.id()
+    }
+
+    pub(crate) fn context(&self) -> &BuildContext {
+        &self.0.context
+    }
+
     /// Named graphs that the client gave along.
     pub fn inputs(&self) -> &BTreeMap<String, Definition> {
         &self.0.inputs
@@ -82,7 +91,8 @@ impl BuildBridge {
         if reference.id.is_empty() {
             return Ok(None);
         }
-        let promise = self.0.promises.lock().unwrap_or_else(PoisonError::into_inner).get(&reference.id).cloned();
+        let promise =
+            self.0.promises.lock().unwrap_or_else(PoisonError::into_inner).get(&reference.id).cloned();
         let promise = promise.ok_or_else(|| Error::not_found(format!("no such ref: {}", reference.id)))?;
         promise.value(&self.0.job).await
     }
@@ -125,7 +135,8 @@ impl Bridge for BuildBridge {
             true => Step::attach(progress::discard(), Digest::of(reference)),
             false => Step::start(sink, &format!("{}:{name}", self.0.job.id()), name),
         };
-        let result = self.0.parts.sources.resolve_image_config(reference, &options, &self.source_context(&step)).await;
+        let result =
+            self.0.parts.sources.resolve_image_config(reference, &options, &self.source_context(&step)).await;
         step.finish(result)
     }
 
@@ -140,7 +151,9 @@ impl Bridge for BuildBridge {
                 let bridge = Arc::new(self.clone());
                 frontend.solve(bridge, FrontendRequest { opts: request.opts, inputs: request.inputs }).await?
             }
-            (Some(_), _) => return Err(Error::user("cannot solve with both Definition and Frontend specified")),
+            (Some(_), _) => {
+                return Err(Error::user("cannot solve with both Definition and Frontend specified"));
+            }
         };
         if request.evaluate {
             let refs: Vec<&Ref> = match &result.refs {
@@ -184,8 +197,9 @@ impl Bridge for BuildBridge {
             let mut entries = Vec::new();
             for entry in view.read_dir(path.as_bytes())? {
                 let name = String::from_utf8_lossy(&entry.name).into_owned();
-                let matched = include.is_empty() || fsutil::glob::matches(include.as_bytes(), &entry.name)
-                    .map_err(|e| Error::user(format!("invalid pattern `{include}`: {e}")))?;
+                let matched = include.is_empty()
+                    || fsutil::glob::matches(include.as_bytes(), &entry.name)
+                        .map_err(|e| Error::user(format!("invalid pattern `{include}`: {e}")))?;
                 if matched {
                     entries.push(stat(&view, &format!("{}/{name}", path.trim_end_matches('/')), &name)?);
                 }

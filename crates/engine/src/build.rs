@@ -108,6 +108,7 @@ impl Engine {
         returned: mpsc::Receiver<Result<BuildResult>>,
         cancel: CancellationToken,
     ) -> Result<BuildResponse> {
+        let exporters = export::resolve(&self.parts.exporters, &request)?;
         let context = Arc::new(BuildContext {
             sessions: self.parts.sessions.clone(),
             session: request.session.clone(),
@@ -122,7 +123,7 @@ impl Engine {
         let bridge = BuildBridge::new(Arc::clone(&self.parts), context, job, Arc::clone(&build.log), inputs);
         let work = async {
             let result = self.result(&request, build, &bridge, returned).await?;
-            export::run(&self.parts, &bridge, &request, result, sink, cancel.clone()).await
+            export::run(exporters, &bridge, result, &sink, &cancel).await
         };
         let outcome = tokio::select! {
             outcome = work => outcome,
@@ -138,7 +139,8 @@ impl Engine {
     fn entitlements(&self, asked: &[String]) -> Result<BTreeSet<String>> {
         for name in asked {
             if !self.parts.entitlements.contains(name) {
-                let message = format!("granting entitlement {name} is not allowed by build daemon configuration");
+                let message =
+                    format!("granting entitlement {name} is not allowed by build daemon configuration");
                 return Err(Error::new(Class::User, Code::PermissionDenied, message)
                     .hint(format!("start the engine with `--allow-insecure-entitlement {name}`")));
             }

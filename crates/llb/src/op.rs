@@ -20,7 +20,7 @@ pub struct Op {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum OpKind {
-    Exec(ExecOp),
+    Exec(Box<ExecOp>),
     Source(SourceOp),
     File(FileOp),
     Build(BuildOp),

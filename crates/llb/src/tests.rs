@@ -22,7 +22,7 @@ fn run(command: &str, root: Output) -> Output {
         mounts: vec![Mount { dest: "/".into(), ..Mount::default() }],
         ..ExecOp::default()
     };
-    let op = Op { kind: OpKind::Exec(exec), platform: None, constraints: Vec::new() };
+    let op = Op { kind: OpKind::Exec(Box::new(exec)), platform: None, constraints: Vec::new() };
     Arc::new(Node::new(op, vec![root], OpMetadata::default())).output(0)
 }
 
@@ -86,7 +86,7 @@ fn an_index_past_the_inputs_is_refused() {
         mounts: vec![Mount { dest: "/".into(), input: 7, ..Mount::default() }],
         ..ExecOp::default()
     };
-    let op = Op { kind: OpKind::Exec(exec), platform: None, constraints: Vec::new() };
+    let op = Op { kind: OpKind::Exec(Box::new(exec)), platform: None, constraints: Vec::new() };
     let output = Arc::new(Node::new(op, Vec::new(), OpMetadata::default())).output(0);
     let e = Graph::load(&output.marshal()).expect_err("no such input");
     assert!(e.to_string().contains("invalid mount input index 7"), "{e}");

@@ -63,7 +63,7 @@ pub(crate) fn decode_op(bytes: &Bytes) -> Result<(Option<Op>, Vec<WireInput>)> {
         .collect::<Result<Vec<_>>>()?;
     let Some(kind) = wire.op else { return Ok((None, inputs)) };
     let kind = match kind {
-        pb::op::Op::Exec(e) => OpKind::Exec(exec::from_wire(e)?),
+        pb::op::Op::Exec(e) => OpKind::Exec(Box::new(exec::from_wire(e)?)),
         pb::op::Op::Source(s) => OpKind::Source(SourceOp { identifier: s.identifier, attrs: s.attrs }),
         pb::op::Op::File(f) => OpKind::File(file::from_wire(f)?),
         pb::op::Op::Build(b) => OpKind::Build(build_from_wire(b)?),

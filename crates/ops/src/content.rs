@@ -55,7 +55,7 @@ impl ContentKey<BuildDomain> for ContentHash {
                 required: selector.required.clone(),
             };
             let path = format!("/{}", selector.path.trim_start_matches('/'));
-            let digest = input.path_hash(path.as_bytes(), options).await.with_context(|| {
+            let digest = input.path_hash(path.as_bytes(), &options).await.with_context(|| {
                 format!("failed to compute cache key: failed to calculate checksum of ref {}", input.id())
             })?;
             digests.push(digest.to_string());

@@ -119,7 +119,7 @@ impl Op<BuildDomain> for FileOp {
 
 /// What an action left: a tree that the next may go on with, or a ref.
 enum Made {
-    Open { builder: TreeBuilder, base: Option<ImmutableRef> },
+    Open { builder: Box<TreeBuilder>, base: Option<ImmutableRef> },
     Committed(ImmutableRef),
 }
 
@@ -158,7 +158,7 @@ impl Run<'_> {
         &mut self,
         action: &FileAction,
         index: usize,
-    ) -> Result<(TreeBuilder, Option<ImmutableRef>)> {
+    ) -> Result<(Box<TreeBuilder>, Option<ImmutableRef>)> {
         let base = match usize::try_from(action.input) {
             Err(_) => None,
             Ok(input) if input < self.inputs.len() => self.inputs[input].clone(),
@@ -181,7 +181,7 @@ impl Run<'_> {
         };
         let view = view_of(base.as_ref()).await?;
         let tree = self.ops.parts().refs.new_tree()?;
-        Ok((tree.builder(view), base))
+        Ok((Box::new(tree.builder(view)), base))
     }
 
     /// How often the result of an action is used.

@@ -20,6 +20,7 @@ pub struct Prepared {
     /// One for each output, in their order.
     outputs: Vec<Output>,
     /// Kept for as long as the process may use them.
+    #[expect(dead_code, reason = "held, not read")]
     held: Vec<Held>,
 }
 

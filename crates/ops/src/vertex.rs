@@ -71,7 +71,7 @@ impl Ops {
             OpKind::Source(s) => Arc::new(source::SourceOp::new(self, &s, &platform)?),
             OpKind::Exec(e) => {
                 let resources = metadata.linux_resources;
-                Arc::new(exec::ExecOp::new(self.clone(), e, platform, count, name.clone(), resources))
+                Arc::new(exec::ExecOp::new(self.clone(), *e, platform, count, name.clone(), resources))
             }
             OpKind::File(f) => Arc::new(file::FileOp::new(self.clone(), f, count, name.clone())),
             OpKind::Merge(m) => Arc::new(merge::MergeOp::new(self.clone(), m, name.clone())),

@@ -39,11 +39,6 @@ impl LocalIndex {
         }
         index.insert(key, synced);
     }
-
-    /// Forgets all, so that their space can be given back.
-    pub fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
 }
 
 /// What the attributes of a local source say.
@@ -135,6 +130,9 @@ impl Source for LocalSource {
     }
 }
 
+/// Files whose contents came, by path.
+type Done = Arc<Mutex<Vec<(Vec<u8>, Object)>>>;
+
 /// Builds the tree of a sync.
 struct Receiver {
     builder: TreeBuilder,
@@ -142,7 +140,7 @@ struct Receiver {
     /// What the last sync left.
     last: Option<View>,
     /// Files whose contents came, from the threads that took them.
-    done: Arc<Mutex<Vec<(Vec<u8>, Object)>>>,
+    done: Done,
     /// Path and target; made when all files are there.
     hardlinks: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -215,7 +213,7 @@ impl SyncReceiver for Receiver {
 struct Sink {
     path: Vec<u8>,
     writer: ObjectWriter,
-    done: Arc<Mutex<Vec<(Vec<u8>, Object)>>>,
+    done: Done,
 }
 
 impl FileSink for Sink {
