@@ -93,7 +93,8 @@ impl ImmutableRef {
     /// can be fetched are not: see [`ImmutableRef::fetch_blobs`]. `lease` holds them.
     pub async fn blobs(&self, compression: Compression, lease: &content::Lease) -> Result<Vec<LayerBlob>> {
         let layers = self.layers();
-        try_join_all(layers.iter().map(|layer| self.refs().blob(layer.node(), compression, lease))).await
+        let refs = self.refs()?;
+        try_join_all(layers.iter().map(|layer| refs.blob(layer.node(), compression, lease))).await
     }
 
     /// The same without making any: `None` for a layer that there is no blob of yet.
@@ -103,12 +104,9 @@ impl ImmutableRef {
 
     /// Brings the blobs of the layers into the content store where they are not there.
     pub async fn fetch_blobs(&self, blobs: &[LayerBlob], lease: &content::Lease) -> Result<()> {
-        let layers = self.layers();
-        try_join_all(
-            blobs.iter().zip(&layers).map(|(blob, layer)| self.refs().fetch(layer.node(), blob, lease)),
-        )
-        .await?;
-        Ok(())
+        let (refs, layers) = (self.refs()?, self.layers());
+        let fetches = blobs.iter().zip(&layers).map(|(blob, layer)| refs.fetch(layer.node(), blob, lease));
+        try_join_all(fetches).await.map(drop)
     }
 }
 
@@ -117,7 +115,9 @@ fn known_blob(node: &Node, compression: Compression) -> Option<LayerBlob> {
     let record = node.record();
     let made = record.blobs.get(&compression.key()).cloned();
     let came = match &record.kind {
-        Kind::Layer { blob: Some(blob), .. } if compression.accepts(&blob.descriptor) => Some(blob.clone()),
+        Kind::Layer { blob: Some(blob), .. } if compression.accepts(&blob.descriptor) => {
+            Some((**blob).clone())
+        }
         _ => None,
     };
     came.or(made)
@@ -138,7 +138,7 @@ impl Inner {
         let source = match self.packed(node) {
             Some(packed) => {
                 self.fetch(node, &packed, lease).await?;
-                Source::Packed(packed)
+                Source::Packed(Box::new(packed))
             }
             None => self.tree_and_base(node).await?,
         };
@@ -165,7 +165,7 @@ impl Inner {
     fn usable(&self, node: &Node, compression: Compression, lease: &content::Lease) -> Option<LayerBlob> {
         let blob = known_blob(node, compression)?;
         let can_be_fetched =
-            matches!(&node.record().kind, Kind::Layer { blob: Some(came), .. } if *came == blob);
+            matches!(&node.record().kind, Kind::Layer { blob: Some(came), .. } if **came == blob);
         (lease.hold(&blob.descriptor.digest) || can_be_fetched).then_some(blob)
     }
 
@@ -173,7 +173,7 @@ impl Inner {
     fn packed(&self, node: &Node) -> Option<LayerBlob> {
         let record = node.record();
         let came = match &record.kind {
-            Kind::Layer { blob, .. } => blob.clone(),
+            Kind::Layer { blob, .. } => blob.as_deref().cloned(),
             _ => None,
         };
         came.or_else(|| {
@@ -230,7 +230,7 @@ impl Inner {
 /// What a blob is made of.
 enum Source {
     Tree { layer: snapshot::LayerId, base: Vec<snapshot::LayerId> },
-    Packed(LayerBlob),
+    Packed(Box<LayerBlob>),
 }
 
 /// Stops the work when nobody waits for it any more.

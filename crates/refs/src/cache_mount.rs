@@ -125,7 +125,7 @@ pub struct CacheMount {
 impl CacheMount {
     /// The mount; it takes writes.
     pub fn mount_source(&self) -> Result<Source> {
-        self.state.refs().snapshots.scratch_source(&self.tree)
+        self.state.refs()?.snapshots.scratch_source(&self.tree)
     }
 
     pub fn id(&self) -> &str {
@@ -136,7 +136,9 @@ impl CacheMount {
 impl Drop for CacheMount {
     fn drop(&mut self) {
         self.state.node().record().size = None;
-        self.state.refs().mounts.give_back(&self.key, self.state.id());
+        if let Ok(refs) = self.state.refs() {
+            refs.mounts.give_back(&self.key, self.state.id());
+        }
     }
 }
 

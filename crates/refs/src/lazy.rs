@@ -77,7 +77,7 @@ impl Inner {
             return Ok(tree);
         }
         let blob = match &node.record().kind {
-            Kind::Layer { blob: Some(blob), .. } => blob.clone(),
+            Kind::Layer { blob: Some(blob), .. } => (**blob).clone(),
             _ => return Err(Error::internal(format!("`{}` has neither a tree nor a blob", node.id))),
         };
         let _permit = self.unpacking.acquire().await.map_err(|_| Error::canceled())?;

@@ -6,6 +6,7 @@
 //!
 //! Never: know where bytes came from.
 
+mod janitor;
 mod record;
 mod table;
 

@@ -107,7 +107,8 @@ impl Refs {
             return known;
         }
         let parent_id = parent.map(|parent| parent.id().to_owned());
-        let record = new.into().record(Kind::Layer { parent: parent_id, tree: None, blob: Some(blob) });
+        let record =
+            new.into().record(Kind::Layer { parent: parent_id, tree: None, blob: Some(Box::new(blob)) });
         let made = self.0.create(parent.cloned().map_or(Parents::None, Parents::Layer), record);
         made.set_provider(provider);
         made

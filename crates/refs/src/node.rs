@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use errdefs::Result;
+use errdefs::{Error, Result};
 use fsutil::mount::Source;
 use jiff::Timestamp;
 use oci::Digest;
@@ -78,7 +78,7 @@ impl Node {
         if let Some(handle) = slot.upgrade() {
             return ImmutableRef(handle);
         }
-        let handle = Arc::new(Handle { node: self.clone(), refs: refs.clone() });
+        let handle = Arc::new(Handle { node: self.clone(), refs: Arc::downgrade(refs) });
         *slot = Arc::downgrade(&handle);
         ImmutableRef(handle)
     }
@@ -87,12 +87,15 @@ impl Node {
 /// All clones of one [`ImmutableRef`].
 pub(crate) struct Handle {
     node: Arc<Node>,
-    refs: Arc<Inner>,
+    /// The store holds states that hold handles, so a handle must not hold the store.
+    refs: Weak<Inner>,
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.refs.released(&self.node);
+        if let Some(refs) = self.refs.upgrade() {
+            refs.released(&self.node);
+        }
     }
 }
 
@@ -119,25 +122,27 @@ impl ImmutableRef {
 
     /// Keeps the state as cache when no handle is left.
     pub fn persist(&self) {
-        self.0.refs.persist(self.node());
+        if let Ok(refs) = self.refs() {
+            refs.persist(self.node());
+        }
     }
 
     /// The layer trees, lowest first. Fetches and unpacks what is not there yet.
     pub async fn chain(&self) -> Result<Vec<LayerId>> {
-        self.0.refs.chain(self.node()).await
+        self.refs()?.chain(self.node()).await
     }
 
     /// The files, read without a mount.
     pub async fn view(&self) -> Result<View> {
         let chain = self.chain().await?;
-        let (refs, id) = (self.0.refs.clone(), self.node().id.clone());
+        let (refs, id) = (self.refs()?, self.node().id.clone());
         blocking(move || refs.view(&id, &chain)).await
     }
 
     /// A mount of the files, to be made read-only.
     pub async fn mount_source(&self) -> Result<Source> {
         let chain = self.chain().await?;
-        let refs = self.0.refs.clone();
+        let refs = self.refs()?;
         blocking(move || refs.snapshots.mount_source(&chain)).await
     }
 
@@ -186,8 +191,8 @@ impl ImmutableRef {
         &self.0.node
     }
 
-    pub(crate) fn refs(&self) -> &Arc<Inner> {
-        &self.0.refs
+    pub(crate) fn refs(&self) -> Result<Arc<Inner>> {
+        self.0.refs.upgrade().ok_or_else(|| Error::internal("the store is closed"))
     }
 }
 

@@ -88,7 +88,7 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// A layer on a parent. It is there unpacked, or as a blob that was or can be fetched, or both.
-    Layer { parent: Option<String>, tree: Option<Tree>, blob: Option<LayerBlob> },
+    Layer { parent: Option<String>, tree: Option<Tree>, blob: Option<Box<LayerBlob>> },
     /// States put on each other, lowest first.
     Merge { parents: Vec<String>, stack: Option<Stack> },
     /// What turns one state into another.

@@ -1,6 +1,5 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use errdefs::{Error, Result};
@@ -11,6 +10,7 @@ use snapshot::{LayerId, TreeWriter, View};
 
 use crate::cache_mount::Mounts;
 use crate::images::Images;
+use crate::janitor::Janitor;
 use crate::node::{ImmutableRef, Node, Parents};
 use crate::record::{Kind, Record, RefId};
 use crate::table::Table;
@@ -34,7 +34,7 @@ pub(crate) struct Inner {
     pub roots: Mutex<Vec<Roots>>,
     state: Mutex<State>,
     views: Mutex<VecDeque<(RefId, View)>>,
-    janitor: Mutex<Sender<LayerId>>,
+    janitor: Janitor,
     names: RandomState,
 }
 
@@ -81,7 +81,7 @@ impl Refs {
             roots: Mutex::default(),
             state: Mutex::default(),
             views: Mutex::default(),
-            janitor: Mutex::new(janitor(snapshots.clone())?),
+            janitor: Janitor::start(snapshots.clone())?,
             names: RandomState::new(),
             snapshots,
         });
@@ -276,10 +276,8 @@ impl Inner {
         if let Kind::Scratch { key, .. } = &kind {
             self.mounts.remove(key, &node.id);
         }
-        let janitor = self.janitor.lock().unwrap_or_else(PoisonError::into_inner);
         for tree in kind.own_trees() {
-            // What the janitor does not get is swept at the next start.
-            let _ = janitor.send(tree);
+            self.janitor.remove(tree);
         }
         true
     }
@@ -391,19 +389,6 @@ fn check<'a>(
         whole.insert(id, parents_whole && record.kind.own_trees().iter().all(has));
         todo.pop();
     }
-}
-
-/// Removes layers behind everybody's back.
-fn janitor(snapshots: Arc<snapshot::Store>) -> Result<Sender<LayerId>> {
-    let (sender, queue) = std::sync::mpsc::channel::<LayerId>();
-    std::thread::Builder::new().name("refs-janitor".into()).spawn(move || {
-        for layer in queue {
-            if let Err(e) = snapshots.remove(&layer) {
-                tracing::warn!(%layer, "a layer is not removed: {e}");
-            }
-        }
-    })?;
-    Ok(sender)
 }
 
 pub fn threads() -> usize {

@@ -72,7 +72,7 @@ impl Inner {
             size += self.snapshots.usage(&tree).unwrap_or(0);
         }
         let came = match &kind {
-            Kind::Layer { blob, .. } => blob.as_ref(),
+            Kind::Layer { blob, .. } => blob.as_deref(),
             _ => None,
         };
         let digests: HashSet<_> = blobs.values().chain(came).map(|blob| &blob.descriptor.digest).collect();

@@ -1,0 +1,123 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use errdefs::{Error, Result};
+use oci::{Descriptor, Digest};
+use refs::{BlobProvider, BlobStream, Compression, ImmutableRef, LayerBlob};
+
+use crate::world::{World, show};
+
+/// Gives blobs from memory, in small chunks.
+#[derive(Default)]
+struct Memory {
+    blobs: HashMap<Digest, Vec<u8>>,
+    opened: AtomicUsize,
+    breaks_off: bool,
+}
+
+#[async_trait]
+impl BlobProvider for Memory {
+    async fn open(&self, blob: &Descriptor) -> Result<BlobStream> {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        let bytes = self.blobs.get(&blob.digest).cloned().ok_or_else(|| Error::not_found("no such blob"))?;
+        let len = if self.breaks_off { bytes.len() / 2 } else { bytes.len() };
+        let mut chunks: Vec<_> = bytes[..len].chunks(1000).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
+        if self.breaks_off {
+            chunks.push(Err(Error::environment("the line broke")));
+        }
+        Ok(Box::pin(futures_util::stream::iter(chunks)))
+    }
+}
+
+/// The blobs of a chain of three layers, and who has them.
+async fn pack() -> (Vec<LayerBlob>, Memory, String) {
+    let world = World::new().await;
+    let a = world.state(None, "a=1 d/ d/x=2").await;
+    let b = world.state(Some(&a), "-a d/y=3").await;
+    let c = world.state(Some(&b), "d/x=4").await;
+    let lease = world.refs.content().lease();
+    let blobs = c.blobs(Compression::gzip(), &lease).await.unwrap();
+    let content = world.refs.content();
+    let read = |blob: &LayerBlob| {
+        let digest = blob.descriptor.digest.clone();
+        (digest.clone(), content.read(&digest).unwrap())
+    };
+    let memory = Memory { blobs: blobs.iter().map(read).collect(), ..Memory::default() };
+    (blobs, memory, show(&c).await)
+}
+
+fn pull(world: &World, blobs: &[LayerBlob], provider: &Arc<Memory>) -> ImmutableRef {
+    let mut top = None;
+    for blob in blobs {
+        top = Some(world.refs.lazy_layer(top.as_ref(), blob.clone(), provider.clone(), "pulled"));
+    }
+    top.unwrap()
+}
+
+#[tokio::test]
+async fn nothing_is_fetched_before_it_is_read() {
+    let (blobs, memory, shown) = pack().await;
+    let world = World::new().await;
+    let memory = Arc::new(memory);
+    let image = pull(&world, &blobs, &memory);
+    assert_eq!(pull(&world, &blobs, &memory).id(), image.id());
+    let lease = world.refs.content().lease();
+    // Blobs that came serve as they are, also unfetched.
+    assert_eq!(image.blobs(Compression::gzip(), &lease).await.unwrap(), blobs);
+    assert_eq!(memory.opened.load(Ordering::Relaxed), 0);
+    let (one, other) = tokio::join!(show(&image), show(&image));
+    assert_eq!((one.as_str(), other.as_str()), (&*shown, &*shown));
+    assert_eq!(memory.opened.load(Ordering::Relaxed), 3);
+    assert!(blobs.iter().all(|blob| world.refs.content().contains(&blob.descriptor.digest)));
+    image.persist();
+    let id = image.id().to_owned();
+    drop((image, lease));
+    let world = world.reopen().await;
+    assert_eq!(show(&world.refs.get(&id).unwrap()).await, shown);
+}
+
+#[tokio::test]
+async fn blobs_can_be_fetched_alone() {
+    let (blobs, memory, shown) = pack().await;
+    let world = World::new().await;
+    let memory = Arc::new(memory);
+    let image = pull(&world, &blobs, &memory);
+    let lease = world.refs.content().lease();
+    image.fetch_blobs(&blobs, &lease).await.unwrap();
+    assert_eq!((memory.opened.load(Ordering::Relaxed), world.layers()), (3, 0));
+    let zstd = image.blobs(Compression { force: true, ..Compression::zstd() }, &lease).await.unwrap();
+    assert_eq!(world.layers(), 0, "packed anew without the files");
+    for (a, b) in zstd.iter().zip(&blobs) {
+        assert_eq!(a.diff_id, b.diff_id);
+        assert_eq!(a.descriptor.media_type, oci::media::OCI_LAYER_ZSTD);
+    }
+    // They unpack without another fetch.
+    assert_eq!(show(&image).await, shown);
+    assert_eq!(memory.opened.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test]
+async fn damage_leaves_nothing() {
+    let (blobs, memory, shown) = pack().await;
+    let world = World::new().await;
+    let good = Arc::new(memory);
+    let broken = Arc::new(Memory { blobs: good.blobs.clone(), breaks_off: true, ..Memory::default() });
+    let image = pull(&world, &blobs, &broken);
+    let e = image.view().await.unwrap_err();
+    assert!(e.message().contains("the line broke"), "{e}");
+    let longer = good.blobs.iter().map(|(digest, bytes)| (digest.clone(), [&bytes[..], b"x"].concat()));
+    let wrong = Memory { blobs: longer.collect(), ..Memory::default() };
+    let image_of_wrong = pull(&world, &blobs, &Arc::new(wrong));
+    assert!(image_of_wrong.view().await.is_err());
+    assert_eq!(world.layers(), 0);
+    assert_eq!(std::fs::read_dir(world.dir.path().join("content-v1/ingest")).unwrap().count(), 0);
+    let wrong_diff_id: Vec<_> =
+        blobs.iter().map(|blob| LayerBlob { diff_id: Digest::of("other"), ..blob.clone() }).collect();
+    let e = pull(&world, &wrong_diff_id[..1], &good).view().await.unwrap_err();
+    assert!(e.message().contains("the layer unpacks to"), "{e}");
+    // The next who has a good line gets it.
+    assert_eq!(show(&pull(&world, &blobs, &good)).await, shown);
+}

@@ -1,0 +1,112 @@
+use refs::NewRef;
+
+use crate::world::{World, show};
+
+#[tokio::test]
+async fn a_state_lasts_as_long_as_its_handles() {
+    let world = World::new().await;
+    let base = world.state(None, "a=1 d/").await;
+    let top = world.state(Some(&base), "d/b=2 -a").await;
+    assert_eq!(show(&top).await, "d/ d/b=2");
+    let id = top.id().to_owned();
+    drop(base);
+    assert_eq!(world.layers(), 2);
+    assert_eq!(show(&world.refs.get(&id).unwrap()).await, "d/ d/b=2");
+    drop(top);
+    assert!(world.refs.get(&id).is_none());
+    world.layers_become(0).await;
+}
+
+#[tokio::test]
+async fn a_mutable_state_is_committed_or_gone() {
+    let world = World::new().await;
+    let base = world.state(None, "a=1").await;
+    let mutable = world.refs.new_mutable(Some(&base), NewRef::regular("step")).await.unwrap();
+    std::fs::write(mutable.tree().path().join("b"), "2").unwrap();
+    let state = mutable.commit().await.unwrap();
+    assert_eq!((show(&state).await.as_str(), state.description().as_str()), ("a=1 b=2", "step"));
+    let mutable = world.refs.new_mutable(None, "dropped").await.unwrap();
+    drop(mutable);
+    assert_eq!(std::fs::read_dir(world.dir.path().join("tmp")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn what_is_persisted_is_there_after_a_restart() {
+    let world = World::new().await;
+    let base = world.state(None, "a=1").await;
+    let kept = world.state(Some(&base), "b=2").await;
+    kept.persist();
+    let lost = world.state(Some(&base), "c=3").await;
+    let ids = [base.id().to_owned(), kept.id().to_owned(), lost.id().to_owned()];
+    drop((base, kept, lost));
+    let world = world.reopen().await;
+    assert_eq!(world.layers(), 2);
+    assert_eq!(ids.each_ref().map(|id| world.refs.contains(id)), [true, true, false]);
+    let kept = world.refs.get(&ids[1]).unwrap();
+    assert_eq!(show(&kept).await, "a=1 b=2");
+    // The base was only kept for what is made of it.
+    let world = world.reopen().await;
+    assert!(world.refs.contains(&ids[0]));
+}
+
+#[tokio::test]
+async fn a_state_whose_files_are_gone_is_dropped() {
+    let world = World::new().await;
+    let base = world.state(None, "a=1").await;
+    let top = world.state(Some(&base), "b=2").await;
+    top.persist();
+    let layer = base.chain().await.unwrap()[0].clone();
+    drop((base, top));
+    std::fs::remove_dir_all(world.dir.path().join("layers-v1").join(layer.as_str())).unwrap();
+    let world = world.reopen().await;
+    assert_eq!(world.layers(), 0);
+}
+
+#[tokio::test]
+async fn merges_and_differences() {
+    let world = World::new().await;
+    let a = world.state(None, "a=1 d/ d/x=2").await;
+    let b = world.state(None, "d/ d/y=3").await;
+    let c = world.state(Some(&a), "-d/x e=4").await;
+    let both = world.refs.merge(vec![a.clone(), b.clone()], "merge");
+    assert_eq!(show(&both).await, "a=1 d/ d/x=2 d/y=3");
+    // A difference of one layer takes away what the layer took away.
+    let change = world.refs.diff(Some(&a), Some(&c), "diff");
+    assert_eq!(show(&change).await, "d/ e=4");
+    let other = world.state(None, "d/ d/x=5 d/z=6").await;
+    let applied = world.refs.merge(vec![other, change.clone()], "merge");
+    assert_eq!(show(&applied).await, "d/ d/z=6 e=4");
+    // Between states that have nothing to do with each other.
+    let unrelated = world.refs.diff(Some(&b), Some(&c), "diff");
+    let rebuilt = world.refs.merge(vec![b, unrelated], "merge");
+    assert_eq!(show(&rebuilt).await, show(&c).await);
+    let again = world.refs.merge(vec![both.clone(), change], "merge");
+    let on_top = world.state(Some(&again), "f=7").await;
+    assert_eq!(show(&on_top).await, "a=1 d/ d/y=3 e=4 f=7");
+    on_top.persist();
+    let (id, layers) = (on_top.id().to_owned(), on_top.layers().len());
+    drop((a, c, both, applied, rebuilt, again, on_top));
+    let world = world.reopen().await;
+    let on_top = world.refs.get(&id).unwrap();
+    assert_eq!(show(&on_top).await, "a=1 d/ d/y=3 e=4 f=7");
+    assert_eq!((layers, on_top.layers().len()), (4, 4));
+}
+
+#[tokio::test]
+async fn images_have_names() {
+    let world = World::new().await;
+    let images = world.refs.images();
+    let target = |text: &str| oci::Descriptor::of(oci::media::OCI_MANIFEST, text.as_bytes());
+    let first = images.tag("x:latest", &target("a")).unwrap();
+    let second = images.tag("x:latest", &target("b")).unwrap();
+    images.tag("a:1", &target("c")).unwrap();
+    assert_eq!(first.created_at, second.created_at);
+    let world = world.reopen().await;
+    let images = world.refs.images();
+    let names: Vec<_> = images.list().unwrap().into_iter().map(|image| image.name).collect();
+    assert_eq!(names, ["a:1", "x:latest"]);
+    assert_eq!(images.get("x:latest").unwrap().unwrap(), second);
+    assert!(images.remove("a:1").unwrap());
+    assert!(!images.remove("a:1").unwrap());
+    assert_eq!(images.get("a:1").unwrap(), None);
+}

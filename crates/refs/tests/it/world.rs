@@ -1,0 +1,95 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use refs::{ImmutableRef, NewRef, Refs};
+use snapshot::{FileOptions, MkdirOptions, RemoveOptions, View};
+
+/// A store in a folder of its own.
+pub struct World {
+    pub refs: Refs,
+    pub dir: tempfile::TempDir,
+}
+
+async fn open(dir: &Path) -> Refs {
+    let db = Arc::new(redb::Database::create(dir.join("metadata")).unwrap());
+    let snapshots = snapshot::Store::open(dir, snapshot::Options::default()).unwrap();
+    let content = content::Store::open(dir, db.clone()).unwrap();
+    Refs::open(db, snapshots, content).await.unwrap()
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        World { refs: open(dir.path()).await, dir }
+    }
+
+    /// Ends the store and opens it again.
+    pub async fn reopen(self) -> Self {
+        self.refs.close().await;
+        let World { refs, dir } = self;
+        drop(refs);
+        World { refs: open(dir.path()).await, dir }
+    }
+
+    /// A state on `parent`: `text` is a row of `path=data`, `path/` and `-path`.
+    pub async fn state(&self, parent: Option<&ImmutableRef>, text: &str) -> ImmutableRef {
+        self.described(parent, text, text).await
+    }
+
+    pub async fn described(
+        &self,
+        parent: Option<&ImmutableRef>,
+        text: &str,
+        new: impl Into<NewRef>,
+    ) -> ImmutableRef {
+        let base = match parent {
+            Some(parent) => parent.view().await.unwrap(),
+            None => View::empty(),
+        };
+        let mut tree = self.refs.new_tree().unwrap().builder(base);
+        for word in text.split_whitespace() {
+            if let Some(path) = word.strip_prefix('-') {
+                tree.remove(path.as_bytes(), &RemoveOptions::default()).unwrap();
+            } else if let Some((path, data)) = word.split_once('=') {
+                let options = FileOptions { mode: 0o644, ..FileOptions::default() };
+                tree.mkfile(path.as_bytes(), data.as_bytes(), &options).unwrap();
+            } else {
+                tree.mkdir(word.as_bytes(), &MkdirOptions { mode: 0o755, ..MkdirOptions::default() })
+                    .unwrap();
+            }
+        }
+        self.refs.from_tree(parent, tree.finish().unwrap(), new).await.unwrap()
+    }
+
+    /// The number of layer trees on disk.
+    pub fn layers(&self) -> usize {
+        std::fs::read_dir(self.dir.path().join("layers-v1")).unwrap().count()
+    }
+
+    /// Waits until so many layer trees are on disk: they are removed in the background.
+    pub async fn layers_become(&self, count: usize) {
+        for _ in 0..500 {
+            if self.layers() == count {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert_eq!(self.layers(), count);
+    }
+}
+
+/// The files of a state as a row of `path=data` and `path/`.
+pub async fn show(state: &ImmutableRef) -> String {
+    let view = state.view().await.unwrap();
+    let mut out = Vec::new();
+    for entry in view.walk(b"").unwrap().skip(1).map(Result::unwrap) {
+        let path = String::from_utf8(entry.path.clone()).unwrap();
+        out.push(if entry.meta.is_dir() {
+            format!("{path}/")
+        } else {
+            let text = view.read(&entry.path, 1 << 20).unwrap().unwrap();
+            format!("{path}={}", String::from_utf8_lossy(&text))
+        });
+    }
+    out.join(" ")
+}
