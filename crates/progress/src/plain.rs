@@ -248,7 +248,8 @@ fn print_parts(row: &Row, track: &mut Track, out: &mut Vec<u8>) -> bool {
 }
 
 fn is_too_soon(status: &VertexStatus, (current, at): (i64, Timestamp)) -> bool {
-    let step = if status.total > 0 { (status.current as f64 - current as f64) / status.total as f64 } else { 0.0 };
+    let step =
+        if status.total > 0 { (status.current as f64 - current as f64) / status.total as f64 } else { 0.0 };
     status.completed.is_none() && step < PART_STEP && seconds(at, status.timestamp) < PART_PAUSE
 }
 
@@ -274,10 +275,8 @@ fn print_log(track: &mut Track, out: &mut Vec<u8>) {
         }
         track.tail.push_back(line.clone());
     }
-    if lines.is_empty() {
-        return;
-    }
-    track.offset = if track.log.is_partial() { lines[lines.len() - 1].len() } else { 0 };
+    let Some(last) = lines.back() else { return };
+    track.offset = if track.log.is_partial() { last.len() } else { 0 };
     track.log.drop_whole();
 }
 

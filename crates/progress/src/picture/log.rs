@@ -1,5 +1,7 @@
 //! What a row printed, cut into lines that carry their time.
 
+use std::collections::VecDeque;
+
 use jiff::Timestamp;
 
 use crate::measure::log_time;
@@ -7,8 +9,9 @@ use crate::measure::log_time;
 /// Lines as they are shown, `0.123 text`, oldest first. The last may still be growing.
 #[derive(Debug, Default)]
 pub(crate) struct LineLog {
-    lines: Vec<Vec<u8>>,
+    lines: VecDeque<Vec<u8>>,
     partial: bool,
+    bytes: usize,
 }
 
 impl LineLog {
@@ -20,14 +23,15 @@ impl LineLog {
         let ended = data.ends_with(b"\n");
         let body = if ended { &data[..data.len() - 1] } else { data };
         for piece in body.split(|b| *b == b'\n') {
-            match self.lines.last_mut() {
+            self.bytes += piece.len();
+            match self.lines.back_mut() {
                 Some(line) if self.partial => line.extend_from_slice(piece),
                 _ => {
                     let since = started.map_or(jiff::SignedDuration::ZERO, |s| at.duration_since(s));
                     let mut line = log_time(since).into_bytes();
                     line.push(b' ');
                     line.extend_from_slice(piece);
-                    self.lines.push(line);
+                    self.lines.push_back(line);
                 }
             }
             self.partial = false;
@@ -35,8 +39,15 @@ impl LineLog {
         self.partial = !ended;
     }
 
-    pub(crate) fn lines(&self) -> &[Vec<u8>] {
+    pub(crate) fn lines(&self) -> &VecDeque<Vec<u8>> {
         &self.lines
+    }
+
+    /// Forgets the oldest lines until about `limit` bytes are left.
+    pub(crate) fn keep_last(&mut self, limit: usize) {
+        while self.bytes > limit && self.lines.len() > 1 {
+            self.bytes -= self.lines.pop_front().map_or(0, |l| l.len()).min(self.bytes);
+        }
     }
 
     /// Whether the last line has not seen its end.
@@ -46,11 +57,7 @@ impl LineLog {
 
     /// Forgets the whole lines; one that still grows stays.
     pub(crate) fn drop_whole(&mut self) {
-        if self.partial {
-            self.lines.drain(..self.lines.len() - 1);
-        } else {
-            self.lines.clear();
-        }
+        self.lines.drain(..self.lines.len() - usize::from(self.partial));
     }
 }
 
@@ -68,6 +75,18 @@ mod tests {
         let lines: Vec<_> = log.lines().iter().map(|l| String::from_utf8_lossy(l).into_owned()).collect();
         assert_eq!(lines, expect);
         assert_eq!(log.is_partial(), partial);
+    }
+
+    #[test]
+    fn the_oldest_go_first() {
+        let mut log = LineLog::default();
+        for i in 0..10 {
+            log.push(format!("line {i}\n").as_bytes(), Timestamp::UNIX_EPOCH, None);
+        }
+        log.keep_last(20);
+        assert!(log.lines().len() < 10 && log.lines().back().is_some_and(|l| l.ends_with(b"line 9")));
+        log.keep_last(0);
+        assert_eq!(log.lines().len(), 1);
     }
 
     #[test]

@@ -19,6 +19,8 @@ use layout::{Entry, Line, Subject};
 use screen::LogScreen;
 pub use theme::{Style, Theme};
 
+/// Bytes of a row's log that are kept for the case that it fails: more than anybody reads.
+const KEPT_LOG: usize = 4 << 20;
 /// Log windows are never lower than this.
 const LOWEST_WINDOW: usize = 6;
 
@@ -53,7 +55,7 @@ pub struct Tty {
     drawn: Vec<usize>,
 }
 
-/// What a row printed: a live window, and all lines for the case that it fails.
+/// What a row printed: a live window, and the lines for the case that it fails.
 struct RowLog {
     screen: LogScreen,
     lines: LineLog,
@@ -172,6 +174,7 @@ impl Renderer for Tty {
                         .or_insert_with(|| RowLog { screen: LogScreen::new(), lines: LineLog::default() });
                     log.screen.write(&data);
                     log.lines.push(&data, at, self.picture.row(row).started());
+                    log.lines.keep_last(KEPT_LOG);
                 }
                 // A row that went well will not be asked for its log.
                 Change::State(id)
