@@ -149,6 +149,14 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_was_written_reads_the_same(text in "((nameserver|search|options|x|#) ?[0-9a-z.: ]{0,20}\n){0,6}") {
+            let once = ResolvConf::parse(&text).to_string();
+            proptest::prop_assert_eq!(ResolvConf::parse(&once).to_string(), once);
+        }
+    }
+
     #[test]
     fn configured_dns_wins() {
         let dns = Dns {

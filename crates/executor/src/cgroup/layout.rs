@@ -73,6 +73,13 @@ mod tests {
         assert_eq!(Layout::parse(mountinfo), expected, "{mountinfo}");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read(text in "([a-z0-9/ -]{0,30}( - )?(cgroup2?)?[a-z, ]{0,12}\n){0,4}") {
+            let _ = Layout::parse(&text);
+        }
+    }
+
     #[test]
     fn layouts() {
         check("", Layout::None);

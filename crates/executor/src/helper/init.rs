@@ -232,8 +232,17 @@ fn close_others_on_exec() -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Of variables that are given twice the last counts, as in runc: programs do not agree on which one they take.
 fn environment(process: &Process, user: &User) -> Vec<String> {
-    let mut env = process.env.clone();
+    let name = |e: &str| e.split('=').next().unwrap_or_default().to_owned();
+    let mut env: Vec<String> = Vec::with_capacity(process.env.len() + 1);
+    for variable in &process.env {
+        match env.iter_mut().find(|e| name(e) == name(variable)) {
+            Some(earlier) => earlier.clone_from(variable),
+            None => env.push(variable.clone()),
+        }
+    }
+    env.retain(|e| e != "HOME=");
     if !env.iter().any(|e| e.starts_with("HOME=")) {
         env.push(format!("HOME={}", user.home));
     }

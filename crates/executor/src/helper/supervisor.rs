@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use errdefs::{Error, Result, ResultExt};
-use fsutil::mount::Mount;
+use fsutil::mount::{Mount, Source};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Gid, OFlags, Uid};
 use rustix::io::Errno;
@@ -41,8 +41,11 @@ fn run(engine: &OwnedFd, job: OwnedFd, stdio: Vec<OwnedFd>, ground: &Ground) -> 
     let job: Job = wire::from_memfd(job).context("failed to read the request")?;
     let spec = &job.spec;
     let group = Group::create(&ground.layout, &cgroup_path(&job)?, &spec.resources, access(spec))?;
-    // Read-only comes last, since mount points may have to be made.
-    let root = Mount { readonly: false, target: "/".into(), ..spec.root.clone() }.detached()?;
+    // Read-only comes last, since mount points may have to be made; but never in somebody's directory that is not to be
+    // written.
+    let has_upper = matches!(spec.root.source, Source::Overlay { upper: Some(_), .. });
+    let readonly = spec.root.readonly && !has_upper;
+    let root = Mount { readonly, target: "/".into(), ..spec.root.clone() }.detached()?;
     let stubs = Stubs::plan(root.as_fd(), stub_targets(spec), spec.remove_stubs_recursive);
     let user = resolve_user(root.as_fd(), spec)?;
     make_cwd(root.as_fd(), spec, &user)?;

@@ -186,6 +186,13 @@ mod tests {
         check("4294967296", Err("uids and gids must be in range 0-2147483647"));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read(passwd in ".{0,80}", group in "[a:,0-9\\n-]{0,80}", spec in "[a:0-9+-]{0,14}") {
+            let _ = Accounts { passwd, group }.resolve(&spec);
+        }
+    }
+
     #[test]
     fn without_files() {
         let user = Accounts::default().resolve("").expect("root needs no files");

@@ -88,7 +88,7 @@ async fn programs_that_cannot_be_executed() {
 async fn environment_and_directory() {
     let world = World::new();
     let mut spec = world.shell("pwd; echo $A; env | grep HOME; stat -c '%u %g %a' .");
-    spec.process.env.push("A=b c".into());
+    spec.process.env.extend(["A=first", "HOME=", "A=b c"].map(String::from));
     spec.process.cwd = "/some/where".into();
     spec.process.user = "7:8".into();
     let upper = spec.id.clone();

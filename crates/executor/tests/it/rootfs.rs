@@ -95,6 +95,23 @@ async fn a_read_only_root() {
 }
 
 #[tokio::test]
+async fn a_directory_that_is_not_to_be_written() {
+    let world = World::new();
+    let mut spec = world.shell("true");
+    spec.root = bind(&world.path("base"), "/").readonly(true);
+    let e = world.try_run(spec).await.expect_err("no place to mount on");
+    assert!(e.message().contains("Read-only file system"), "{e}");
+    assert_eq!(world.listing("base").iter().filter(|p| !p.starts_with("bin")).count(), 0);
+    for dir in ALWAYS.iter().chain(&["etc"]) {
+        std::fs::create_dir(world.path("base").join(dir)).expect("mkdir");
+    }
+    world.base("etc/hosts", "").base("etc/resolv.conf", "");
+    let mut spec = world.shell("echo x > /x || echo refused");
+    spec.root = bind(&world.path("base"), "/").readonly(true);
+    assert_eq!(world.run(spec).await.stdout, "refused\n");
+}
+
+#[tokio::test]
 async fn the_host_sees_no_mount() {
     let world = World::new();
     let script = "grep -c . /proc/mounts";
