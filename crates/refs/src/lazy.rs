@@ -82,7 +82,9 @@ impl Inner {
         };
         let _permit = self.unpacking.acquire().await.map_err(|_| Error::canceled())?;
         let unpacked = self.unpack(node, blob.clone()).await;
-        let tree = unpacked.with_context(|| format!("failed to extract layer {}", blob.descriptor.digest))?;
+        let unpacked =
+            unpacked.with_context(|| format!("failed to extract layer {}", blob.descriptor.digest))?;
+        let tree = unpacked.keep();
         if let Kind::Layer { tree: slot, .. } = &mut node.record().kind {
             *slot = Some(Tree(tree.clone()));
         }
@@ -99,45 +101,31 @@ impl Inner {
         blocking(move || refs.snapshots.settle(&tree, &refs.snapshots.view(&chain)?)).await
     }
 
-    async fn unpack(self: &Arc<Self>, node: &Arc<Node>, blob: LayerBlob) -> Result<LayerId> {
+    async fn unpack(self: &Arc<Self>, node: &Arc<Node>, blob: LayerBlob) -> Result<Unpacked> {
         let lease = self.content.lease();
-        let refs = self.clone();
+        let (refs, expected) = (self.clone(), blob.clone());
         if lease.hold(&blob.descriptor.digest) {
             return blocking(move || {
-                let file = refs.content.open_verified(&blob.descriptor.digest)?;
-                refs.apply(file, &blob)
+                let file = refs.content.open_verified(&expected.descriptor.digest)?;
+                refs.apply(file, &expected)
             })
             .await;
         }
         let (sender, source) = Piped::new();
-        let (expected, unpacking) = (blob.clone(), refs.clone());
-        let lease_of_ingest = lease.clone();
         let unpacked = tokio::task::spawn_blocking(move || {
             let descriptor = &expected.descriptor;
-            let mut tee = Tee {
-                source,
-                ingest: lease_of_ingest.ingest(Some((descriptor.digest.clone(), descriptor.size)))?,
-            };
-            let tree = unpacking.apply(&mut tee, &expected)?;
+            let ingest = lease.ingest(Some((descriptor.digest.clone(), descriptor.size)))?;
+            let mut tee = Tee { source, ingest };
+            let unpacked = refs.apply(&mut tee, &expected)?;
             // What follows the packed archive belongs to the blob.
-            let stored =
-                io::copy(&mut tee, &mut io::sink()).map_err(Error::from).and_then(|_| tee.ingest.commit());
-            if let Err(e) = stored {
-                unpacking.snapshots.remove(&tree)?;
-                return Err(e);
-            }
-            Ok(tree)
+            io::copy(&mut tee, &mut io::sink())?;
+            tee.ingest.commit()?;
+            Ok(unpacked)
         });
         let fed = self.feed(node, &blob.descriptor, sender).await;
-        let tree = unpacked.await.map_err(|e| Error::internal(format!("unpacking ended: {e}")))?;
-        match (fed, tree) {
-            (Ok(()), tree) => tree,
-            (Err(e), Ok(tree)) => {
-                blocking(move || refs.snapshots.remove(&tree)).await?;
-                Err(e)
-            }
-            (Err(e), Err(_)) => Err(e),
-        }
+        let unpacked = unpacked.await.map_err(|e| Error::internal(format!("unpacking ended: {e}")))?;
+        // A stream that broke off is why the archive did.
+        fed.and(unpacked)
     }
 
     /// Sends a blob's bytes on as they come.
@@ -163,14 +151,14 @@ impl Inner {
     }
 
     /// Unpacks an archive and checks what it unpacks to.
-    fn apply(&self, archive: impl Read, blob: &LayerBlob) -> Result<LayerId> {
+    fn apply(&self, archive: impl Read, blob: &LayerBlob) -> Result<Unpacked> {
         let applied = self.snapshots.apply(archive)?;
+        let unpacked = Unpacked { snapshots: self.snapshots.clone(), tree: Some(applied.layer) };
         if applied.diff_id != blob.diff_id {
-            self.snapshots.remove(&applied.layer)?;
             let text = format!("the layer unpacks to {}, not to {}", applied.diff_id, blob.diff_id);
             return Err(Error::user(text).hint("the image's config does not fit its layers"));
         }
-        Ok(applied.layer)
+        Ok(unpacked)
     }
 
     /// Brings a blob into the content store, unless it is there.
@@ -197,6 +185,28 @@ impl Inner {
         let fed = self.feed(node, &blob.descriptor, sender).await;
         let stored = stored.await.map_err(|e| Error::internal(format!("storing ended: {e}")))?;
         fed.and(stored.map(drop))
+    }
+}
+
+/// A tree that is removed unless somebody keeps it: who waited for it may be gone.
+struct Unpacked {
+    snapshots: Arc<snapshot::Store>,
+    tree: Option<LayerId>,
+}
+
+impl Unpacked {
+    fn keep(mut self) -> LayerId {
+        self.tree.take().expect("kept once")
+    }
+}
+
+impl Drop for Unpacked {
+    fn drop(&mut self) {
+        if let Some(tree) = &self.tree
+            && let Err(e) = self.snapshots.remove(tree)
+        {
+            tracing::warn!(%tree, "a layer stays until the next start: {e}");
+        }
     }
 }
 

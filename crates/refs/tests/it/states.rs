@@ -14,7 +14,7 @@ async fn a_state_lasts_as_long_as_its_handles() {
     assert_eq!(show(&world.refs.get(&id).unwrap()).await, "d/ d/b=2");
     drop(top);
     assert!(world.refs.get(&id).is_none());
-    world.layers_become(0).await;
+    world.files_become("layers-v1", 0).await;
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ async fn who_uses_what() {
     // What is internal stays unless asked for, and what it is made of with it.
     assert_eq!(prune(&world, PruneOptions::default()).await, [""; 0]);
     assert_eq!(prune(&world, PruneOptions { all: true, ..PruneOptions::default() }).await, ["base", "top"]);
-    world.layers_become(0).await;
+    world.files_become("layers-v1", 0).await;
 }
 
 #[tokio::test]

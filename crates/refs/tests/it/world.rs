@@ -66,15 +66,16 @@ impl World {
         std::fs::read_dir(self.dir.path().join("layers-v1")).unwrap().count()
     }
 
-    /// Waits until so many layer trees are on disk: they are removed in the background.
-    pub async fn layers_become(&self, count: usize) {
+    /// Waits until a folder holds so many files: layers are removed in the background.
+    pub async fn files_become(&self, folder: &str, count: usize) {
+        let now = || std::fs::read_dir(self.dir.path().join(folder)).unwrap().count();
         for _ in 0..500 {
-            if self.layers() == count {
+            if now() == count {
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
-        assert_eq!(self.layers(), count);
+        assert_eq!(now(), count);
     }
 }
 
