@@ -23,14 +23,17 @@ impl LineLog {
         let ended = data.ends_with(b"\n");
         let body = if ended { &data[..data.len() - 1] } else { data };
         for piece in body.split(|b| *b == b'\n') {
-            self.bytes += piece.len();
             match self.lines.back_mut() {
-                Some(line) if self.partial => line.extend_from_slice(piece),
+                Some(line) if self.partial => {
+                    self.bytes += piece.len();
+                    line.extend_from_slice(piece);
+                }
                 _ => {
                     let since = started.map_or(jiff::SignedDuration::ZERO, |s| at.duration_since(s));
                     let mut line = log_time(since).into_bytes();
                     line.push(b' ');
                     line.extend_from_slice(piece);
+                    self.bytes += line.len();
                     self.lines.push_back(line);
                 }
             }
@@ -46,7 +49,7 @@ impl LineLog {
     /// Forgets the oldest lines until about `limit` bytes are left.
     pub(crate) fn keep_last(&mut self, limit: usize) {
         while self.bytes > limit && self.lines.len() > 1 {
-            self.bytes -= self.lines.pop_front().map_or(0, |l| l.len()).min(self.bytes);
+            self.bytes -= self.lines.pop_front().map_or(0, |l| l.len());
         }
     }
 
@@ -58,6 +61,7 @@ impl LineLog {
     /// Forgets the whole lines; one that still grows stays.
     pub(crate) fn drop_whole(&mut self) {
         self.lines.drain(..self.lines.len() - usize::from(self.partial));
+        self.bytes = self.lines.iter().map(Vec::len).sum();
     }
 }
 
