@@ -193,6 +193,11 @@ impl std::error::Error for Error {}
 impl From<std::io::Error> for Error {
     fn from(e: std::io::Error) -> Self {
         use std::io::ErrorKind as K;
+        // One of ours on its way through an I/O trait comes out as it went in.
+        let e = match e.downcast::<Error>() {
+            Ok(ours) => return ours,
+            Err(e) => e,
+        };
         let code = match e.kind() {
             K::NotFound => Code::NotFound,
             K::PermissionDenied => Code::PermissionDenied,
@@ -237,6 +242,12 @@ mod tests {
             .context("failed to read");
         assert_eq!(e.to_string(), "failed to read: `/x`");
         assert_eq!((e.class(), e.code(), e.details().len()), (Class::User, Code::NotFound, 1));
+    }
+
+    #[test]
+    fn an_error_comes_out_of_io_as_it_went_in() {
+        let e = Error::from(std::io::Error::other(Error::not_found("`/x`").hint("look")));
+        assert_eq!((e.code(), e.hints().len()), (Code::NotFound, 1));
     }
 
     #[test]

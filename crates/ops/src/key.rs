@@ -227,3 +227,6 @@ pub fn file_selector(paths: &[&str]) -> Digest {
     paths.reverse();
     Digest::of(paths.join("\0"))
 }
+
+#[cfg(test)]
+mod tests;
