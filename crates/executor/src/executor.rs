@@ -44,8 +44,8 @@ impl Options {
     }
 }
 
-/// Runs containers through a helper process. When the last handle is dropped, or the engine dies in whatever way,
-/// every container is killed.
+/// Runs containers through a helper process. Containers live on without it, each as long as its own handle; when the
+/// engine dies, in whatever way, all are killed.
 #[derive(Clone)]
 pub struct Executor(Arc<Inner>);
 

@@ -72,6 +72,46 @@ async fn nothing_of_the_engine_is_inherited() {
     assert_eq!(out.replace("PATH=/usr/bin:/bin\nHOME=/\n", "HOME=/\nPATH=/usr/bin:/bin\n"), expected);
 }
 
+/// The filter knows the calls of the second architecture too.
+#[cfg(target_arch = "x86_64")]
+#[tokio::test]
+async fn a_32_bit_program() {
+    use std::os::unix::fs::PermissionsExt;
+    // An ELF file of 32 bits: its header, one segment, and `exit(42)`.
+    let words: [u32; 21] = [
+        0x464c_457f,
+        0x0001_0101,
+        0,
+        0,
+        0x0003_0002,
+        1,
+        0x0804_8054,
+        52,
+        0,
+        0,
+        0x0020_0034,
+        1,
+        0,
+        1,
+        0,
+        0x0804_8000,
+        0x0804_8000,
+        96,
+        96,
+        5,
+        0x1000,
+    ];
+    let code = [0xb8, 1, 0, 0, 0, 0xbb, 42, 0, 0, 0, 0xcd, 0x80];
+    let elf: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).chain(code).collect();
+    let world = World::new();
+    let path = world.path("base/bin/small");
+    std::fs::write(&path, elf).expect("write");
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("chmod");
+    let ran = world.run(world.spec(&["small"])).await;
+    // A kernel may be without 32-bit programs at all.
+    assert!(ran.exit.code == 42 || ran.stderr.contains("exec format error"), "{ran:?}");
+}
+
 #[tokio::test]
 async fn an_insecure_step_has_all() {
     let world = World::new();
