@@ -7,7 +7,6 @@
 //! Never: links the engine.
 
 mod args;
-mod auth;
 mod commands;
 mod console;
 mod display;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use client::{Client, SolveRequest, SolveResponse};
 use errdefs::{Error, Result, ResultExt as _};
 use progress::{Sink, SolveStatus, VertexWarning};
+use registry::DockerConfig;
 use session::Attachables;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{BuildArgs, GlobalArgs};
-use crate::auth::DockerAuth;
 use crate::display::{Display, Drawn, LocalSink};
 use crate::docker::Load;
 use crate::engine::{Place, connect};
@@ -33,8 +33,11 @@ struct Built {
 
 /// Builds, and tells how it went.
 pub(crate) async fn build(args: &BuildArgs, global: &GlobalArgs, env: &Environment) -> Result<ExitCode> {
-    let auth = DockerAuth::load(env)?;
-    let settings = BuildSettings::new(args, global, env, &auth.proxies())?;
+    let docker = match env.docker_config_dir() {
+        Some(dir) => DockerConfig::load(&dir.join("config.json"))?,
+        None => DockerConfig::default(),
+    };
+    let settings = BuildSettings::new(args, global, env, &docker.build_proxies("default"))?;
     let place = Place::find(global, env)?;
     if let Some(path) = &settings.iidfile {
         remove_stale(path)?;
@@ -44,7 +47,7 @@ pub(crate) async fn build(args: &BuildArgs, global: &GlobalArgs, env: &Environme
     }
     let (display, sender) = Display::new(settings.progress, env)?;
     let cancel = interrupt::watch()?;
-    let prepared = until(&cancel, prepare(&settings, &place, env, auth, sender)).await?;
+    let prepared = until(&cancel, prepare(&settings, &place, env, docker, sender)).await?;
     if settings.notice == Notice::Nowhere && settings.progress.is_for_people() {
         console::note(
             "WARNING: No output specified with kiln driver. Build result will only remain in the build cache. To keep \
@@ -83,12 +86,12 @@ async fn prepare(
     settings: &BuildSettings,
     place: &Place,
     env: &Environment,
-    _auth: DockerAuth,
+    docker: DockerConfig,
     sender: mpsc::Sender<SolveStatus>,
 ) -> Result<Prepared> {
     let secrets = Secrets::new(&settings.secrets, env)?;
     let inputs = Inputs::open(settings, env).await?;
-    let attachables = inputs.attachables.secrets(Arc::new(secrets));
+    let attachables = inputs.attachables.secrets(Arc::new(secrets)).auth(Arc::new(docker));
     let sink: Arc<dyn Sink> = Arc::new(LocalSink(sender.clone()));
     let may_delete = settings.frontend.may_delete;
     let (outputs, attachables) =
