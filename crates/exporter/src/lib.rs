@@ -1,3 +1,37 @@
 //! Where results go: image, oci, docker, local, tar.
 //!
-//! Never: run a build.
+//! [`Exporters::resolve`] turns a type and its attributes into an [`Exporter`], before anything is built, so that what
+//! is asked for wrongly is said at once. [`Exporter::export`] makes the artifact; what is left in [`Exported::finalize`]
+//! (a push) may run beside other work.
+//!
+//! ```text
+//! image, oci, docker   layers as blobs -> config -> manifest [-> index]   commit
+//!   image              -> names in the image store [-> registry]
+//!   oci, docker        -> one archive to the client                       archive
+//! local, tar           files of the result -> folder or archive           files
+//! ```
+//!
+//! Never: evaluate the graph.
+
+mod annotations;
+mod archive;
+mod attrs;
+mod commit;
+mod config;
+mod context;
+mod epoch;
+mod exportable;
+mod files;
+mod history;
+mod image;
+mod layout;
+mod local;
+mod options;
+mod push;
+mod resolve;
+mod tarball;
+mod time;
+
+pub use context::{ExportContext, Exported, Exporter, Finalize, Response};
+pub use exportable::{Exportable, Refs};
+pub use resolve::Exporters;

@@ -1,0 +1,170 @@
+//! An image as one archive: an OCI image layout (OCI image-spec, image-layout.md), for Docker with a `manifest.json`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read, Write};
+
+use errdefs::{Error, Result, ResultExt};
+use fsutil::tar::{Entry, EntryKind, Writer};
+use oci::json::to_vec;
+use oci::{Descriptor, Digest, Index, Manifest, Reference, media};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::layout::Variant;
+
+/// Annotation with the full name of an image.
+const IMAGE_NAME: &str = "io.containerd.image.name";
+
+/// Writes the image that `root` names to `out`.
+pub fn write(
+    content: &content::Store,
+    root: &Descriptor,
+    names: &[Reference],
+    variant: Variant,
+    out: impl Write,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let mut files =
+        BTreeMap::from([("oci-layout".to_owned(), File::small(0o444, oci::manifest::LAYOUT_FILE.into()))]);
+    files.insert("index.json".to_owned(), File::small(0o644, index(root, names)));
+    if variant == Variant::Docker {
+        files.insert("manifest.json".to_owned(), File::small(0o644, docker_manifest(content, root, names)?));
+    }
+    for blob in reachable(content, root)? {
+        let path = blob_path(&blob.digest);
+        for end in path.match_indices('/').map(|(end, _)| end) {
+            files.entry(path[..=end].to_owned()).or_insert(File::Dir);
+        }
+        files.insert(path, File::Blob { digest: blob.digest, size: blob.size });
+    }
+    let mut archive = Writer::new(out);
+    for (path, file) in files {
+        file.write(&path, content, &mut archive, cancel)?;
+    }
+    archive.finish().context("failed to write archive")?;
+    Ok(())
+}
+
+enum File {
+    Dir,
+    Small { mode: u32, bytes: Vec<u8> },
+    Blob { digest: Digest, size: u64 },
+}
+
+impl File {
+    fn small(mode: u32, bytes: Vec<u8>) -> Self {
+        File::Small { mode, bytes }
+    }
+
+    fn write<W: Write>(
+        self,
+        path: &str,
+        content: &content::Store,
+        archive: &mut Writer<W>,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        let entry = |mode, size| Entry { path: path.into(), mode, size, ..Entry::default() };
+        let write = "failed to write archive";
+        match self {
+            File::Dir => {
+                archive.ustar_header(&Entry { kind: EntryKind::Dir, ..entry(0o755, 0) }).context(write)
+            }
+            File::Small { mode, bytes } => {
+                archive.ustar_header(&entry(mode, bytes.len() as u64)).context(write)?;
+                archive.write_all(&bytes).context(write)
+            }
+            File::Blob { digest, size } => {
+                let mut reader = content.open_verified(&digest)?;
+                archive.ustar_header(&entry(0o444, size)).context(write)?;
+                copy(&mut reader, archive, cancel).with_context(|| format!("failed to write blob `{digest}`"))
+            }
+        }
+    }
+}
+
+/// Copies to the end, or until nobody wants it any more.
+pub fn copy(from: &mut dyn Read, to: &mut dyn Write, cancel: &CancellationToken) -> Result<()> {
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        if cancel.is_cancelled() {
+            return Err(Error::canceled());
+        }
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(n) => to.write_all(&buffer[..n])?,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+/// The image's blobs, manifests first named before what they name.
+pub fn reachable(content: &content::Store, root: &Descriptor) -> Result<Vec<Descriptor>> {
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut todo = vec![root.clone()];
+    while let Some(next) = todo.pop() {
+        // Blobs that are fetched from elsewhere are not part of the image.
+        if media::is_foreign(&next.media_type) || !seen.insert(next.digest.clone()) {
+            continue;
+        }
+        if media::is_index(&next.media_type) {
+            todo.extend(parse::<Index>(content, &next.digest)?.manifests.into_iter().rev());
+        } else if media::is_manifest(&next.media_type) {
+            let manifest: Manifest = parse(content, &next.digest)?;
+            todo.extend(manifest.layers.into_iter().rev());
+            todo.push(manifest.config);
+        }
+        found.push(next);
+    }
+    Ok(found)
+}
+
+fn parse<T: serde::de::DeserializeOwned>(content: &content::Store, digest: &Digest) -> Result<T> {
+    let bytes = content.read(digest)?;
+    serde_json::from_slice(&bytes).map_err(|e| Error::internal(format!("invalid manifest `{digest}`: {e}")))
+}
+
+fn blob_path(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm(), digest.hex())
+}
+
+/// The layout's index: the image once, or once per name.
+fn index(root: &Descriptor, names: &[Reference]) -> Vec<u8> {
+    let named = names.iter().map(|name| {
+        let mut entry = root.clone();
+        entry.annotations.insert(IMAGE_NAME.into(), name.to_string());
+        let short = match (name.tag(), name.digest()) {
+            (Some(tag), None) => tag.to_owned(),
+            (Some(tag), Some(digest)) => format!("{tag}@{digest}"),
+            (None, _) => name.to_string(),
+        };
+        entry.annotations.insert(oci::manifest::REF_NAME.into(), short);
+        entry
+    });
+    let mut manifests: Vec<_> = named.collect();
+    if manifests.is_empty() {
+        manifests.push(root.clone());
+    }
+    to_vec(&Index::new(media::OCI_INDEX, manifests))
+}
+
+/// What `docker load` looks at.
+fn docker_manifest(content: &content::Store, root: &Descriptor, names: &[Reference]) -> Result<Vec<u8>> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Image {
+        config: String,
+        repo_tags: Option<Vec<String>>,
+        layers: Option<Vec<String>>,
+    }
+    let manifest: Manifest = parse(content, &root.digest)?;
+    // Go's empty lists are `null`.
+    let list = |list: Vec<String>| (!list.is_empty()).then_some(list);
+    let image = Image {
+        config: blob_path(&manifest.config.digest),
+        repo_tags: list(names.iter().map(Reference::familiar).collect()),
+        layers: list(manifest.layers.iter().map(|layer| blob_path(&layer.digest)).collect()),
+    };
+    Ok(to_vec(&[image]))
+}

@@ -1,0 +1,272 @@
+//! Makes an image of a result: layers as blobs, config, manifest, and an index for several platforms.
+
+use errdefs::{Error, Result};
+use futures_util::future::try_join_all;
+use oci::json::to_vec_indent;
+use oci::{Descriptor, DiffId, Digest, Index, Manifest, media};
+use refs::{ImmutableRef, LayerBlob, Refs};
+
+use crate::annotations::Group;
+use crate::config::{self, Patch};
+use crate::context::ExportContext;
+use crate::exportable::{BASE_CONFIG, IMAGE_CONFIG, ResultPlatform};
+use crate::history::{self, LayerInfo};
+use crate::options::ImageOptions;
+use crate::time::Time;
+use crate::{Exportable, Response};
+
+/// An image in the content store.
+pub struct Image {
+    /// Of the manifest, or of the index.
+    pub descriptor: Descriptor,
+    /// Where there is one manifest.
+    pub config: Option<Digest>,
+    /// The layers of each platform, with what can fetch them.
+    pub layers: Vec<Layers>,
+    /// Keeps all blobs of the image.
+    pub lease: content::Lease,
+}
+
+/// The layers of one platform.
+pub struct Layers {
+    /// `None` is scratch.
+    pub reference: Option<ImmutableRef>,
+    pub blobs: Vec<LayerBlob>,
+}
+
+impl Image {
+    /// Brings the layers into the content store that are still to be fetched.
+    pub async fn fetch(&self) -> Result<()> {
+        let fetched = self.layers.iter().filter_map(|layers| {
+            let reference = layers.reference.as_ref()?;
+            Some(reference.fetch_blobs(&layers.blobs, &self.lease))
+        });
+        try_join_all(fetched).await.map(drop)
+    }
+
+    /// What the client is told of an image.
+    pub fn response(&self) -> Response {
+        use base64::Engine as _;
+        let json = oci::json::to_vec(&self.descriptor);
+        let descriptor = base64::engine::general_purpose::STANDARD.encode(json);
+        let mut response = Response::from([
+            ("containerimage.digest".to_owned(), self.descriptor.digest.to_string()),
+            ("containerimage.descriptor".to_owned(), descriptor),
+        ]);
+        if let Some(config) = &self.config {
+            response.insert("containerimage.config.digest".to_owned(), config.to_string());
+        }
+        response
+    }
+}
+
+/// Makes the image. Its blobs are in the content store then, but for layers that can be fetched.
+pub async fn commit(
+    refs: &Refs,
+    result: &Exportable,
+    options: &ImageOptions,
+    cx: &ExportContext,
+) -> Result<Image> {
+    let platforms = result.platforms()?;
+    if !result.is_map() && platforms.len() > 1 {
+        return Err(Error::user("cannot export multiple platforms without multi-platform enabled"));
+    }
+    let annotations = annotations(result, &platforms, options)?;
+    let lease = refs.content().lease();
+    let writer = Writer { result, options, annotations, cx, lease: lease.clone() };
+    let references = platforms.iter().map(|p| Ok(result.find(&p.id)?.cloned())).collect::<Result<_>>()?;
+    let layers = cx.step.part("exporting layers", writer.layers(references)).await?;
+    let mut manifests = Vec::new();
+    for (platform, layers) in platforms.iter().zip(&layers) {
+        manifests.push(writer.manifest(platform, layers).await?);
+    }
+    match manifests.pop() {
+        Some((descriptor, config)) if !result.is_map() => {
+            Ok(Image { descriptor, config: Some(config), layers, lease })
+        }
+        last => {
+            let all = manifests.into_iter().chain(last).map(|(manifest, _)| manifest).collect();
+            Ok(Image { descriptor: writer.index(all).await?, config: None, layers, lease })
+        }
+    }
+}
+
+/// Annotations of the attributes and of the frontend, checked against the result.
+fn annotations(result: &Exportable, platforms: &[ResultPlatform], options: &ImageOptions) -> Result<Group> {
+    let mut given = Group::default();
+    for (key, value) in &result.metadata {
+        given.add(key, &String::from_utf8_lossy(value))?;
+    }
+    let mut annotations = options.annotations.clone();
+    annotations.merge(given);
+    for named in annotations.platforms().filter(|_| result.is_map()) {
+        if !platforms.iter().any(|p| p.id == named) {
+            return Err(Error::user(format!("invalid annotation: no platform {named} found in source")));
+        }
+    }
+    let of_all = annotations.of(None);
+    if !result.is_map() && (!of_all.index.is_empty() || !of_all.index_descriptor.is_empty()) {
+        return Err(Error::user("index annotations not supported for single platform export"));
+    }
+    if !options.oci_types && annotations.need_oci() {
+        return Err(Error::user("cannot export annotations with \"oci-mediatypes=false\""));
+    }
+    Ok(annotations)
+}
+
+struct Writer<'a> {
+    result: &'a Exportable,
+    options: &'a ImageOptions,
+    annotations: Group,
+    cx: &'a ExportContext,
+    lease: content::Lease,
+}
+
+impl Writer<'_> {
+    async fn layers(&self, references: Vec<Option<ImmutableRef>>) -> Result<Vec<Layers>> {
+        try_join_all(references.into_iter().map(|reference| async move {
+            let blobs = match &reference {
+                Some(reference) => reference.blobs(self.options.compression, &self.lease).await?,
+                None => Vec::new(),
+            };
+            Ok(Layers { reference, blobs })
+        }))
+        .await
+    }
+
+    /// Writes config and manifest of a platform; gives the manifest and the digest of the config.
+    async fn manifest(&self, platform: &ResultPlatform, layers: &Layers) -> Result<(Descriptor, Digest)> {
+        // Those of one platform have no place where the result is not by platform.
+        let annotations = self.annotations.of(self.result.is_map().then_some(&platform.platform));
+        let config = self.config(platform, layers)?;
+        let oci = self.options.oci_types;
+        let (manifest_type, config_type) = match oci {
+            true => (media::OCI_MANIFEST, media::OCI_CONFIG),
+            false => (media::DOCKER_MANIFEST, media::DOCKER_CONFIG),
+        };
+        let blobs = layers.blobs.iter().map(|blob| layer_descriptor(&blob.descriptor, oci)).collect();
+        let config_descriptor = Descriptor::of(config_type, &config);
+        let mut manifest = Manifest::new(manifest_type, config_descriptor.clone(), blobs);
+        manifest.annotations = annotations.manifest;
+        let bytes = manifest_json(&manifest);
+        let mut descriptor = Descriptor::of(manifest_type, &bytes);
+        descriptor.platform = Some(platform.platform.clone());
+        descriptor.annotations = annotations.manifest_descriptor;
+        self.write("exporting manifest", bytes).await?;
+        self.write("exporting config", config).await?;
+        Ok((descriptor, config_descriptor.digest))
+    }
+
+    fn config(&self, platform: &ResultPlatform, layers: &Layers) -> Result<Vec<u8>> {
+        let given = self.result.key(IMAGE_CONFIG, platform).filter(|config| !config.is_empty());
+        let config = given.map_or_else(config::default_config, |config| config.to_vec());
+        let mut history = history::parse(&config)?;
+        history::fit(&mut history, &layers.infos());
+        let epoch = self.options.epoch.of(self.result, platform)?.map(Time::from_seconds).transpose()?;
+        let base = self.result.key(BASE_CONFIG, platform).filter(|base| !base.is_empty());
+        let diff_ids = layers.blobs.iter().map(|blob| DiffId(blob.diff_id.clone())).collect();
+        config::patch(&config, Patch { diff_ids, history, epoch, base: base.map(|base| &base[..]) })
+    }
+
+    async fn index(&self, manifests: Vec<Descriptor>) -> Result<Descriptor> {
+        let annotations = self.annotations.of(None);
+        let index_type = if self.options.oci_types { media::OCI_INDEX } else { media::DOCKER_LIST };
+        let mut index = Index::new(index_type, manifests);
+        index.annotations = annotations.index;
+        let bytes = to_vec_indent(&index);
+        let mut descriptor = Descriptor::of(index_type, &bytes);
+        self.write("exporting manifest list", bytes).await?;
+        descriptor.annotations = annotations.index_descriptor;
+        Ok(descriptor)
+    }
+
+    async fn write(&self, what: &str, bytes: Vec<u8>) -> Result<()> {
+        let (digest, lease) = (Digest::of(&bytes), self.lease.clone());
+        let expected = (digest.clone(), bytes.len() as u64);
+        let written = self.cx.blocking(move |_| {
+            let mut ingest = lease.ingest(Some(expected))?;
+            std::io::Write::write_all(&mut ingest, &bytes)?;
+            ingest.commit().map(drop)
+        });
+        self.cx.step.part(&format!("{what} {digest}"), written).await
+    }
+}
+
+impl Layers {
+    fn infos(&self) -> Vec<LayerInfo> {
+        let layers = self.reference.iter().flat_map(ImmutableRef::layers);
+        layers
+            .map(|layer| LayerInfo { description: layer.description(), created: layer.created_at().into() })
+            .collect()
+    }
+}
+
+/// A layer as a manifest names it, with a media type of its family.
+fn layer_descriptor(blob: &Descriptor, oci: bool) -> Descriptor {
+    let mut named = Descriptor::new(blob.media_type.clone(), blob.digest.clone(), blob.size);
+    if let Some(compression) = media::layer_compression(&blob.media_type)
+        && !media::is_foreign(&blob.media_type)
+    {
+        named.media_type = media::layer(compression, oci).into();
+    }
+    if media::is_foreign(&blob.media_type) {
+        named.urls = blob.urls.clone();
+    }
+    if oci {
+        let internal = |key: &str| key.starts_with("containerd.io/") || key == "buildkit/createdat";
+        named.annotations = blob.annotations.clone();
+        named.annotations.retain(|key, _| !internal(key));
+    }
+    named
+}
+
+/// No layers are `null`, as in Go.
+fn manifest_json(manifest: &Manifest) -> Vec<u8> {
+    let json = to_vec_indent(manifest);
+    if !manifest.layers.is_empty() {
+        return json;
+    }
+    let text = String::from_utf8(json).expect("JSON is text");
+    text.replacen("\n  \"layers\": []", "\n  \"layers\": null", 1).into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A manifest that BuildKit wrote.
+    #[test]
+    fn a_manifest_without_layers_is_buildkits_own() {
+        let config = "sha256:9cbdcd15a305c7b92a8f9ba5c8e19b8a7be5e5fc81e31ff2d060300292f84354";
+        let config = Descriptor::new(media::OCI_CONFIG, config.parse().expect("a digest"), 347);
+        let json = manifest_json(&Manifest::new(media::OCI_MANIFEST, config, Vec::new()));
+        let expected = "sha256:1acc0de94bcee00665a76569cb33ce14e078c7134cc94999de35a353ad8df547";
+        assert_eq!(Digest::of(&json).to_string(), expected);
+    }
+
+    #[test]
+    fn layers_take_the_media_types_of_their_image() {
+        for (given, oci, expected) in [
+            (media::OCI_LAYER_GZIP, true, media::OCI_LAYER_GZIP),
+            (media::OCI_LAYER_GZIP, false, media::DOCKER_LAYER_GZIP),
+            (media::DOCKER_LAYER_GZIP, true, media::OCI_LAYER_GZIP),
+            (media::DOCKER_LAYER, true, media::OCI_LAYER),
+            (media::OCI_LAYER_ZSTD, false, media::DOCKER_LAYER_ZSTD),
+            (media::DOCKER_FOREIGN_LAYER_GZIP, true, media::DOCKER_FOREIGN_LAYER_GZIP),
+        ] {
+            assert_eq!(layer_descriptor(&Descriptor::of(given, b"x"), oci).media_type, expected);
+        }
+    }
+
+    #[test]
+    fn internal_annotations_stay_inside() {
+        let mut blob = Descriptor::of(media::OCI_LAYER_GZIP, b"x");
+        for key in
+            ["containerd.io/uncompressed", "buildkit/createdat", "containerd.io/distribution.source.x", "own"]
+        {
+            blob.annotations.insert(key.into(), "v".into());
+        }
+        assert_eq!(layer_descriptor(&blob, true).annotations.into_keys().collect::<Vec<_>>(), ["own"]);
+        assert!(layer_descriptor(&blob, false).annotations.is_empty());
+    }
+}

@@ -1,0 +1,265 @@
+//! The files of a result, as they go to the client.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use errdefs::{Error, Result, ResultExt};
+use jiff::Timestamp;
+use progress::Step;
+use session::files::{Stat, Tree, compare_paths};
+use snapshot::{FileType, View};
+
+use crate::Exportable;
+use crate::epoch::Epoch;
+
+/// One platform of a result.
+#[derive(Clone)]
+pub struct Part {
+    pub platform: String,
+    pub view: View,
+    /// What all times become, in nanoseconds since 1970.
+    pub mtime_ns: Option<i64>,
+}
+
+/// The parts of a result.
+pub async fn parts(result: &Exportable, epoch: Epoch) -> Result<Vec<Part>> {
+    let platforms = result.platforms()?;
+    if !result.is_map() && platforms.len() > 1 {
+        return Err(Error::user("unable to export multiple platforms without map"));
+    }
+    let mut parts = Vec::new();
+    for platform in platforms {
+        let view = match result.find(&platform.id)? {
+            Some(reference) => reference.view().await?,
+            None => View::empty(),
+        };
+        let mtime_ns = epoch.of(result, &platform)?.map(|seconds| seconds.saturating_mul(1_000_000_000));
+        parts.push(Part { platform: platform.id, view, mtime_ns });
+    }
+    Ok(parts)
+}
+
+impl Part {
+    /// The folder of the platform, where platforms are kept apart.
+    fn dir(&self) -> Vec<u8> {
+        self.platform.replace('/', "_").into_bytes()
+    }
+
+    /// Lists all files in wire order, below `dir` where it is not empty.
+    fn list(&self, dir: &[u8], each: &mut dyn FnMut(Stat) -> Result<()>) -> Result<()> {
+        // Files that came by several names stand once, then as links to that.
+        let mut names: HashMap<(u64, u64), Vec<u8>> = HashMap::new();
+        for entry in self.view.walk(b"")? {
+            let entry = entry?;
+            if entry.path.is_empty() {
+                continue;
+            }
+            let meta = &entry.meta;
+            let path = join(dir, &entry.path);
+            let mut stat = Stat {
+                path: path.clone(),
+                mode: meta.st_mode(),
+                uid: meta.uid,
+                gid: meta.gid,
+                size: if meta.is_file() { meta.size } else { 0 },
+                mtime_ns: self.mtime_ns.unwrap_or_else(|| meta.mtime.as_nanos()),
+                xattrs: self.view.xattrs(&entry.path)?,
+                ..Stat::default()
+            };
+            match meta.file_type {
+                FileType::Symlink => stat.linkname = self.view.read_link(&entry.path)?,
+                FileType::Char | FileType::Block => (stat.dev_major, stat.dev_minor) = meta.rdev,
+                FileType::File if meta.nlink > 1 => match names.entry((meta.dev, meta.ino)) {
+                    Slot::Occupied(first) => {
+                        stat.linkname.clone_from(first.get());
+                        stat.size = 0;
+                    }
+                    Slot::Vacant(slot) => _ = slot.insert(path),
+                },
+                _ => {}
+            }
+            each(stat)?;
+        }
+        Ok(())
+    }
+
+    fn root(&self) -> Stat {
+        Stat { path: self.dir(), mode: 0o040_755, mtime_ns: self.mtime_ns.unwrap_or(0), ..Stat::default() }
+    }
+}
+
+fn join(dir: &[u8], path: &[u8]) -> Vec<u8> {
+    if dir.is_empty() { path.to_vec() } else { [dir, b"/", path].concat() }
+}
+
+/// By path, the part that a file is of.
+type Owners = HashMap<Vec<u8>, usize>;
+
+/// Some parts as one tree.
+pub enum Files {
+    /// The files of one part as they are.
+    Plain(Part),
+    /// Each part in the folder of its platform.
+    Split(Vec<Part>),
+    /// All parts in one folder. A file that two of them have is an error.
+    Merged { parts: Vec<Part>, owners: Mutex<Owners> },
+}
+
+impl Files {
+    pub fn split(mut parts: Vec<Part>) -> Self {
+        parts.sort_by_key(Part::dir);
+        Files::Split(parts)
+    }
+
+    pub fn merged(mut parts: Vec<Part>) -> Self {
+        match parts.len() {
+            1 => Files::Plain(parts.remove(0)),
+            _ => Files::Merged { parts, owners: Mutex::default() },
+        }
+    }
+
+    /// Checks that no two parts have the same file.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Files::Merged { .. } => self.each(&mut |_| Ok(())),
+            Files::Plain(_) | Files::Split(_) => Ok(()),
+        }
+    }
+
+    /// Gives all files in wire order, folders before what they hold.
+    pub fn each(&self, each: &mut dyn FnMut(Stat) -> Result<()>) -> Result<()> {
+        match self {
+            Files::Plain(part) => part.list(b"", each),
+            Files::Split(parts) => parts.iter().try_for_each(|part| {
+                each(part.root())?;
+                part.list(&part.dir(), each)
+            }),
+            Files::Merged { parts, owners } => {
+                let (all, owned) = merge(parts)?;
+                *owners.lock().unwrap_or_else(PoisonError::into_inner) = owned;
+                all.into_iter().try_for_each(each)
+            }
+        }
+    }
+
+    /// Opens a regular file that was listed.
+    pub fn open_file(&self, path: &[u8]) -> Result<File> {
+        match self {
+            Files::Plain(part) => part.view.open(path),
+            Files::Split(parts) => {
+                let slash = path.iter().position(|&b| b == b'/').unwrap_or(path.len());
+                let part =
+                    parts.iter().find(|part| part.dir() == path[..slash]).ok_or_else(|| missing(path))?;
+                part.view.open(&path[slash..])
+            }
+            Files::Merged { parts, owners } => {
+                let owner = owners.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied();
+                parts[owner.ok_or_else(|| missing(path))?].view.open(path)
+            }
+        }
+    }
+}
+
+fn missing(path: &[u8]) -> Error {
+    Error::not_found(format!("`{}` not found", path.escape_ascii()))
+}
+
+/// The files of all parts, and whose each is.
+fn merge(parts: &[Part]) -> Result<(Vec<Stat>, Owners)> {
+    let mut all: Vec<Stat> = Vec::new();
+    let mut owners = Owners::new();
+    for (i, part) in parts.iter().enumerate() {
+        part.list(b"", &mut |stat| {
+            match owners.entry(stat.path.clone()) {
+                Slot::Vacant(slot) => {
+                    slot.insert(i);
+                    all.push(stat);
+                }
+                Slot::Occupied(first) if !stat.is_dir() => {
+                    return Err(Error::user(format!(
+                        "cannot overwrite {} from {} with {} when split option is disabled",
+                        stat.path.escape_ascii(),
+                        parts[*first.get()].platform,
+                        part.platform
+                    )));
+                }
+                Slot::Occupied(_) => {}
+            }
+            Ok(())
+        })?;
+    }
+    all.sort_by(|a, b| compare_paths(&a.path, &b.path));
+    Ok((all, owners))
+}
+
+/// A tree that tells how many bytes were read of it.
+pub struct Counted {
+    pub files: Files,
+    pub meter: Arc<Meter>,
+}
+
+impl Tree for Counted {
+    fn list(&self, each: &mut dyn FnMut(Stat) -> Result<()>) -> Result<()> {
+        self.files.each(each)
+    }
+
+    fn open(&self, path: &[u8]) -> Result<Box<dyn Read + Send>> {
+        let file = self
+            .files
+            .open_file(path)
+            .with_context(|| format!("failed to open `{}`", path.escape_ascii()))?;
+        Ok(Box::new(CountedFile { file, meter: self.meter.clone() }))
+    }
+}
+
+struct CountedFile {
+    file: File,
+    meter: Arc<Meter>,
+}
+
+impl Read for CountedFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        self.meter.add(n);
+        Ok(n)
+    }
+}
+
+/// Counts bytes for the client to see.
+pub struct Meter {
+    step: Step,
+    label: String,
+    started: Timestamp,
+    bytes: AtomicI64,
+    told: Mutex<std::time::Instant>,
+}
+
+impl Meter {
+    const EVERY: std::time::Duration = std::time::Duration::from_millis(100);
+
+    pub fn start(step: &Step, label: impl Into<String>) -> Arc<Self> {
+        let (label, started) = (label.into(), Timestamp::now());
+        step.status(&label, 0, 0, started, false);
+        let told = Mutex::new(std::time::Instant::now());
+        Arc::new(Meter { step: step.clone(), label, started, bytes: AtomicI64::new(0), told })
+    }
+
+    fn add(&self, bytes: usize) {
+        let now = self.bytes.fetch_add(bytes as i64, Ordering::Relaxed) + bytes as i64;
+        // Who does not get the lock has nothing newer to tell.
+        if let Ok(mut told) = self.told.try_lock()
+            && told.elapsed() >= Self::EVERY
+        {
+            *told = std::time::Instant::now();
+            self.step.status(&self.label, now, 0, self.started, false);
+        }
+    }
+
+    pub fn finish(&self) {
+        self.step.status(&self.label, self.bytes.load(Ordering::Relaxed), 0, self.started, true);
+    }
+}

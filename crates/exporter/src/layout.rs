@@ -1,0 +1,119 @@
+//! An image as an archive for the client: an OCI image layout, or what `docker load` takes.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use errdefs::{Code, Error, Result, ResultExt};
+use jiff::Timestamp;
+use oci::Reference;
+use refs::Refs;
+
+use crate::attrs::Attrs;
+use crate::commit::{Image, commit};
+use crate::context::{ExportContext, Exported, Exporter};
+use crate::epoch::Epoch;
+use crate::exportable::IMAGE_NAME;
+use crate::options::ImageOptions;
+use crate::time::Time;
+use crate::{Exportable, Response, archive};
+
+/// Annotation with the time of an export.
+const CREATED: &str = "org.opencontainers.image.created";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    Oci,
+    Docker,
+}
+
+/// An image in one archive.
+pub struct Layout {
+    refs: Refs,
+    variant: Variant,
+    options: ImageOptions,
+    metadata: BTreeMap<String, Bytes>,
+}
+
+impl Layout {
+    pub fn resolve(refs: &Refs, variant: Variant, given: &BTreeMap<String, String>) -> Result<Self> {
+        let mut attrs = Attrs::new(if variant == Variant::Oci { "oci" } else { "docker" }, given);
+        let options = ImageOptions::take(&mut attrs)?;
+        if attrs.flag("tar")? == Some(false) {
+            return Err(attrs.unimplemented("tar=false"));
+        }
+        Ok(Layout { refs: refs.clone(), variant, options, metadata: attrs.finish()? })
+    }
+
+    /// The time that stands in the index: now, unless there is one that nothing may be later than.
+    fn created(&self, result: &Exportable) -> Result<String> {
+        let platforms = result.platforms()?;
+        let epoch = match (self.options.epoch, platforms.first()) {
+            (Epoch::At(seconds), _) => Some(seconds),
+            (epoch, Some(platform)) => epoch.of(result, platform)?,
+            (_, None) => None,
+        };
+        let seconds = epoch.unwrap_or_else(|| Timestamp::now().as_second());
+        Ok(Time::from_seconds(seconds)?.as_str().to_owned())
+    }
+
+    async fn send(
+        &self,
+        image: &Image,
+        names: Vec<Reference>,
+        response: &Response,
+        cx: &ExportContext,
+    ) -> Result<()> {
+        let session = cx.session().await?;
+        let mut out = session.send_file(cx.index, response).await?.into_blocking();
+        let (content, root, variant) = (self.refs.content().clone(), image.descriptor.clone(), self.variant);
+        let sent = cx.blocking(move |cancel| {
+            archive::write(&content, &root, &names, variant, &mut out, cancel)?;
+            out.finish()
+        });
+        match sent.await {
+            // The client has the image, and told us so by its digest.
+            Err(e) if e.code() == Code::AlreadyExists => Ok(()),
+            other => other,
+        }
+    }
+}
+
+#[async_trait]
+impl Exporter for Layout {
+    fn name(&self) -> &'static str {
+        match self.variant {
+            Variant::Oci => "exporting to oci image format",
+            Variant::Docker => "exporting to docker image format",
+        }
+    }
+
+    async fn export(&self, result: &Exportable, cx: &ExportContext) -> Result<Exported> {
+        if self.variant == Variant::Docker && result.is_map() {
+            return Err(Error::user("docker exporter does not currently support exporting manifest lists"));
+        }
+        let result = &result.with_metadata(&self.metadata);
+        let names = names(&self.options.name_for(result))?;
+        let mut image = commit(&self.refs, result, &self.options, cx).await?;
+        image.descriptor.annotations.entry(CREATED.into()).or_insert(self.created(result)?);
+        let mut response = image.response();
+        if !names.is_empty() {
+            let joined = names.iter().map(Reference::to_string).collect::<Vec<_>>().join(",");
+            response.insert(IMAGE_NAME.into(), joined);
+        }
+        image.fetch().await?;
+        cx.step.part("sending tarball", self.send(&image, names, &response, cx)).await?;
+        Ok(Exported { response, finalize: None })
+    }
+}
+
+/// Complete names, from a list with commas.
+fn names(list: &str) -> Result<Vec<Reference>> {
+    let given = list.split(',').filter(|_| !list.is_empty());
+    given.map(|name| parse(name).map(Reference::with_default_tag)).collect()
+}
+
+pub fn parse(name: &str) -> Result<Reference> {
+    let parsed = name.parse::<Reference>().map_err(|e| Error::user(e.to_string()));
+    parsed.with_context(|| format!("failed to parse {name}"))
+}

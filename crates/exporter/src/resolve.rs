@@ -1,0 +1,39 @@
+//! Finding exporters by their type.
+
+use std::collections::BTreeMap;
+
+use errdefs::{Error, Result};
+use refs::Refs;
+use registry::Registry;
+
+use crate::context::Exporter;
+use crate::image::NamedImage;
+use crate::layout::{Layout, Variant};
+use crate::local::Local;
+use crate::tarball::Tarball;
+
+/// All kinds of exporters.
+pub struct Exporters {
+    refs: Refs,
+    registry: Registry,
+}
+
+impl Exporters {
+    /// `registry` is where images are pushed to, with the credentials of each build's client.
+    pub fn new(refs: Refs, registry: Registry) -> Self {
+        Exporters { refs, registry }
+    }
+
+    /// The exporter of a type, with attributes as clients give them. An attribute that is not known, has no meaning or
+    /// is not there yet is an error.
+    pub fn resolve(&self, kind: &str, attrs: &BTreeMap<String, String>) -> Result<Box<dyn Exporter>> {
+        Ok(match kind {
+            "image" => Box::new(NamedImage::resolve(&self.refs, &self.registry, attrs)?),
+            "oci" => Box::new(Layout::resolve(&self.refs, Variant::Oci, attrs)?),
+            "docker" => Box::new(Layout::resolve(&self.refs, Variant::Docker, attrs)?),
+            "local" => Box::new(Local::resolve(attrs)?),
+            "tar" => Box::new(Tarball::resolve(attrs)?),
+            other => return Err(Error::not_found(format!("exporter {other:?} could not be found"))),
+        })
+    }
+}
