@@ -2,6 +2,7 @@
 
 mod copy;
 mod files;
+mod links;
 mod own;
 mod place;
 mod unpack;
@@ -18,6 +19,7 @@ use crate::meta::{FileType, Meta, Owner, Time};
 use crate::tree::TreeWriter;
 use crate::view::{View, open_file, resolve_in};
 use crate::{path, sys};
+use links::BaseLinks;
 use own::{Own, Place};
 
 /// How a directory is made.
@@ -69,9 +71,7 @@ pub struct TreeBuilder {
     tree: TreeWriter,
     base: View,
     own: Own,
-    /// The inodes that the base shows and that other trees show too, with the path; an empty path stands for several.
-    /// Made when the first file is to be linked.
-    base_links: Option<HashMap<u64, Box<[u8]>>>,
+    base_links: BaseLinks,
     /// How often this tree holds each object.
     slots: HashMap<String, usize>,
     /// Times of directories that are set when no more files come into them.

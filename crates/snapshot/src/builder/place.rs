@@ -176,10 +176,7 @@ impl TreeBuilder {
         if self.tree.shared.get(ino).is_some() {
             return Ok(false);
         }
-        if self.base_links.is_none() {
-            self.base_links = Some(links_of(self.base.layers())?);
-        }
-        Ok(self.base_links.as_ref().and_then(|links| links.get(&ino)).is_none_or(|shown| **shown == *path))
+        self.base_links.is_shown_only_at(ino, path, self.base.layers())
     }
 
     /// Makes a second name for a file of this tree.
@@ -278,24 +275,6 @@ impl TreeBuilder {
         }
         Ok(())
     }
-}
-
-/// The inodes that these layers link from elsewhere, with the path where they show them.
-fn links_of(layers: &[Arc<Layer>]) -> Result<HashMap<u64, Box<[u8]>>> {
-    let mut links: HashMap<u64, Box<[u8]>> = HashMap::new();
-    for layer in layers {
-        for (ino, shared) in layer.shared()?.iter() {
-            links
-                .entry(ino)
-                .and_modify(|path| {
-                    if *path != shared.path {
-                        *path = Box::default();
-                    }
-                })
-                .or_insert_with(|| shared.path.clone());
-        }
-    }
-    Ok(links)
 }
 
 /// Copies content and attributes; `attrs` replace all but the extended ones, which they hold too.
