@@ -35,8 +35,8 @@ pub struct Grpc {
 pub struct Registry {
     /// Hosts that are asked first, in order; a path may follow the host.
     pub mirrors: Vec<String>,
-    /// Talk plain HTTP.
-    pub http: bool,
+    /// Talk plain HTTP; where nothing is said, only to this machine's own.
+    pub http: Option<bool>,
     /// Do not verify certificates.
     pub insecure: bool,
     /// PEM files of certificate authorities.

@@ -14,6 +14,7 @@ use frontend::Frontend;
 use oci::{Digest, Platform};
 use ops::Ops;
 use refs::Refs;
+use registry::Registry;
 use session::Sessions;
 use solver::{Options, Scheduler};
 use source::Sources;
@@ -50,14 +51,14 @@ pub async fn engine(args: &Args, config: &Config, root: &Path, executor: Executo
     let records = refs::Records::open(&refs)?;
     let max_parallelism = NonZeroUsize::new(config.worker.oci.max_parallelism);
     let scheduler = Scheduler::new(records.keys, records.results, Options { max_parallelism });
-    let registries = Arc::new(registry::Registries::new(hosts(config))?);
+    let registry = Registry::new(registry_config(config), Arc::new(registry::Anonymous));
     let sources = Arc::new(Sources::new(source::Parts {
         refs: refs.clone(),
         content: content.clone(),
-        registries: Arc::clone(&registries),
+        registry: registry.clone(),
     }));
     let ops = Ops::new(ops::Parts { refs: refs.clone(), sources: Arc::clone(&sources), executor });
-    let exporters = Arc::new(Exporters::new(refs.clone(), registries));
+    let exporters = Arc::new(Exporters::new(refs.clone(), registry));
     let dockerfile: Arc<dyn Frontend> = Arc::new(dockerfile_llb::Dockerfile);
     Ok(Engine::new(Parts {
         sessions: Sessions::new(),
@@ -77,14 +78,25 @@ fn entitlements(args: &Args, config: &Config) -> BTreeSet<String> {
     asked.chain(["network.host".to_owned()]).collect()
 }
 
-fn hosts(config: &Config) -> BTreeMap<String, registry::HostConfig> {
+fn registry_config(config: &Config) -> registry::Config {
     let host = |r: &crate::config::Registry| registry::HostConfig {
         mirrors: r.mirrors.clone(),
         http: r.http,
         insecure: r.insecure,
         ca: r.ca.clone(),
+        keys: Vec::new(),
     };
-    config.registry.iter().map(|(name, r)| (name.clone(), host(r))).collect()
+    let variable =
+        |name: &str| std::env::var(name).or_else(|_| std::env::var(name.to_lowercase())).unwrap_or_default();
+    registry::Config {
+        hosts: config.registry.iter().map(|(name, r)| (name.clone(), host(r))).collect(),
+        proxy: registry::ProxyConfig {
+            http: variable("HTTP_PROXY"),
+            https: variable("HTTPS_PROXY"),
+            no: variable("NO_PROXY"),
+        },
+        ..registry::Config::default()
+    }
 }
 
 /// What the engine says of itself.

@@ -41,6 +41,7 @@ pub async fn run(
         let cx = ExportContext {
             sessions: bridge.context().sessions.clone(),
             session_id: bridge.context().session.clone(),
+            index: index as u32,
             step: step.clone(),
             cancel: cancel.clone(),
         };
@@ -79,7 +80,10 @@ async fn compute(bridge: &BuildBridge, result: BuildResult) -> Result<Exportable
         Refs::None => exporter::Refs::Single(None),
         Refs::Single(only) => exporter::Refs::Single(bridge.value(only).await?),
         Refs::Map(map) => {
-            let computed = map.iter().map(|(id, r)| async move { Ok((id.clone(), bridge.value(r).await?)) });
+            let computed = map.iter().map(|(id, r)| async move {
+                let value = bridge.value(r).await?;
+                Ok::<_, Error>((id.clone(), value))
+            });
             exporter::Refs::Map(try_join_all(computed).await?.into_iter().collect::<BTreeMap<_, _>>())
         }
     };

@@ -11,6 +11,7 @@ use crate::local::LocalIndex;
 pub struct Parts {
     pub refs: Refs,
     pub content: content::Store,
+    pub registry: registry::Registry,
 }
 
 /// Makes sources.
