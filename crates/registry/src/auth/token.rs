@@ -1,0 +1,192 @@
+//! Tokens and those who give them.
+
+use std::time::{Duration, Instant};
+
+use errdefs::{Error, Result, ResultExt as _};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Limited};
+use serde::Deserialize;
+use url::Url;
+
+use super::challenge::Challenge;
+use super::{basic, secret_header};
+use crate::error::Refusal;
+use crate::transport::{self, Body, Tls, Transport};
+use crate::{Credential, TokenRequest};
+
+/// How long a token lasts whose giver does not say.
+const LASTS: i64 = 60;
+/// Most bytes of an answer.
+const LIMIT: usize = 1 << 20;
+const CLIENT: &str = "kiln";
+
+/// Who gives tokens for a host.
+#[derive(Clone)]
+pub struct Realm {
+    url: Url,
+    service: String,
+}
+
+/// A token, and when to ask for the next.
+pub struct Fresh {
+    header: HeaderValue,
+    until: Instant,
+}
+
+#[derive(Deserialize)]
+struct Given {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    access_token: String,
+    #[serde(default)]
+    expires_in: i64,
+}
+
+impl Fresh {
+    /// `expires_in` counts seconds; 0 where it is not known. The last tenth is not used.
+    pub fn new(token: &str, expires_in: i64) -> Result<Self> {
+        let seconds = u64::try_from(if expires_in > 0 { expires_in } else { LASTS }).unwrap_or(0).min(86400);
+        let until = Instant::now() + Duration::from_millis(seconds * 900);
+        Ok(Fresh { header: secret_header(&format!("Bearer {token}"))?, until })
+    }
+
+    pub fn header(&self) -> Option<HeaderValue> {
+        (Instant::now() < self.until).then(|| self.header.clone())
+    }
+}
+
+impl Realm {
+    pub fn of(challenge: &Challenge) -> Result<Self> {
+        let realm = challenge
+            .get("realm")
+            .ok_or_else(|| Error::environment("no realm specified for token auth challenge"))?;
+        let url = Url::parse(realm)
+            .map_err(|e| Error::environment(format!("invalid token auth challenge realm: {e}")))?;
+        Ok(Realm { url, service: challenge.get("service").unwrap_or_default().to_owned() })
+    }
+
+    pub fn request(&self, host: &str, scopes: &[String]) -> TokenRequest {
+        TokenRequest {
+            host: host.to_owned(),
+            realm: self.url.to_string(),
+            service: self.service.clone(),
+            scopes: scopes.to_vec(),
+        }
+    }
+
+    /// Fetches a token. A name and a password are shown with GET, an identity token with POST; where the server does not
+    /// take it this way, the other is tried.
+    pub async fn fetch(
+        &self,
+        transport: &Transport,
+        tls: &Tls,
+        scopes: &[String],
+        login: Option<&Credential>,
+    ) -> Result<Fresh> {
+        let Some(login) = login else {
+            let given = self.exchange(transport, tls, self.get(scopes, None)?).await;
+            return given.map_err(Refused::into_error).context("failed to fetch anonymous token");
+        };
+        let (get, post) = (self.get(scopes, Some(login))?, self.post(scopes, login)?);
+        let (first, second) = if login.username.is_empty() { (post, get) } else { (get, post) };
+        let given = match self.exchange(transport, tls, first).await {
+            Err(Refused::Status(refusal)) if other_way_may_help(refusal.status) => {
+                // What the second says counts only where it has more to say.
+                match self.exchange(transport, tls, second).await {
+                    Err(Refused::Status(_)) => Err(Refused::Status(refusal)),
+                    other => other,
+                }
+            }
+            other => other,
+        };
+        given.map_err(Refused::into_error).context("failed to fetch oauth token")
+    }
+
+    fn get(&self, scopes: &[String], login: Option<&Credential>) -> Result<Request<Body>> {
+        let mut url = self.url.clone();
+        {
+            let mut query = url.query_pairs_mut();
+            if !self.service.is_empty() {
+                query.append_pair("service", &self.service);
+            }
+            for scope in scopes {
+                query.append_pair("scope", scope);
+            }
+        }
+        let mut request = Request::new(transport::empty());
+        *request.uri_mut() = uri(&url)?;
+        if let Some(login) = login {
+            request.headers_mut().insert(AUTHORIZATION, basic(&login.username, &login.secret)?);
+        }
+        Ok(request)
+    }
+
+    fn post(&self, scopes: &[String], login: &Credential) -> Result<Request<Body>> {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("scope", &scopes.join(" "))
+            .append_pair("service", &self.service)
+            .append_pair("client_id", CLIENT);
+        match login.username.as_str() {
+            "" => form.append_pair("grant_type", "refresh_token").append_pair("refresh_token", &login.secret),
+            name => form
+                .append_pair("grant_type", "password")
+                .append_pair("username", name)
+                .append_pair("password", &login.secret),
+        };
+        let mut request = Request::new(transport::full(form.finish()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = uri(&self.url)?;
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded; charset=utf-8");
+        request.headers_mut().insert(CONTENT_TYPE, form);
+        Ok(request)
+    }
+
+    async fn exchange(
+        &self,
+        transport: &Transport,
+        tls: &Tls,
+        request: Request<Body>,
+    ) -> Result<Fresh, Refused> {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let sent = transport.send(request, tls).await;
+        let response = sent.map_err(|fault| Refused::Error(fault.of_request(&method, &uri)))?;
+        if !response.status().is_success() {
+            return Err(Refused::Status(Refusal::read(method, uri, response).await));
+        }
+        let body = Limited::new(response.into_body(), LIMIT).collect().await;
+        let broken = |e: String| Error::environment(format!("unable to decode token response: {e}"));
+        let body = body.map_err(|e| Refused::Error(broken(e.to_string())))?.to_bytes();
+        let given: Given =
+            serde_json::from_slice(&body).map_err(|e| Refused::Error(broken(e.to_string())))?;
+        let token = if given.access_token.is_empty() { given.token } else { given.access_token };
+        if token.is_empty() {
+            let message = "authorization server did not include a token in the response";
+            return Err(Refused::Error(Error::environment(message)));
+        }
+        Fresh::new(&token, given.expires_in).map_err(Refused::Error)
+    }
+}
+
+enum Refused {
+    Status(Refusal),
+    Error(Error),
+}
+
+impl Refused {
+    fn into_error(self) -> Error {
+        match self {
+            Refused::Status(refusal) => refusal.into_error(),
+            Refused::Error(e) => e,
+        }
+    }
+}
+
+fn other_way_may_help(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 400 | 401 | 404 | 405)
+}
+
+pub fn uri(url: &Url) -> Result<Uri> {
+    url.as_str().parse().map_err(|e| Error::user(format!("invalid URL: {e}")))
+}

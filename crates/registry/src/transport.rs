@@ -1,0 +1,122 @@
+//! HTTP without a view on who answers: names, proxies, TLS, connections that are kept.
+
+mod connect;
+mod dns;
+mod fault;
+mod tls;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use errdefs::{Error, Result};
+use http::header::{PROXY_AUTHORIZATION, USER_AGENT};
+use http::{HeaderValue, Request, Response, Uri};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Empty, Full};
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::config::ProxyConfig;
+use connect::Connector;
+
+pub use fault::Fault;
+pub use tls::Tls;
+
+/// What is sent along with a request.
+pub type Body = UnsyncBoxBody<Bytes, Error>;
+
+/// How long the head of an answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an unused connection is kept.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Sends requests, and keeps connections. Cheap to clone.
+#[derive(Clone)]
+pub struct Transport(Arc<Inner>);
+
+struct Inner {
+    connector: Connector,
+    plain: Client<Connector, Body>,
+    encrypted: Mutex<HashMap<Tls, Client<HttpsConnector<Connector>, Body>>>,
+}
+
+impl Transport {
+    pub fn new(proxy: &ProxyConfig) -> Self {
+        let connector = Connector::new(proxy);
+        let plain = builder().build(connector.clone());
+        Transport(Arc::new(Inner { connector, plain, encrypted: Mutex::default() }))
+    }
+
+    /// Sends a request with an absolute URI, and gives the answer as soon as its head is there. Redirects are not
+    /// followed.
+    pub async fn send(&self, mut request: Request<Body>, tls: &Tls) -> Result<Response<Incoming>, Fault> {
+        let uploads = hyper::body::Body::size_hint(request.body()).exact() != Some(0);
+        request.headers_mut().entry(USER_AGENT).or_insert_with(user_agent);
+        let answer = async {
+            match request.uri().scheme_str() {
+                Some("https") => self.encrypted(tls).await?.request(request).await.map_err(|e| Fault::of(&e)),
+                _ => self.0.plain.request(self.with_proxy_login(request)).await.map_err(|e| Fault::of(&e)),
+            }
+        };
+        // The answer to an upload comes after all of it was sent.
+        if uploads {
+            return answer.await;
+        }
+        tokio::time::timeout(PATIENCE, answer).await.unwrap_or(Err(Fault::Timeout))
+    }
+
+    async fn encrypted(&self, tls: &Tls) -> Result<Client<HttpsConnector<Connector>, Body>, Fault> {
+        let clients = || self.0.encrypted.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients().get(tls) {
+            return Ok(client.clone());
+        }
+        let wanted = tls.clone();
+        let made = tokio::task::spawn_blocking(move || wanted.client_config()).await;
+        let config = made.map_err(|e| Fault::Tls(e.to_string()))?.map_err(|e| Fault::Tls(e.to_string()))?;
+        let connector = HttpsConnector::from((self.0.connector.clone(), config));
+        let client: Client<_, Body> = builder().build(connector);
+        Ok(clients().entry(tls.clone()).or_insert(client).clone())
+    }
+
+    /// A proxy for plain HTTP is spoken to in the request itself.
+    fn with_proxy_login(&self, mut request: Request<Body>) -> Request<Body> {
+        if let Some(login) = self.0.connector.login(request.uri()) {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, login);
+        }
+        request
+    }
+}
+
+fn builder() -> hyper_util::client::legacy::Builder {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE).pool_max_idle_per_host(8);
+    builder
+}
+
+fn user_agent() -> HeaderValue {
+    HeaderValue::from_static(concat!("kiln/", env!("CARGO_PKG_VERSION")))
+}
+
+/// Nothing.
+pub fn empty() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Bytes at hand.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// The host of a URI, with its port, without a login.
+pub(crate) fn authority(uri: &Uri) -> &str {
+    uri.authority().map_or("", |a| a.as_str().rsplit('@').next().unwrap_or_default())
+}
+
+/// A URI for people: queries and logins may be secrets.
+pub fn show(uri: &Uri) -> String {
+    format!("{}://{}{}", uri.scheme_str().unwrap_or_default(), authority(uri), uri.path())
+}
