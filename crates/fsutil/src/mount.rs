@@ -12,8 +12,9 @@ use errdefs::{Error, Result};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
-    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change,
+    move_mount, open_tree,
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,8 +24,22 @@ pub enum Source {
     /// A directory or file, with all that is mounted below it.
     Bind(PathBuf),
     /// Layers of which the first wins; with `upper`, writable.
-    Overlay { lower: Vec<PathBuf>, upper: Option<Upper> },
-    Tmpfs { size: Option<u64>, mode: u32 },
+    Overlay {
+        lower: Vec<PathBuf>,
+        upper: Option<Upper>,
+    },
+    Tmpfs {
+        size: Option<u64>,
+        mode: u32,
+    },
+    /// A tmpfs that holds one file of the name [`ONE_FILE`], to be mounted by that selector: a secret, which never
+    /// touches a disk.
+    OneFile {
+        data: Vec<u8>,
+        uid: u32,
+        gid: u32,
+        mode: u32,
+    },
     Proc,
     Sysfs,
     /// The unified cgroup hierarchy.
@@ -32,6 +47,9 @@ pub enum Source {
     Mqueue,
     Devpts,
 }
+
+/// The file of a [`Source::OneFile`].
+pub const ONE_FILE: &str = "file";
 
 /// The writable part of an overlay. Both lie on one file system; `work` is empty before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,7 +117,11 @@ impl Mount {
     }
 
     fn failed(&self, e: &Errno) -> Error {
-        Error::from(io::Error::from(*e)).context(format!("failed to mount {} at `{}`", self.source, self.target.display()))
+        Error::from(io::Error::from(*e)).context(format!(
+            "failed to mount {} at `{}`",
+            self.source,
+            self.target.display()
+        ))
     }
 }
 
@@ -109,6 +131,7 @@ impl std::fmt::Display for Source {
             Source::Bind(path) => write!(f, "`{}`", path.display()),
             Source::Overlay { lower, .. } => write!(f, "an overlay of {} layers", lower.len()),
             Source::Tmpfs { .. } => f.write_str("a tmpfs"),
+            Source::OneFile { .. } => f.write_str("a file in memory"),
             Source::Proc => f.write_str("proc"),
             Source::Sysfs => f.write_str("sysfs"),
             Source::Cgroup2 => f.write_str("cgroup2"),
@@ -134,6 +157,7 @@ impl Source {
                 }
                 finish(&fs)
             }
+            Source::OneFile { data, uid, gid, mode } => one_file(data, *uid, *gid, *mode),
             Source::Proc => plain("proc"),
             Source::Sysfs => plain("sysfs"),
             Source::Cgroup2 => plain("cgroup2"),
@@ -148,6 +172,23 @@ impl Source {
             }
         }
     }
+}
+
+fn one_file(data: &[u8], uid: u32, gid: u32, mode: u32) -> Result<OwnedFd, Errno> {
+    use rustix::fs::{Gid, Uid, fchmod, fchown, openat};
+    let fs = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(fs.as_fd(), "mode", "0711")?;
+    let tree = finish(&fs)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = openat(&tree, ONE_FILE, flags, Mode::RUSR)?;
+    let mut rest = data;
+    while !rest.is_empty() {
+        let n = rustix::io::write(&file, rest)?;
+        rest = &rest[n..];
+    }
+    fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    fchmod(&file, Mode::from_raw_mode(mode))?;
+    Ok(tree)
 }
 
 fn plain(kind: &str) -> Result<OwnedFd, Errno> {
@@ -213,15 +254,20 @@ fn configure(fs: &OwnedFd, upper: Option<&Upper>) -> Result<(), Errno> {
     if let Some(upper) = upper {
         fsconfig_set_string(fs.as_fd(), "upperdir", &upper.dir)?;
         fsconfig_set_string(fs.as_fd(), "workdir", &upper.work)?;
-        // A file that is copied up keeps one inode for all its hard links.
-        let _ = fsconfig_set_string(fs.as_fd(), "index", "off");
+        // What the kernel or the distribution has set otherwise would put more than whole files into the upper folder:
+        // references to the layers below, which mean nothing when it becomes a layer itself. Kernels without such an
+        // option do not do it.
+        for option in ["index", "metacopy", "redirect_dir"] {
+            let _ = fsconfig_set_string(fs.as_fd(), option, "off");
+        }
     }
     Ok(())
 }
 
 /// A copy of the mount at `at`, without a place.
 pub fn clone_tree(at: impl AsFd) -> Result<OwnedFd, Errno> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     open_tree(at.as_fd(), "", flags | OpenTreeFlags::AT_RECURSIVE)
 }
 
@@ -249,7 +295,11 @@ fn set_attributes(tree: BorrowedFd<'_>, attributes: u64) -> Result<(), Errno> {
             size_of::<MountAttr>(),
         )
     };
-    if done == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(io::Error::last_os_error().raw_os_error().unwrap_or(0))) }
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(Errno::from_raw_os_error(io::Error::last_os_error().raw_os_error().unwrap_or(0)))
+    }
 }
 
 /// Puts a detached mount on the file or directory `target`.
@@ -262,7 +312,9 @@ pub fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno>
 /// when one fails.
 pub fn mount_all(mounts: &[Mount], root: &Path) -> Result<()> {
     let base = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    let base = base.map_err(|e| Error::from(io::Error::from(e)).context(format!("failed to open `{}`", root.display())))?;
+    let base = base.map_err(|e| {
+        Error::from(io::Error::from(e)).context(format!("failed to open `{}`", root.display()))
+    })?;
     for (done, mount) in mounts.iter().enumerate() {
         if let Err(e) = place(mount, &base, root) {
             for earlier in mounts[..done].iter().rev() {
@@ -292,8 +344,9 @@ fn below(root: &Path, target: &Path) -> PathBuf {
 
 /// Takes the mount at `path` away, at once for everybody who looks; those inside may finish.
 pub fn unmount(path: &Path) -> Result<()> {
-    rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
-        .map_err(|e| Error::from(io::Error::from(e)).context(format!("failed to unmount `{}`", path.display())))
+    rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).map_err(|e| {
+        Error::from(io::Error::from(e)).context(format!("failed to unmount `{}`", path.display()))
+    })
 }
 
 /// Keeps mounts of this mount namespace from reaching others, and the reverse.

@@ -1,10 +1,10 @@
 //! Mounts in a mount namespace of their own. Needs root.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use fsutil::mount::{Mount, Source, Upper, make_private, mount_all, unmount};
+use fsutil::mount::{Mount, ONE_FILE, Source, Upper, make_private, mount_all, unmount};
 
 struct Place {
     dir: tempfile::TempDir,
@@ -115,6 +115,34 @@ fn attributes_hold() {
     assert!(fs::write(root.join("at/x"), "").is_err());
     assert!(std::process::Command::new(root.join("at/program")).status().is_err());
     fs::write(source.join("x"), "").expect("the source stays writable");
+}
+
+#[test]
+fn the_upper_folder_holds_whole_files() {
+    let place = Place::new();
+    let lower = place.make("lower/dir", &["file"]).parent().expect("there is one").to_owned();
+    let upper = Upper { dir: place.make("upper", &[]), work: place.make("work", &[]) };
+    let root = place.root();
+    let source = Source::Overlay { lower: vec![place.make("other", &[]), lower], upper: Some(upper.clone()) };
+    mount_all(&[Mount::new(source, "/at")], &root).expect("mounts");
+    fs::set_permissions(root.join("at/dir/file"), fs::Permissions::from_mode(0o600)).expect("a mode");
+    assert_eq!(fs::read_to_string(upper.dir.join("dir/file")).expect("a file"), "lower/dir");
+    let renamed = fs::rename(root.join("at/dir"), root.join("at/moved")).expect_err("the folder is below");
+    assert_eq!(renamed.kind(), std::io::ErrorKind::CrossesDevices);
+}
+
+#[test]
+fn a_file_in_memory_is_mounted_alone() {
+    let place = Place::new();
+    let root = place.root();
+    fs::write(root.join("secret"), "").expect("a file");
+    let source = Source::OneFile { data: b"key".to_vec(), uid: 7, gid: 8, mode: 0o400 };
+    let mount = Mount { selector: ONE_FILE.into(), ..Mount::new(source, "/secret").readonly(true) };
+    mount_all(&[mount], &root).expect("mounts");
+    let metadata = fs::metadata(root.join("secret")).expect("there");
+    assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o7777), (7, 8, 0o400));
+    assert_eq!(fs::read(root.join("secret")).expect("readable"), b"key");
+    assert!(fs::write(root.join("secret"), "x").is_err());
 }
 
 #[test]
