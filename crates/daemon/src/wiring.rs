@@ -59,7 +59,7 @@ pub async fn engine(args: &Args, config: &Config, root: &Path, executor: Executo
     }));
     let ops = Ops::new(ops::Parts { refs: refs.clone(), sources: Arc::clone(&sources), executor });
     let exporters = Arc::new(Exporters::new(refs.clone(), registry));
-    let dockerfile: Arc<dyn Frontend> = Arc::new(dockerfile_llb::Dockerfile);
+    let dockerfile: Arc<dyn Frontend> = Arc::new(dockerfile_llb::DockerfileFrontend);
     Ok(Engine::new(Parts {
         sessions: Sessions::new(),
         refs,
@@ -116,7 +116,7 @@ pub fn about(root: &Path, config: &Config) -> About {
         package: "kiln".into(),
         version: format!("v{}", env!("CARGO_PKG_VERSION")),
         revision: option_env!("KILN_REVISION").unwrap_or_default().into(),
-        dockerfile_version: dockerfile_llb::VERSION.into(),
+        dockerfile_version: "1.20.0".into(),
         worker_id: Digest::of(root.as_os_str().as_encoded_bytes()).hex()[..25].to_owned(),
         labels,
         platforms: vec![Platform::host()],

@@ -210,6 +210,7 @@ fn overlay(lower: &[PathBuf], upper: Option<&Upper>) -> Result<OwnedFd, Errno> {
         _ => {}
     }
     let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let _ = fsconfig_set_string(fs.as_fd(), "source", "overlay");
     let mut appended = Ok(());
     for dir in lower {
         // "lowerdir+" takes one layer at a time, since Linux 6.5, without the length limit of one string.
@@ -232,6 +233,7 @@ fn overlay(lower: &[PathBuf], upper: Option<&Upper>) -> Result<OwnedFd, Errno> {
 fn overlay_old(lower: &[PathBuf], upper: Option<&Upper>) -> Result<OwnedFd, Errno> {
     use std::os::unix::ffi::OsStrExt;
     let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let _ = fsconfig_set_string(fs.as_fd(), "source", "overlay");
     let mut joined = Vec::new();
     for (i, dir) in lower.iter().enumerate() {
         if i > 0 {
@@ -254,6 +256,10 @@ fn configure(fs: &OwnedFd, upper: Option<&Upper>) -> Result<(), Errno> {
     if let Some(upper) = upper {
         fsconfig_set_string(fs.as_fd(), "upperdir", &upper.dir)?;
         fsconfig_set_string(fs.as_fd(), "workdir", &upper.work)?;
+        // Without this, each unmount waits for all of the file system to be on disk. What a step leaves is made durable
+        // later, all at once. The mark of an earlier mount would keep the same folders from being mounted again.
+        let _ = std::fs::remove_dir_all(upper.work.join("work/incompat"));
+        let _ = fsconfig_set_flag(fs.as_fd(), "volatile");
         // What the kernel or the distribution has set otherwise would put more than whole files into the upper folder:
         // references to the layers below, which mean nothing when it becomes a layer itself. Kernels without such an
         // option do not do it.
