@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use errdefs::{Error, Result, ResultExt};
+use errdefs::{Error, Result};
 use oci::{Digest, Platform};
 use refs::Refs;
 use registry::Registry;
@@ -113,7 +113,7 @@ impl NamedImage {
         Finalize::new(move |cx| async move {
             let push = Push::new(&refs, &registry, insecure, image, &cx).await?;
             for name in &names {
-                push.image(name, by_digest).await.with_context(|| format!("failed to push {name}"))?;
+                push.image(name, by_digest).await?;
             }
             Ok(())
         })
