@@ -8,10 +8,13 @@ use anyhow::{Context, Result, bail, ensure};
 use tonic_prost_build::manual;
 
 /// Bulk data that is passed on as it came, without a copy.
-const SHARED_BYTES: [&str; 10] = [
+const SHARED_BYTES: [&str; 13] = [
     ".containerd.services.content.v1.ReadContentResponse.data",
     ".containerd.services.content.v1.WriteContentRequest.data",
     ".fsutil.types.Packet.data",
+    ".kiln.v1.RunInput.stdin",
+    ".kiln.v1.RunOutput.stderr",
+    ".kiln.v1.RunOutput.stdout",
     ".moby.buildkit.v1.BytesMessage.data",
     ".moby.buildkit.v1.VertexLog.msg",
     ".moby.buildkit.v1.frontend.FdMessage.Data",

@@ -1,4 +1,4 @@
-//! Wire types and services of the BuildKit protocol, generated from the files in `proto/`.
+//! Wire types and services of the BuildKit protocol, generated from the files in `proto/`. `kiln` is our own.
 //!
 //! The modules follow the proto packages under shorter names. File names are bytes everywhere, maps are ordered, and
 //! bulk data is shared, not copied. `cargo xtask proto` generates the code anew.
@@ -16,6 +16,7 @@ pub use generated::errdefs;
 pub use generated::fsutil::types as fsutil;
 pub use generated::google::rpc;
 pub use generated::grpc::health::v1 as health;
+pub use generated::kiln::v1 as kiln;
 pub use generated::moby::buildkit::secrets::v1 as secrets;
 pub use generated::moby::buildkit::v1 as control;
 pub use generated::moby::buildkit::v1::apicaps;

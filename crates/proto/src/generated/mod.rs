@@ -28,6 +28,11 @@ pub mod grpc {
         }
     }
 }
+pub mod kiln {
+    pub mod v1 {
+        include!("kiln.v1.rs");
+    }
+}
 pub mod moby {
     pub mod buildkit {
         pub mod secrets {
