@@ -235,7 +235,7 @@ impl Read for Piped {
         while self.rest.is_empty() {
             match self.chunks.blocking_recv() {
                 Some(Ok(chunk)) => self.rest = chunk,
-                Some(Err(e)) => return Err(io::Error::other(e.message().to_owned())),
+                Some(Err(e)) => return Err(io::Error::other(e)),
                 None => return Ok(0),
             }
         }

@@ -46,9 +46,13 @@ impl Table {
     /// Opens the table; gives what is in it.
     pub fn open(db: Arc<Database>, sync: Sync) -> Result<(Self, Vec<(RefId, Record)>)> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let (rows, next) = load(&db, boot.trim())?;
+        Self::open_in(boot.trim().to_owned(), db, sync)
+    }
+
+    fn open_in(boot: String, db: Arc<Database>, sync: Sync) -> Result<(Self, Vec<(RefId, Record)>)> {
+        let (rows, next) = load(&db, &boot)?;
         let (jobs, queue) = channel();
-        let writer = Writer { db, sync, boot: boot.trim().to_owned(), next, failed: None };
+        let writer = Writer { db, sync, boot, next, failed: None };
         let thread =
             std::thread::Builder::new().name("refs-writer".into()).spawn(move || writer.run(&queue))?;
         Ok((Table { jobs: Mutex::new(jobs), thread: Mutex::new(Some(thread)) }, rows))
@@ -104,6 +108,8 @@ fn load(db: &Database, boot: &str) -> Result<(Vec<(RefId, Record)>, u64)> {
         let mut records = txn.open_table(RECORDS).map_err(failed)?;
         let durable = txn.open_table(DURABLE).map_err(failed)?;
         let durable = durable.get("").map_err(failed)?.map_or(0, |value| value.value());
+        // The rows of the last writes may be gone, their numbers must not come again.
+        next = next.max(durable + 1);
         let mut gone = Vec::new();
         for row in records.iter().map_err(failed)? {
             let (id, value) = row.map_err(failed)?;
@@ -238,4 +244,55 @@ pub fn begin_read(db: &Database) -> Result<redb::ReadTransaction> {
 
 pub fn failed(e: impl Into<redb::Error>) -> Error {
     Error::environment(format!("the database failed: {}", e.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::make::NewRef;
+    use crate::record::Kind;
+
+    fn record(text: &str) -> Record {
+        NewRef::regular(text).record(Kind::Merge { parents: Vec::new(), stack: None })
+    }
+
+    fn ids(rows: &[(RefId, Record)]) -> Vec<&str> {
+        rows.iter().map(|(id, _)| &**id).collect()
+    }
+
+    /// Writes two rows, of which the first is durable, and ends without a chance to make the second so.
+    fn written(dir: &std::path::Path) -> Arc<Database> {
+        let db = Arc::new(Database::create(dir.join("db")).unwrap());
+        let (table, rows) = Table::open_in("boot 1".into(), db.clone(), Arc::new(|| Ok(()))).unwrap();
+        assert!(rows.is_empty());
+        table.put(&"a".into(), &record("a"));
+        table.close();
+        let crash: Sync = Arc::new(|| Err(Error::environment("the power is gone")));
+        let (table, rows) = Table::open_in("boot 1".into(), db.clone(), crash).unwrap();
+        assert_eq!(ids(&rows), ["a"]);
+        table.put(&"b".into(), &record("b"));
+        table.put(&"c".into(), &record("c"));
+        table.delete(&"c".into());
+        table.flush().unwrap();
+        db
+    }
+
+    #[test]
+    fn an_end_of_the_process_loses_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_table, rows) =
+            Table::open_in("boot 1".into(), written(dir.path()), Arc::new(|| Ok(()))).unwrap();
+        assert_eq!(ids(&rows), ["a", "b"]);
+        assert_eq!(rows[1].1.description, "b");
+    }
+
+    #[test]
+    fn an_end_of_the_machine_loses_what_was_not_durable() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = written(dir.path());
+        for boot in ["boot 2", ""] {
+            let (_table, rows) = Table::open_in(boot.into(), db.clone(), Arc::new(|| Ok(()))).unwrap();
+            assert_eq!(ids(&rows), ["a"]);
+        }
+    }
 }

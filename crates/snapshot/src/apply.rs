@@ -77,15 +77,14 @@ impl Store {
     }
 }
 
-/// The archive itself is at fault.
-fn damaged(e: io::Error) -> Error {
-    match e.kind() {
-        io::ErrorKind::InvalidData
-        | io::ErrorKind::InvalidInput
-        | io::ErrorKind::UnexpectedEof
-        | io::ErrorKind::Other => Error::user(format!("failed to read the layer: {e}")),
-        _ => Error::from(e).context("failed to read the layer"),
+/// An error of reading the archive. Most say that the archive is at fault; the source may have its own.
+pub fn damaged(e: io::Error) -> Error {
+    use io::ErrorKind as K;
+    let is_ours = e.get_ref().is_some_and(|inner| inner.is::<Error>());
+    if !is_ours && matches!(e.kind(), K::InvalidData | K::InvalidInput | K::UnexpectedEof | K::Other) {
+        return Error::user(format!("failed to read the layer: {e}"));
     }
+    Error::from(e)
 }
 
 /// Hashes what passes through.

@@ -4,6 +4,17 @@
 //! after. A [`View`] reads a chain of them as one tree without a mount. A [`TreeWriter`] makes a new one: as the
 //! writable top of a mount, or by a [`TreeBuilder`], which does what overlayfs would do and links files where it can.
 //!
+//! On disk, below the root that the store is given:
+//!
+//! ```text
+//! objects-v1/ab/cdef...-<mtime>   regular files, linked into trees; garbage with one link
+//! layers-v1/<id>/tree/            a layer's files, as overlayfs wants them
+//! layers-v1/<id>/{shared,digests,implied}
+//!                                 what is remembered of them, see `layer`
+//! tmp/                            being written; swept at start
+//! mounts/                         mount points; swept at start
+//! ```
+//!
 //! Never: know images, registries or builds.
 
 mod meta;

@@ -5,9 +5,11 @@ use errdefs::Result;
 use crate::meta::{FileType, Meta};
 use crate::sys;
 
-/// Whether two files count as the same, by the rules of BuildKit's differ: equal mode, owner, device and capabilities,
-/// and but for directories equal size and time. Where both times are whole seconds, an archive may have cut them, and
-/// the content decides.
+/// Whether two files count as the same: equal mode, owner, device and capabilities, and but for directories equal size,
+/// time and content.
+///
+/// BuildKit's differ trusts equal times unless both are whole seconds. Here steps may be so quick that two versions of a
+/// file get one time, so the content decides; it is only read where all else is equal.
 pub fn is_same(below: &Path, above: &Path, meta: &Meta) -> Result<bool> {
     let Some(old) = sys::lstat(below)? else { return Ok(false) };
     if (old.dev, old.ino) == (meta.dev, meta.ino) {
@@ -26,7 +28,6 @@ pub fn is_same(below: &Path, above: &Path, meta: &Meta) -> Result<bool> {
         return Ok(false);
     }
     match meta.file_type {
-        _ if meta.mtime.nanos != 0 => Ok(true),
         FileType::Symlink => Ok(sys::read_link(below)? == sys::read_link(above)?),
         FileType::File if meta.size > 0 => sys::is_same_content(below, above),
         _ => Ok(true),

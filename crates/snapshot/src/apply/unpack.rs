@@ -8,6 +8,7 @@ use fsutil::tar::{Entry, EntryKind, Reader};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::damaged;
 use crate::meta::{Attrs, FileType, Owner, Time};
 use crate::tree::TreeWriter;
 use crate::view::resolve_in;
@@ -171,9 +172,7 @@ impl Unpacker {
 
     fn content(&mut self, file: &mut File, real: &Path, content: &mut dyn Read) -> Result<()> {
         loop {
-            let n = content
-                .read(&mut self.buffer)
-                .map_err(|e| Error::user(format!("the archive ends too early: {e}")))?;
+            let n = content.read(&mut self.buffer).map_err(damaged)?;
             if n == 0 {
                 return Ok(());
             }
@@ -197,6 +196,9 @@ impl Unpacker {
             Some(meta) if !meta.is_whiteout() => meta,
             _ => return Err(Error::user(format!("hard link to `{shown}`, which is not in the layer"))),
         };
+        if path::is_below(&target_at, at) {
+            return Err(Error::user(format!("hard link to `{shown}` in its own place")));
+        }
         if target_at != at {
             self.make(at, real, |real| rustix::fs::link(&from, real))?;
         }

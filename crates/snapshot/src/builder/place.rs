@@ -63,6 +63,10 @@ impl TreeBuilder {
             None => Err(super::path_error("link", &target, super::NOT_FOUND)),
             Some((FileType::Dir, _)) => Err(super::path_error("link", &target, "is a directory")),
             Some(_) if path == target => Ok(()),
+            // To make room for the link would take the target away.
+            Some(_) if path::is_below(&target, &path) => {
+                Err(super::path_error("link", &path, "it holds the target of the link"))
+            }
             Some((file_type, place)) => {
                 if let super::Place::Base(layer) = place {
                     self.copy_up(&layer, &target)?;

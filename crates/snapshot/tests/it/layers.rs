@@ -48,7 +48,7 @@ fn apply(world: &World, text: &str) -> LayerId {
     world.store.apply(&archive(text)[..]).unwrap().layer
 }
 
-fn diff(world: &World, chain: &[LayerId]) -> Vec<u8> {
+pub fn diff(world: &World, chain: &[LayerId]) -> Vec<u8> {
     let (top, base) = chain.split_last().unwrap();
     let mut out = Vec::new();
     world.store.write_diff(&world.view(base), top, &mut out).unwrap();
@@ -146,6 +146,7 @@ fn nothing_leads_out_of_the_tree() {
     for (text, message) in [
         ("h link nowhere", "which is not in the layer"),
         ("d/ dir\nh link d", "hard link to the directory `d`"),
+        ("d/ dir\nd/f file 1\nd link d/f", "in its own place"),
         ("f file 1\nf/x file 2", "`/f` is not a directory"),
         (".wh... file", "invalid whiteout name"),
         (".wh. file", "invalid whiteout name"),
@@ -174,6 +175,24 @@ fn directories_that_are_left_out() {
     assert_eq!(shown.lines().collect::<Vec<_>>(), want);
 }
 
+/// Steps may follow each other so quickly that two versions of a file have one time.
+#[test]
+fn versions_of_one_time_differ() {
+    let world = World::new();
+    let put = |base: &[LayerId], data: &str| {
+        world.layer(base, |tree| {
+            let time = Some(snapshot::Time { secs: 7, nanos: 8 });
+            let options = snapshot::FileOptions { mode: 0o644, timestamp: time, ..Default::default() };
+            tree.mkfile(b"f", data.as_bytes(), &options).unwrap();
+        })
+    };
+    let base = put(&[], "old");
+    let same = put(std::slice::from_ref(&base), "old");
+    let new = put(std::slice::from_ref(&base), "new");
+    assert_eq!(members(&diff(&world, &[base.clone(), same])), [""; 0]);
+    assert_eq!(members(&diff(&world, &[base, new])), ["f"]);
+}
+
 /// Runs `script` by a shell in a mount of `source`, which is gone afterwards.
 fn in_mount(world: &World, source: Source, script: &str) {
     let target = world.dir.path().join("mounts/here");
@@ -186,7 +205,7 @@ fn in_mount(world: &World, source: Source, script: &str) {
 }
 
 /// What `find` sees, in the form of `show`.
-fn listing(world: &World, source: Source) -> String {
+pub fn listing(world: &World, source: Source) -> String {
     let list = world.dir.path().join("list");
     let script = format!(
         "find . -mindepth 1 -printf '%P %m %y %l %U:%G %T@\\n' | LC_ALL=C sort > {}; \
@@ -242,7 +261,7 @@ fn views_and_archives_agree_with_overlayfs() {
     }
 }
 
-fn listing_of_view(view: &View) -> String {
+pub fn listing_of_view(view: &View) -> String {
     let (mut lines, mut sums) = (Vec::new(), Vec::new());
     for entry in view.walk(b"").unwrap().skip(1).map(Result::unwrap) {
         let (path, meta) = (String::from_utf8(entry.path.clone()).unwrap(), entry.meta);
@@ -254,7 +273,7 @@ fn listing_of_view(view: &View) -> String {
             snapshot::FileType::Char => ('c', String::new()),
             snapshot::FileType::Fifo => ('p', String::new()),
             _ => {
-                let bytes = view.read(&entry.path, 1 << 20).unwrap().unwrap();
+                let bytes = view.read(&entry.path, 8 << 20).unwrap().unwrap();
                 sums.push(format!("{}  ./{path}", oci::Digest::of(bytes).hex()));
                 ('f', String::new())
             }
@@ -268,7 +287,36 @@ fn listing_of_view(view: &View) -> String {
     lines.sort();
     sums.sort();
     lines.extend(sums);
-    lines.join("\n") + "\n"
+    lines.into_iter().map(|line| line + "\n").collect()
+}
+
+/// Archives that GNU tar made, in all its formats, become what it packed.
+#[test]
+fn archives_of_gnu_tar() {
+    const TREE: &str = "
+        mkdir -p d/e; echo 1 > d/f; ln d/f d/g; ln -s ../d d/e/l; mkfifo p; mknod c c 5 1; chmod 2755 d
+        long=$(printf 'n%.0s' $(seq 90)); mkdir -p $long/$long; echo 2 > $long/$long/x; ln -s $long/$long/$long y
+        truncate -s 3M sparse; echo middle | dd of=sparse bs=1 seek=1000000 conv=notrunc 2>/dev/null
+        chown 3000000:7 d/f; find . -exec touch -h -d @1500000000 {} +
+    ";
+    for format in
+        ["gnu", "oldgnu", "pax", "pax --sparse", "gnu --sparse", "pax --sparse --sparse-version=0.1"]
+    {
+        let world = World::new();
+        let packed = world.store.new_tree().unwrap();
+        in_mount(&world, packed.mount_source(&[]).unwrap(), TREE);
+        let file = world.dir.path().join("packed.tar");
+        let script = format!(
+            "tar --format={format} --sort=name -cf {} -C {} .",
+            file.display(),
+            packed.path().display()
+        );
+        assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+        let want = listing(&world, packed.mount_source(&[]).unwrap());
+        let layer = world.store.apply(std::fs::File::open(&file).unwrap()).unwrap().layer;
+        let cut = |text: &str| text.replace(".0000000000", "");
+        assert_eq!(cut(&listing_of_view(&world.view(&[layer]))), cut(&want), "{format}");
+    }
 }
 
 /// More layers than one mount takes.

@@ -5,5 +5,6 @@
 mod copying;
 mod hashing;
 mod layers;
+mod random;
 mod tree;
 mod world;
