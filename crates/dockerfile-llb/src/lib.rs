@@ -1,3 +1,19 @@
 //! Dockerfile instructions to LLB and image config; the `dockerfile.v0` frontend.
 //!
+//! [`DockerfileFrontend`] reads the Dockerfile through the bridge, [`convert`] turns it into a graph and a config, and
+//! the bridge gets the graph. The ops are those of BuildKit's own frontend byte for byte, so that a cache made by one
+//! is good for the other.
+//!
 //! Never: do I/O except through the bridge.
+
+mod config;
+mod convert;
+mod draft;
+mod environment;
+mod frontend;
+mod git;
+mod image;
+mod path;
+mod state;
+
+pub use frontend::DockerfileFrontend;

@@ -1,0 +1,216 @@
+//! From instructions to a graph and an image config.
+//!
+//! Stages are laid out first, then the target and what it needs is found, base images of these are resolved side by
+//! side, and at last the instructions of each stage are carried out in the order of the file. What the target does not
+//! need is never asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use dockerfile::lint::Finding;
+use dockerfile::{Dockerfile, Lexer};
+use errdefs::{Result, SourceInfo};
+use llb::{Definition, ProxyEnv};
+use oci::{ImageConfig, Platform};
+
+use crate::config::Config;
+use crate::draft::{Draft, Port};
+use crate::environment::Variables;
+use crate::frontend::Client;
+use crate::image;
+
+mod args;
+mod copy;
+mod dispatch;
+mod epoch;
+mod expose;
+mod layout;
+mod meta;
+mod mode;
+mod mounts;
+mod names;
+mod resolve;
+mod run;
+mod stage;
+
+pub(crate) use names::called;
+pub(crate) use resolve::image_source;
+use stage::{Progress, Stages};
+
+/// What is to be converted.
+pub(crate) struct Request<'a> {
+    pub client: &'a Client,
+    pub dockerfile: &'a Dockerfile,
+    /// The text of the file, for errors.
+    pub info: &'a SourceInfo,
+    /// The text of the file, for the graph.
+    pub source: Arc<llb::SourceInfo>,
+    /// The platform asked for; nothing is the engine's own.
+    pub platform: Option<Platform>,
+}
+
+pub(crate) struct Converted {
+    pub definition: Definition,
+    pub image: ImageConfig,
+    pub base_image: Option<ImageConfig>,
+    /// Seconds since 1970.
+    pub epoch: Option<i64>,
+    pub findings: Vec<Finding>,
+}
+
+/// What holds for every stage.
+struct Shared<'a> {
+    config: &'a Config,
+    build_args: BTreeMap<String, String>,
+    globals: Variables,
+    build_platform: Platform,
+    target_platform: Platform,
+    /// Nobody asked for a platform.
+    implicit_platform: bool,
+    /// SOURCE_DATE_EPOCH in seconds, and as an RFC 3339 time.
+    epoch: Option<(i64, String)>,
+    lexer: Lexer,
+    proxy: Option<ProxyEnv>,
+    info: &'a SourceInfo,
+}
+
+/// # Errors
+/// For instructions that cannot be carried out and images that cannot be resolved, with their place.
+pub(crate) async fn convert(request: Request<'_>) -> Result<Converted> {
+    let shared = shared(&request)?;
+    let mut conversion = Conversion {
+        stages: layout::lay_out(&request, &shared)?,
+        draft: Draft::default(),
+        context: None,
+        findings: Vec::new(),
+        shared,
+        client: request.client,
+    };
+    let target = conversion.target()?;
+    conversion.connect()?;
+    conversion.resolve(target).await?;
+    conversion.client.dockerignore().await?;
+    conversion.dispatch_stages(target).await?;
+    conversion.finish(target, &request.source).await
+}
+
+fn shared<'a>(request: &Request<'a>) -> Result<Shared<'a>> {
+    let config = request.client.config();
+    let build_platform = request.client.build_platform();
+    let target_platform = request.platform.clone().unwrap_or_else(|| build_platform.clone());
+    let lexer = Lexer::new(request.dockerfile.escape);
+    let stages = &request.dockerfile.stages;
+    let last = stages.last().map_or("", |s| s.name.as_str());
+    let target = if config.target.is_empty() { last } else { &config.target };
+    let globals = args::predefined(&build_platform, &target_platform, target, &config.build_args);
+    let located = |e: dockerfile::Error| e.with_source(request.info.clone());
+    let mut globals = args::global(globals, &lexer, &request.dockerfile.global_args, &config.build_args)
+        .map_err(located)?;
+    let mut build_args = config.build_args.clone();
+    let epoch = epoch::read(&mut build_args, &mut globals, request.client, stages)?;
+    Ok(Shared {
+        proxy: args::proxy(&build_args),
+        config,
+        build_args,
+        globals,
+        build_platform,
+        target_platform,
+        implicit_platform: request.platform.is_none(),
+        epoch,
+        lexer,
+        info: request.info,
+    })
+}
+
+/// A conversion on its way.
+struct Conversion<'a> {
+    shared: Shared<'a>,
+    client: &'a Client,
+    stages: Stages,
+    draft: Draft,
+    /// The build context, once a stage was dispatched.
+    context: Option<Port>,
+    findings: Vec<Finding>,
+}
+
+impl Conversion<'_> {
+    fn target(&self) -> Result<usize> {
+        let name = &self.shared.config.target;
+        if name.is_empty() {
+            return Ok(self.stages.list.len() - 1);
+        }
+        self.stages.find(name).ok_or_else(|| {
+            let message = format!("target stage {} could not be found", dockerfile::go::quote(name));
+            errdefs::Error::user(dockerfile::suggest::append(message, name, self.stages.names()))
+        })
+    }
+
+    async fn finish(mut self, target: usize, source: &Arc<llb::SourceInfo>) -> Result<Converted> {
+        self.settle_local_sources(target).await?;
+        let stage = std::mem::take(&mut self.stages.list[target]);
+        let mut image = stage.image;
+        let shared = &self.shared;
+        if !shared.config.labels.is_empty() {
+            image.config.labels.get_or_insert_default().extend(shared.config.labels.clone());
+        }
+        if !shared.implicit_platform {
+            let wanted = &shared.target_platform;
+            let same = wanted.os == image.os && wanted.architecture == image.architecture;
+            let mut platform = image.platform();
+            platform.os.clone_from(&wanted.os);
+            platform.architecture.clone_from(&wanted.architecture);
+            if !wanted.variant.is_empty() || !same {
+                platform.variant.clone_from(&wanted.variant);
+            }
+            if !wanted.os_version.is_empty() || !same {
+                platform.os_version.clone_from(&wanted.os_version);
+            }
+            if !wanted.os_features.is_empty() {
+                platform.os_features.clone_from(&wanted.os_features);
+            }
+            image::set_platform(&mut image, &platform);
+        }
+        let platform = image.platform().normalize();
+        image::set_platform(&mut image, &platform);
+        Ok(Converted {
+            definition: self.draft.finish(stage.state.tree, &shared.target_platform, source),
+            image,
+            base_image: stage.base_image,
+            epoch: shared.epoch.as_ref().map(|(seconds, _)| *seconds),
+            findings: self.findings,
+        })
+    }
+
+    /// Local sources, now that it is known which of their paths are needed.
+    async fn settle_local_sources(&mut self, target: usize) -> Result<()> {
+        // The result holds all of the target, so all of a folder that the target stands on.
+        let owner = self.stages.list[target].paths;
+        self.stages.paths[owner].insert("/".into());
+        for (stage, port, local) in std::mem::take(&mut self.stages.locals) {
+            let owner = self.stages.list[stage].paths;
+            let (op, about) = local.source(&follow_paths(&self.stages.paths[owner]));
+            self.draft.settle(port, op, about);
+        }
+        if let Some(port) = self.context
+            && self.client.has_local_context()
+        {
+            let mut paths = BTreeSet::new();
+            for stage in self.stages.list.iter().filter(|s| s.progress == Progress::Dispatched) {
+                paths.extend(stage.context_paths.iter().cloned());
+            }
+            let (op, about) = self.client.main_context(&follow_paths(&paths)).await?;
+            self.draft.settle(port, op, about);
+        }
+        Ok(())
+    }
+}
+
+/// Paths as a local source takes them; none for everything.
+fn follow_paths(paths: &BTreeSet<String>) -> Vec<String> {
+    if paths.contains("/") {
+        return Vec::new();
+    }
+    let mut relative: Vec<String> = paths.iter().map(|p| crate::path::join(".", p)).collect();
+    relative.sort();
+    relative
+}

@@ -1,0 +1,176 @@
+//! Carrying out the instructions of a stage.
+
+use dockerfile::instruction::{ArgDefinition, CommandLine};
+use dockerfile::lint::Finding;
+use dockerfile::{Environment as _, Instruction, Kind, Lexer, Result};
+
+use super::stage::{Command, Progress, StageState};
+use super::{Conversion, Shared, meta};
+use crate::draft::{Draft, Port};
+use crate::environment::split_line;
+use crate::image::{self, DEFAULT_PATH};
+
+/// Not for steps: they say what goes into an attestation.
+const NOT_IN_ENV: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+
+/// One stage while its instructions are carried out.
+pub(super) struct Dispatch<'a> {
+    pub stage: &'a mut StageState,
+    /// All stages; the place of this one is empty.
+    pub stages: &'a [StageState],
+    pub paths: &'a mut [std::collections::BTreeSet<String>],
+    pub draft: &'a mut Draft,
+    pub shared: &'a Shared<'a>,
+    pub context: Option<Port>,
+    pub findings: &'a mut Vec<Finding>,
+}
+
+impl Conversion<'_> {
+    /// Carries out the stages that the target needs, in the order of the file.
+    pub(super) async fn dispatch_stages(&mut self, target: usize) -> errdefs::Result<()> {
+        let reachable = self.stages.reachable(target);
+        self.context = self.client.context_tree(&mut self.draft).await?;
+        for at in 0..self.stages.list.len() {
+            if reachable[at] && self.stages.list[at].progress != Progress::Dispatched {
+                self.stages.take_over(at);
+                self.dispatch_stage(at).map_err(|e| e.with_source(self.shared.info.clone()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn dispatch_stage(&mut self, at: usize) -> Result<()> {
+        let mut stage = std::mem::take(&mut self.stages.list[at]);
+        stage.progress = Progress::Dispatched;
+        let mut dispatch = Dispatch {
+            stage: &mut stage,
+            stages: &self.stages.list,
+            paths: &mut self.stages.paths,
+            draft: &mut self.draft,
+            shared: &self.shared,
+            context: self.context,
+            findings: &mut self.findings,
+        };
+        dispatch.run()?;
+        self.stages.list[at] = stage;
+        Ok(())
+    }
+}
+
+impl Dispatch<'_> {
+    fn run(&mut self) -> Result<()> {
+        self.prepare()?;
+        for command in std::mem::take(&mut self.stage.commands) {
+            let place = command.instruction.place.clone();
+            self.command(command).map_err(|e| e.at(&place))?;
+        }
+        Ok(())
+    }
+
+    /// Starts from what the config of the base says.
+    fn prepare(&mut self) -> Result<()> {
+        let shared = self.shared;
+        let stage = &mut *self.stage;
+        let platform = stage.platform.get_or_insert_with(|| shared.target_platform.clone());
+        if platform.os == "windows" {
+            let error = dockerfile::Error::new("images for windows cannot be built");
+            return Err(error.at(&stage.stage.place));
+        }
+        let env = &mut stage.image.config.env;
+        if !env.iter().any(|line| split_line(line).0 == "PATH") {
+            env.push(format!("PATH={DEFAULT_PATH}"));
+        }
+        for line in env.iter() {
+            let (name, value) = split_line(line);
+            stage.state.env.set(name, value);
+        }
+        if !shared.config.hostname.is_empty() {
+            stage.state.hostname.clone_from(&shared.config.hostname);
+        }
+        let dir = stage.image.config.working_dir.clone();
+        if !dir.is_empty() {
+            self.change_dir(&dir);
+        }
+        if !self.stage.image.config.user.is_empty() {
+            self.stage.state.user.clone_from(&self.stage.image.config.user);
+        }
+        self.stage.state.network = shared.config.network;
+        Ok(())
+    }
+
+    fn command(&mut self, command: Command) -> Result<()> {
+        let Command { mut instruction, sources, is_trigger } = command;
+        self.stage.in_trigger = is_trigger;
+        let code = instruction.code.clone();
+        self.expand(&mut instruction)?;
+        let Instruction { kind, keyword, place, .. } = instruction;
+        let ranges = place.ranges();
+        match kind {
+            Kind::Add(add) => self.add(add, &code, ranges),
+            Kind::Copy(copy) => self.copy(copy, sources.first().copied(), &code, ranges),
+            Kind::Run(run) => self.run_step(&run, &sources, &code, ranges),
+            Kind::Arg(definitions) => self.arg(definitions),
+            Kind::Workdir(dir) => {
+                self.workdir(&dir, &code, ranges);
+                Ok(())
+            }
+            Kind::Expose(ports) => self.expose(&ports),
+            other => meta::apply(self, other, &keyword, ranges),
+        }
+    }
+
+    /// All words of an instruction see the environment as it was before.
+    fn expand(&self, instruction: &mut Instruction) -> Result<()> {
+        let env = &self.stage.state.env;
+        instruction.expand(&mut |word| self.shared.lexer.word(word, env))?;
+        let inline = Lexer { ignore_quotes: true, ..Lexer::new('\\') };
+        instruction.expand_inline(&mut |text| inline.word(text, env))
+    }
+
+    pub(super) fn note(&mut self, created_by: String, layer: image::Layer) {
+        let created = self.shared.epoch.as_ref().map(|(_, text)| text.as_str());
+        image::note(&mut self.stage.image, created_by, layer, created);
+    }
+
+    /// The shell of the stage in front of a command line.
+    pub(super) fn with_shell(&self, words: &[String]) -> Vec<String> {
+        let shell = &self.stage.image.config.shell;
+        let mut out =
+            if shell.is_empty() { vec!["/bin/sh".to_owned(), "-c".to_owned()] } else { shell.clone() };
+        out.push(words.join(" "));
+        out
+    }
+
+    pub(super) fn arguments(&self, command: &CommandLine) -> Vec<String> {
+        if command.shell { self.with_shell(&command.words) } else { command.words.clone() }
+    }
+
+    /// Makes variables visible: the client's value, else the default, else that of the global scope.
+    fn arg(&mut self, definitions: Vec<ArgDefinition>) -> Result<()> {
+        let mut texts = Vec::with_capacity(definitions.len());
+        for mut arg in definitions {
+            let given = self.shared.build_args.get(&arg.key);
+            arg.value = match (given, &arg.value) {
+                (Some(given), _) => Some(given.clone()),
+                (None, Some(default)) => {
+                    let value = self.shared.lexer.word(default, &self.stage.state.env);
+                    Some(value.map_err(|e| e.about(default))?)
+                }
+                (None, None) => self.shared.globals.get(&arg.key).map(str::to_owned),
+            };
+            let text = match &arg.value {
+                Some(value) => {
+                    if !NOT_IN_ENV.contains(&arg.key.as_str()) {
+                        self.stage.state.env.set(&arg.key, value);
+                    }
+                    format!("{}={value}", arg.key)
+                }
+                None => arg.key.clone(),
+            };
+            texts.push(text);
+            self.stage.args.push(arg);
+        }
+        self.note(format!("ARG {}", texts.join(" ")), image::Layer::None);
+        Ok(())
+    }
+}

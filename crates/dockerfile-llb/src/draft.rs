@@ -1,0 +1,204 @@
+//! A graph whose local sources are settled last.
+//!
+//! Which paths of the build context are needed is known only when every stage has been read, but stages refer to the
+//! context from the first COPY on. So stages draft vertices that refer to each other by number, and the draft becomes
+//! an `llb` graph when nothing is open any more. Inputs with equal digests become one input, so indexes too are given
+//! out only then.
+
+use std::sync::Arc;
+
+use errdefs::Range;
+use llb::{Definition, Node, OpMetadata, Output, SourceInfo, SourceOp};
+use oci::Platform;
+
+mod exec;
+mod file;
+
+pub(crate) use exec::{ExecDraft, MountDraft, MountUse, SecretDraft, SshDraft};
+pub(crate) use file::{Action, ActionKind};
+
+/// One output of a drafted vertex.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Port {
+    vertex: usize,
+    index: i64,
+}
+
+/// What is said of a vertex beside its op.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct About {
+    pub metadata: OpMetadata,
+    /// Lines of the Dockerfile.
+    pub ranges: Vec<Range>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Source(SourceOp, Option<Platform>),
+    /// A source that is not known yet.
+    Open,
+    Exec(Box<ExecDraft>),
+    File {
+        base: Option<Port>,
+        actions: Vec<Action>,
+    },
+    Merge(Vec<Port>),
+    /// A finished graph that stands in for a source.
+    Finished(Output),
+}
+
+#[derive(Debug)]
+struct Vertex {
+    kind: Kind,
+    about: About,
+}
+
+/// Vertices, each after those that it uses.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    vertices: Vec<Vertex>,
+}
+
+impl Draft {
+    fn add(&mut self, kind: Kind, about: About) -> Port {
+        self.vertices.push(Vertex { kind, about });
+        Port { vertex: self.vertices.len() - 1, index: 0 }
+    }
+
+    pub fn source(&mut self, op: SourceOp, platform: Option<Platform>, about: About) -> Port {
+        self.add(Kind::Source(op, platform), about)
+    }
+
+    /// A source to be settled later.
+    pub fn open(&mut self) -> Port {
+        self.add(Kind::Open, About::default())
+    }
+
+    pub fn settle(&mut self, port: Port, op: SourceOp, about: About) {
+        self.vertices[port.vertex] = Vertex { kind: Kind::Source(op, None), about };
+    }
+
+    pub fn finished(&mut self, output: Output) -> Port {
+        self.add(Kind::Finished(output), About::default())
+    }
+
+    pub fn exec(&mut self, exec: ExecDraft, about: About) -> Port {
+        let index = exec.root_index();
+        let port = self.add(Kind::Exec(Box::new(exec)), about);
+        Port { index, ..port }
+    }
+
+    /// Actions on top of `base`.
+    pub fn file(&mut self, base: Option<Port>, actions: Vec<Action>, mut about: About) -> Port {
+        about.metadata.need(llb::caps::FILE_BASE);
+        self.add(Kind::File { base, actions }, about)
+    }
+
+    /// Stacks two trees; nothing below is nothing.
+    pub fn merge(&mut self, lower: Option<Port>, upper: Port, mut about: About) -> Port {
+        let Some(lower) = lower else { return upper };
+        about.metadata.need(llb::caps::MERGE_OP);
+        self.add(Kind::Merge(vec![lower, upper]), about)
+    }
+
+    /// The part of the draft that `root` needs; an empty definition for scratch. Ops without a platform of their own
+    /// get `platform`.
+    pub fn finish(self, root: Option<Port>, platform: &Platform, source: &Arc<SourceInfo>) -> Definition {
+        let Some(root) = root else { return Definition::default() };
+        let needed = self.needed(root);
+        let mut nodes: Vec<Option<Arc<Node>>> = Vec::with_capacity(self.vertices.len());
+        for (vertex, needed) in self.vertices.into_iter().zip(needed) {
+            let node = needed.then(|| vertex.build(&nodes, platform, source));
+            nodes.push(node);
+        }
+        Built(&nodes).output(root).marshal()
+    }
+
+    fn needed(&self, root: Port) -> Vec<bool> {
+        let mut needed = vec![false; self.vertices.len()];
+        needed[root.vertex] = true;
+        for (at, vertex) in self.vertices.iter().enumerate().rev() {
+            if needed[at] {
+                vertex.kind.ports().for_each(|port| needed[port.vertex] = true);
+            }
+        }
+        needed
+    }
+}
+
+impl Kind {
+    fn ports(&self) -> Box<dyn Iterator<Item = Port> + '_> {
+        match self {
+            Kind::Source(..) | Kind::Open | Kind::Finished(_) => Box::new(std::iter::empty()),
+            Kind::Exec(exec) => Box::new(exec.mounts.iter().filter_map(|m| m.source)),
+            Kind::File { base, actions } => {
+                Box::new(base.iter().copied().chain(actions.iter().filter_map(Action::source)))
+            }
+            Kind::Merge(inputs) => Box::new(inputs.iter().copied()),
+        }
+    }
+}
+
+/// The vertices that are built already.
+struct Built<'a>(&'a [Option<Arc<Node>>]);
+
+impl Built<'_> {
+    fn output(&self, port: Port) -> Output {
+        self.0[port.vertex]
+            .as_ref()
+            .expect("inputs are drafted and needed before their users")
+            .output(port.index)
+    }
+}
+
+/// The inputs of an op; equal ones share an index.
+struct Inputs<'a> {
+    built: Built<'a>,
+    list: Vec<Output>,
+}
+
+impl<'a> Inputs<'a> {
+    fn new(nodes: &'a [Option<Arc<Node>>]) -> Self {
+        Inputs { built: Built(nodes), list: Vec::new() }
+    }
+
+    fn index(&mut self, port: Option<Port>) -> i64 {
+        let Some(port) = port else { return llb::NONE };
+        let output = self.built.output(port);
+        let same = |known: &Output| {
+            known.index() == output.index() && known.node().digest() == output.node().digest()
+        };
+        let at = self.list.iter().position(same).unwrap_or_else(|| {
+            self.list.push(output);
+            self.list.len() - 1
+        });
+        at as i64
+    }
+}
+
+impl Vertex {
+    fn build(self, nodes: &[Option<Arc<Node>>], platform: &Platform, source: &Arc<SourceInfo>) -> Arc<Node> {
+        let mut inputs = Inputs::new(nodes);
+        let mut metadata = self.about.metadata;
+        let (kind, platform) = match self.kind {
+            Kind::Finished(output) => return Arc::clone(output.node()),
+            Kind::Open => unreachable!("every open source is settled before the draft is finished"),
+            Kind::Source(op, platform) => (llb::OpKind::Source(op), platform),
+            Kind::Exec(exec) => {
+                let own = exec.platform.clone().unwrap_or_else(|| platform.clone());
+                (llb::OpKind::Exec(Box::new(exec.build(&mut inputs, &mut metadata))), Some(own))
+            }
+            Kind::File { base, actions } => {
+                (llb::OpKind::File(file::build(base, actions, &mut inputs)), None)
+            }
+            Kind::Merge(ports) => {
+                inputs.list = ports.into_iter().map(|port| inputs.built.output(port)).collect();
+                let inputs = (0..inputs.list.len() as i64).collect();
+                (llb::OpKind::Merge(llb::MergeOp { inputs }), None)
+            }
+        };
+        let op = llb::Op { kind, platform, constraints: Vec::new() };
+        let node = Node::new(op, inputs.list, metadata);
+        Arc::new(if self.about.ranges.is_empty() { node } else { node.at(source.clone(), self.about.ranges) })
+    }
+}

@@ -1,0 +1,173 @@
+//! The frontend: from options to a result.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use dockerfile::lint::Finding;
+use errdefs::{Detail, Error, Result, SourceLocation};
+use frontend::{Bridge, BuildResult, Frontend, FrontendRequest, Ref, Refs, SolveRequest, Warning};
+use futures_util::future::try_join_all;
+use oci::{Platform, Reference};
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::convert::{self, Converted};
+use crate::image;
+
+mod client;
+mod context;
+mod named;
+
+pub(crate) use client::Client;
+pub(crate) use named::{Loaded, LocalContext, NamedContext};
+
+use context::Entrypoint;
+
+/// `dockerfile.v0`: builds what a Dockerfile says.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DockerfileFrontend;
+
+#[async_trait]
+impl Frontend for DockerfileFrontend {
+    /// Opts as `target`, `filename`, `build-arg:X`, `context:X`; inputs stand in for `context` and `dockerfile`.
+    async fn solve(&self, bridge: Arc<dyn Bridge>, request: FrontendRequest) -> Result<BuildResult> {
+        let config = Config::read(&request)?;
+        let client = Client::open(bridge, config, request.inputs).await?;
+        let entrypoint = client.read_entrypoint().await?;
+        if !request.opts.contains_key("cmdline") {
+            check_syntax(&entrypoint, request.opts.get("build-arg:BUILDKIT_SYNTAX").map(String::as_str))?;
+        }
+        build(&client, &entrypoint).await
+    }
+}
+
+/// Refuses a file that asks for another frontend.
+fn check_syntax(entrypoint: &Entrypoint, given: Option<&str>) -> Result<()> {
+    let unknown = |image: &str| {
+        Error::unimplemented(format!("the frontend image `{image}` cannot be run yet"))
+            .hint("the built-in frontend serves `docker/dockerfile:1`")
+    };
+    if let Some(given) = given {
+        let image = given.trim().split(' ').next().unwrap_or_default();
+        return if is_own(image) { Ok(()) } else { Err(unknown(image)) };
+    }
+    match dockerfile::detect_syntax(&entrypoint.info.data) {
+        Some(directive) if !is_own(directive.first_word()) => {
+            let location = SourceLocation { info: entrypoint.info.clone(), ranges: vec![directive.range] };
+            Err(unknown(directive.first_word()).with_detail(Detail::Source(location)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the built-in frontend speaks the language of this image.
+fn is_own(image: &str) -> bool {
+    let Ok(image) = image.parse::<Reference>() else { return false };
+    let known = ["docker.io/docker/dockerfile", "docker.io/docker/dockerfile-upstream"];
+    let version = image.tag().unwrap_or("latest");
+    let is_first = version == "1" || version.starts_with("1.") || version.starts_with("1-");
+    known.contains(&image.repository().as_str())
+        && (is_first || matches!(version, "latest" | "labs" | "master"))
+}
+
+/// Builds the file for each platform.
+async fn build(client: &Client, entrypoint: &Entrypoint) -> Result<BuildResult> {
+    let parsed = dockerfile::parse(&entrypoint.info.data);
+    if let Some(error) = first_fault(&parsed.errors, entrypoint) {
+        return Err(error);
+    }
+    let wanted = &client.config().platforms;
+    let targets: Vec<Option<Platform>> =
+        if wanted.is_empty() { vec![None] } else { wanted.iter().cloned().map(Some).collect() };
+    let convert = |platform: Option<Platform>| {
+        convert::convert(convert::Request {
+            client,
+            dockerfile: &parsed.dockerfile,
+            info: &entrypoint.info,
+            source: Arc::clone(&entrypoint.source),
+            platform,
+        })
+    };
+    let converted = try_join_all(targets.iter().cloned().map(convert)).await?;
+    // All platforms find the same.
+    let found = converted.first().map_or(&[][..], |c| c.findings.as_slice());
+    for finding in parsed.findings.iter().chain(found) {
+        client.bridge().warn(&entrypoint.vertex, warning(finding, entrypoint)).await?;
+    }
+    let mut result = BuildResult::default();
+    let mut platforms = Vec::with_capacity(targets.len());
+    for (platform, converted) in targets.into_iter().zip(converted) {
+        let platform = platform.unwrap_or_else(|| client.build_platform()).normalize();
+        let id = platform.format_all();
+        let reference = client.solve(converted.definition.clone()).await?;
+        add(&mut result, &id, reference, &converted, client.config().multi_platform);
+        platforms.push(ExportPlatform { id, platform });
+    }
+    let platforms = oci::json::to_vec(&ExportPlatforms { platforms });
+    result.metadata.insert("refs.platforms".into(), platforms.into());
+    Ok(result)
+}
+
+/// The fault that is reported; the others become hints.
+fn first_fault(errors: &[dockerfile::Error], entrypoint: &Entrypoint) -> Option<Error> {
+    let (first, others) = errors.split_first()?;
+    let error = first.clone().with_source(entrypoint.info.clone());
+    Some(others.iter().fold(error, |error, other| error.hint(format!("also: {}", other.message()))))
+}
+
+fn add(result: &mut BuildResult, id: &str, reference: Ref, converted: &Converted, multi_platform: bool) {
+    let suffix = if multi_platform { format!("/{id}") } else { String::new() };
+    match &mut result.refs {
+        _ if !multi_platform => result.refs = Refs::Single(reference),
+        Refs::Map(map) => _ = map.insert(id.to_owned(), reference),
+        other => *other = Refs::Map([(id.to_owned(), reference)].into()),
+    }
+    let mut note = |key: &str, value: Vec<u8>| {
+        result.metadata.insert(format!("{key}{suffix}"), Bytes::from(value));
+    };
+    note("containerimage.config", image::write(&converted.image));
+    if let Some(base) = &converted.base_image {
+        note("containerimage.base.config", image::write(base));
+    }
+    if let Some(epoch) = converted.epoch {
+        note("source.date.epoch", epoch.to_string().into_bytes());
+    }
+}
+
+fn warning(finding: &Finding, entrypoint: &Entrypoint) -> Warning {
+    Warning {
+        level: 1,
+        short: finding.short(),
+        detail: vec![finding.rule.description.to_owned()],
+        url: finding.rule.url(),
+        source: Some(SourceLocation { info: entrypoint.info.clone(), ranges: finding.ranges.clone() }),
+    }
+}
+
+/// The value of `refs.platforms`.
+#[derive(Serialize)]
+struct ExportPlatforms {
+    #[serde(rename = "Platforms")]
+    platforms: Vec<ExportPlatform>,
+}
+
+#[derive(Serialize)]
+struct ExportPlatform {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "Platform")]
+    platform: Platform,
+}
+
+impl Client {
+    /// Hands a graph to the engine.
+    pub(crate) async fn solve(&self, definition: llb::Definition) -> Result<Ref> {
+        let request = SolveRequest { definition: Some(definition), ..SolveRequest::default() };
+        match self.bridge().solve(request).await?.refs {
+            Refs::Single(reference) => Ok(reference),
+            Refs::None => Ok(Ref::default()),
+            Refs::Map(_) => Err(Error::internal("a graph gave a map of results")),
+        }
+    }
+}
