@@ -53,9 +53,9 @@ impl Attrs {
 
     /// What is left is metadata for the result when it looks so, as `containerimage.config`; else it is not known.
     pub fn finish(mut self) -> Result<BTreeMap<String, Bytes>> {
-        // They did something once, and clients still send them.
-        for old in ["buildinfo", "buildinfo-attrs"] {
-            self.left.remove(old);
+        // The first did something once; the others are for the client itself. Stock clients send them all.
+        for idle in ["buildinfo", "buildinfo-attrs", "context", "prefer-image-digest"] {
+            self.left.remove(idle);
         }
         if let Some(key) = self.left.keys().find(|key| !key.contains('.')) {
             return Err(Error::user(format!("unknown attribute `{key}` of exporter `{}`", self.kind)));

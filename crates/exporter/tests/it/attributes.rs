@@ -75,12 +75,12 @@ async fn attributes_of_stock_clients_are_taken() {
     let world = World::new(Vec::new()).await;
     for attrs in [
         "buildinfo=true buildinfo-attrs=false",
+        "context=default prefer-image-digest=true",
         "attestation-inline=true",
         "containerimage.config.x=y",
         "unpack=false",
-        "push=",
+        "push=false",
     ] {
-        let attrs = attrs.replace("push=", "push=false");
-        world.export("image", &attrs, &single(None, None)).await.expect(&attrs);
+        world.export("image", attrs, &single(None, None)).await.expect(attrs);
     }
 }
