@@ -91,7 +91,11 @@ fn a_long_path_finds_another_place_for_the_socket() {
     let run = tempfile::tempdir().expect("a folder");
     let deep = home.0.path().join("x".repeat(100));
     let with = |words: &str| {
-        home.command(words).env("KILN_ROOT", &deep).env("XDG_RUNTIME_DIR", run.path()).output().expect("it starts")
+        home.command(words)
+            .env("KILN_ROOT", &deep)
+            .env("XDG_RUNTIME_DIR", run.path())
+            .output()
+            .expect("it starts")
     };
     let du = with("du");
     let status = with("engine status");

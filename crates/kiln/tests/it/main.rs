@@ -1,4 +1,6 @@
-//! The program as a user starts it. Needs root: a real engine runs.
+//! The program as a user starts it. Needs root, since a real engine runs, and what `./setup test` installs.
 
 mod engine;
+mod harness;
+mod instructions;
 mod usage;

@@ -25,7 +25,12 @@ fn words_and_exit_codes() {
     check("completion bash", 0, "complete", "");
     check("frobnicate", 1, "", "unrecognized subcommand 'frobnicate'");
     check("build", 1, "", "required arguments were not provided");
-    check("build /no/such/folder", 1, "", "ERROR: unable to prepare context: path \"/no/such/folder\" not found");
+    check(
+        "build /no/such/folder",
+        1,
+        "",
+        "ERROR: unable to prepare context: path \"/no/such/folder\" not found",
+    );
     check("build --ssh default /", 1, "", "ERROR: `--ssh` is not supported yet");
     check("build --root /x --host nowhere /", 1, "", "ERROR: invalid engine address `nowhere`");
     check("prune", 1, "", "add `--force`");

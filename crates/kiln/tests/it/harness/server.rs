@@ -1,0 +1,66 @@
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use super::{Folder, tool};
+
+/// A program that runs until the value is dropped.
+pub struct Process(Child);
+
+impl Process {
+    /// Starts a program and waits until it prints a line in which `ready` finds something. What it prints later is
+    /// thrown away.
+    pub fn start<T: Send + 'static>(
+        command: &mut Command,
+        ready: impl Fn(&str) -> Option<T> + Send + 'static,
+    ) -> (Self, T) {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let also = writer.try_clone().expect("a pipe");
+        command.stdin(Stdio::null()).stdout(writer).stderr(also);
+        let process = Process(command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}")));
+        // The command keeps its ends of the pipe, and so the reader would never see the end of it.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut lines = BufReader::new(reader).lines().map_while(Result::ok);
+        let mut said = Vec::new();
+        let found = lines.by_ref().find_map(|line| {
+            let found = ready(&line);
+            said.push(line);
+            found
+        });
+        std::thread::spawn(move || lines.for_each(drop));
+        (process, found.unwrap_or_else(|| panic!("{command:?} did not get ready:\n{}", said.join("\n"))))
+    }
+
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A folder served over HTTP, on a port of this machine.
+pub struct FileServer {
+    _process: Process,
+    port: u16,
+}
+
+impl FileServer {
+    pub fn start(folder: &Folder) -> Self {
+        let mut python = tool("python3");
+        python.args(["-u", "-m", "http.server", "--bind", "127.0.0.1", "--directory"]);
+        python.arg(folder.path()).arg("0");
+        let (process, port) = Process::start(&mut python, |line| {
+            let rest = line.strip_prefix("Serving HTTP on 127.0.0.1 port ")?;
+            rest.split(' ').next()?.parse().ok()
+        });
+        FileServer { _process: process, port }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}/{path}", self.port)
+    }
+}
