@@ -85,8 +85,9 @@ impl<R: Read> Reader<R> {
         if let Some(link) = ahead.long_link {
             entry.link = link;
         }
-        let mut extended: Vec<(Vec<u8>, Vec<u8>)> =
-            self.global.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        let hidden = |key: &[u8]| ahead.pax.iter().any(|(own, _)| own == key);
+        let global = self.global.iter().filter(|(key, _)| !hidden(key)).map(|(k, v)| (k.clone(), v.clone()));
+        let mut extended: Vec<_> = global.collect();
         extended.extend(ahead.pax);
         let sparse = apply(&mut entry, &extended)?;
         if entry.kind == EntryKind::File
@@ -351,12 +352,13 @@ struct PaxSparse {
     size: Option<u64>,
 }
 
-/// Applies PAX records; later ones win.
+/// Applies PAX records; later ones win. An empty value leaves what the header says.
 fn apply(entry: &mut Entry, records: &[(Vec<u8>, Vec<u8>)]) -> Result<Option<PaxSparse>> {
     let (mut map, mut size, mut name) = (None, None, None);
     let mut is_sparse = false;
     let mut numbers = Vec::new();
-    for (key, value) in records {
+    let said = |(key, value): &&(Vec<u8>, Vec<u8>)| !value.is_empty() || key.starts_with(b"SCHILY.xattr.");
+    for (key, value) in records.iter().filter(said) {
         let number =
             || pax::decimal(value).ok_or_else(|| damaged(&format!("PAX record {} is no number", show(key))));
         is_sparse |= key.starts_with(b"GNU.sparse.");

@@ -254,6 +254,45 @@ t.close()";
     }
 }
 
+#[test]
+fn global_records_hold_until_a_member_has_its_own() {
+    let block = |kind: u8, records: &[(&str, &str)]| {
+        let mut text = Vec::new();
+        for (key, value) in records {
+            pax::push(&mut text, key.as_bytes(), value.as_bytes());
+        }
+        let mut archive = pack(&[file("records", &text)]);
+        archive.truncate(archive.len() - 2 * BLOCK);
+        archive[header::TYPE] = kind;
+        let sum = header::checksums(archive[..BLOCK].try_into().expect("a block")).0;
+        put_checksum(&mut archive[..BLOCK], sum);
+        archive
+    };
+    let member = pack(&[file("plain", b"")]);
+    let member = &member[..BLOCK];
+    let archive = [
+        block(b'g', &[("uid", "5"), ("gname", "all")]).as_slice(),
+        member,
+        &block(b'x', &[("uid", ""), ("path", ""), ("SCHILY.xattr.user.e", "")]),
+        member,
+        &block(b'x', &[("uid", "7"), ("path", "named")]),
+        member,
+        &[0; 2 * BLOCK],
+    ]
+    .concat();
+    let members = read_all(&archive).expect("readable");
+    let read: Vec<_> =
+        members.iter().map(|(e, _)| (&e.path[..], e.uid, &e.gname[..], e.xattrs.len())).collect();
+    let expected: [(&[u8], u32, &[u8], usize); 3] =
+        [(b"plain", 5, b"all", 0), (b"plain", 0, b"all", 1), (b"named", 7, b"all", 0)];
+    assert_eq!(read, expected);
+}
+
+fn put_checksum(block: &mut [u8], sum: i64) {
+    let field = header::CHECKSUM.of_mut(block);
+    header::put_octal(&mut field[..7], sum);
+}
+
 fn entries() -> impl Strategy<Value = (Entry, Vec<u8>)> {
     let name = || prop::collection::vec(1_u8.., 1..200);
     let kind =
