@@ -146,6 +146,7 @@ impl Inner {
         if let Some(blob) = self.usable(node, compression, lease) {
             return Ok(blob);
         }
+        let _permit = self.packing.acquire().await.map_err(|_| Error::canceled())?;
         let stop = Stop(Arc::new(AtomicBool::new(false)));
         let (refs, lease, stopped) = (self.clone(), lease.clone(), stop.0.clone());
         let made = blocking(move || refs.make_blob(&source, compression, &lease, &stopped)).await;

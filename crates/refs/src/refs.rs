@@ -31,6 +31,8 @@ pub(crate) struct Inner {
     pub mounts: Mounts,
     /// Bounds how many layers are unpacked at once.
     pub unpacking: tokio::sync::Semaphore,
+    /// Bounds how many blobs are made at once: each takes all cores and some memory.
+    pub packing: tokio::sync::Semaphore,
     pub roots: Mutex<Vec<Roots>>,
     state: Mutex<State>,
     views: Mutex<VecDeque<(RefId, View)>>,
@@ -78,6 +80,7 @@ impl Refs {
             table,
             mounts: Mounts::default(),
             unpacking: tokio::sync::Semaphore::new(threads().max(2) * 2),
+            packing: tokio::sync::Semaphore::new(2),
             roots: Mutex::default(),
             state: Mutex::default(),
             views: Mutex::default(),
@@ -163,7 +166,13 @@ impl Inner {
     fn load(self: &Arc<Self>, rows: Vec<(RefId, Record)>) -> Result<()> {
         let ids: Vec<RefId> = rows.iter().map(|(id, _)| id.clone()).collect();
         let mut left: HashMap<RefId, Record> = rows.into_iter().collect();
-        let kept = kept(&left, &|tree| self.snapshots.contains(tree));
+        let kept = kept(&left, &|kind| match kind {
+            // Who could fetch the blob is not known any more.
+            Kind::Layer { tree: None, blob, .. } => {
+                blob.as_ref().is_some_and(|blob| self.content.contains(&blob.descriptor.digest))
+            }
+            kind => kind.own_trees().iter().all(|tree| self.snapshots.contains(tree)),
+        });
         left.retain(|id, _| kept.contains(id));
         let live: HashSet<LayerId> = left.values().flat_map(|record| record.kind.own_trees()).collect();
         self.snapshots.sweep(&|id| live.contains(id))?;
@@ -343,8 +352,8 @@ impl Inner {
     }
 }
 
-/// The rows that are retained, or that a retained one is made of, and whose trees are there.
-fn kept(rows: &HashMap<RefId, Record>, has: &dyn Fn(&LayerId) -> bool) -> HashSet<RefId> {
+/// The rows that are retained, or that a retained one is made of, and whose files are there.
+fn kept(rows: &HashMap<RefId, Record>, has: &dyn Fn(&Kind) -> bool) -> HashSet<RefId> {
     let mut whole: HashMap<&RefId, bool> = HashMap::new();
     for id in rows.keys() {
         check(id, rows, has, &mut whole);
@@ -368,7 +377,7 @@ fn kept(rows: &HashMap<RefId, Record>, has: &dyn Fn(&LayerId) -> bool) -> HashSe
 fn check<'a>(
     id: &'a RefId,
     rows: &'a HashMap<RefId, Record>,
-    has: &dyn Fn(&LayerId) -> bool,
+    has: &dyn Fn(&Kind) -> bool,
     whole: &mut HashMap<&'a RefId, bool>,
 ) {
     let mut todo = vec![id];
@@ -386,7 +395,7 @@ fn check<'a>(
             continue;
         }
         let parents_whole = parents.iter().all(|p| p.is_some_and(|(p, _)| whole.get(p) == Some(&true)));
-        whole.insert(id, parents_whole && record.kind.own_trees().iter().all(has));
+        whole.insert(id, parents_whole && has(&record.kind));
         todo.pop();
     }
 }

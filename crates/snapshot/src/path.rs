@@ -60,6 +60,16 @@ pub fn is_below(path: &[u8], dir: &[u8]) -> bool {
     }
 }
 
+/// Whether a component holds a wildcard that is not escaped.
+pub fn has_wildcards(part: &[u8]) -> bool {
+    let mut escaped = false;
+    part.iter().any(|&b| {
+        let hit = !escaped && matches!(b, b'*' | b'?' | b'[');
+        escaped = !escaped && b == b'\\';
+        hit
+    })
+}
+
 /// The path as messages show it, from the root.
 pub fn show(path: &[u8]) -> String {
     format!("/{}", String::from_utf8_lossy(path))

@@ -52,9 +52,10 @@ impl Store {
         chain.iter().rev().map(|id| Ok(self.layer(id)?.tree().to_owned())).collect()
     }
 
-    /// One layer that shows what the chain shows. It is not counted as live, so it lasts until the next start.
+    /// One layer that shows what the chain shows. It lasts until one of the chain is removed, or until the next start.
     fn squash(self: &Arc<Self>, chain: &[LayerId]) -> Result<LayerId> {
-        let _one_at_a_time = self.squashing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Held to the end, so that nobody makes one twice.
+        let mut squashed = self.squashed.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sha = Sha256::new();
         for id in chain {
             sha.update(id.as_str());
@@ -67,10 +68,11 @@ impl Store {
         }
         let view = self.view(chain)?;
         let mut builder = self.new_tree()?.builder(View::empty());
+        let mut names = HashMap::new();
         for entry in view.walk(b"")?.skip(1) {
-            let entry = entry?;
-            builder.put_from(&view, &entry.path, &mut HashMap::new())?;
+            builder.put_from(&view, &entry?.path, &mut names)?;
         }
+        squashed.insert(id.clone(), chain.to_vec());
         builder.finish()?.commit_as(id)
     }
 

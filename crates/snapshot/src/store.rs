@@ -31,8 +31,8 @@ pub struct Store {
     open: Mutex<HashMap<LayerId, Arc<Layer>>>,
     names: RandomState,
     next: AtomicUsize,
-    /// Held while a squashed layer is looked for or made, so that nobody makes one twice.
-    pub(crate) squashing: Mutex<()>,
+    /// Layers that stand for many in a mount, with those.
+    pub(crate) squashed: Mutex<HashMap<LayerId, Vec<LayerId>>>,
 }
 
 /// How many layers stay open that no view uses.
@@ -56,7 +56,7 @@ impl Store {
             open: Mutex::default(),
             names: RandomState::new(),
             next: AtomicUsize::new(0),
-            squashing: Mutex::default(),
+            squashed: Mutex::default(),
         }))
     }
 
@@ -128,6 +128,9 @@ impl Store {
 
     /// Removes a layer that nobody uses any more. One that is not there is no error.
     pub fn remove(&self, id: &LayerId) -> Result<()> {
+        for squashed in self.squashed_from(id) {
+            self.remove(&squashed)?;
+        }
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         let dir = self.layers.join(id.as_str());
         let (gone, _) = self.new_tmp("gone")?;
@@ -137,6 +140,17 @@ impl Store {
             Err(e) => return Err(sys::fail("remove layer", &dir, e)),
         }
         sys::remove_all(&gone)
+    }
+
+    /// Takes the layers out of the table that stand for this one among others.
+    fn squashed_from(&self, id: &LayerId) -> Vec<LayerId> {
+        let mut all = self.squashed.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<_> =
+            all.iter().filter(|(_, from)| from.contains(id)).map(|(id, _)| id.clone()).collect();
+        for id in &gone {
+            all.remove(id);
+        }
+        gone
     }
 
     pub(crate) fn layer(&self, id: &LayerId) -> Result<Arc<Layer>> {

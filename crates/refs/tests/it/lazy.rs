@@ -99,6 +99,21 @@ async fn blobs_can_be_fetched_alone() {
     assert_eq!(memory.opened.load(Ordering::Relaxed), 3);
 }
 
+/// After a restart nobody knows who could fetch, so what was not fetched is gone, with what is made of it.
+#[tokio::test]
+async fn what_was_not_fetched_is_not_kept() {
+    let (blobs, memory, _) = pack().await;
+    let world = World::new().await;
+    let image = pull(&world, &blobs, &Arc::new(memory));
+    let merge = world.refs.merge(vec![image.clone(), world.state(None, "e=5").await], "merge");
+    merge.persist();
+    let ids = [image.id().to_owned(), merge.id().to_owned()];
+    drop((image, merge));
+    let world = world.reopen().await;
+    assert_eq!(ids.map(|id| world.refs.contains(&id)), [false, false]);
+    assert_eq!(world.layers(), 0);
+}
+
 #[tokio::test]
 async fn damage_leaves_nothing() {
     let (blobs, memory, shown) = pack().await;

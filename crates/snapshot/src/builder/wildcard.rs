@@ -46,7 +46,7 @@ fn split(pattern: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let mut plain = Vec::from(b"/");
     let mut rest = Vec::new();
     for part in clean.split(|&b| b == b'/').filter(|part| !part.is_empty()) {
-        if !rest.is_empty() || has_wildcards(part) {
+        if !rest.is_empty() || path::has_wildcards(part) {
             path::push(&mut rest, part);
         } else {
             if plain.len() > 1 {
@@ -56,16 +56,6 @@ fn split(pattern: &[u8]) -> (Vec<u8>, Vec<u8>) {
         }
     }
     (plain, rest)
-}
-
-/// Whether a component holds a wildcard that is not escaped.
-pub fn has_wildcards(part: &[u8]) -> bool {
-    let mut escaped = false;
-    part.iter().any(|&b| {
-        let hit = !escaped && matches!(b, b'*' | b'?' | b'[');
-        escaped = !escaped && b == b'\\';
-        hit
-    })
 }
 
 /// Matches all below `start`; what lies in a directory that matches is not looked at.

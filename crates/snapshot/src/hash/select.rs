@@ -243,19 +243,13 @@ fn start(view: &View, wanted: &[u8], wildcard: bool) -> Result<(Vec<u8>, Option<
         let at = view.resolve(wanted, false)?;
         return Ok((wanted.to_vec(), view.lstat_clean(&at)?.is_some().then_some(at)));
     }
-    let plain =
-        wanted.split_inclusive(|&b| b == b'/').take_while(|part| !has_wildcards(part)).map(<[u8]>::len).sum();
+    let plain = wanted
+        .split_inclusive(|&b| b == b'/')
+        .take_while(|part| !path::has_wildcards(part))
+        .map(<[u8]>::len)
+        .sum();
     let (prefix, rest): (&[u8], &[u8]) = wanted.split_at(plain);
     let prefix = prefix.strip_suffix(b"/").unwrap_or(prefix);
     let at = view.resolve(prefix, !rest.is_empty())?;
     Ok((prefix.to_vec(), view.lstat_clean(&at)?.is_some().then_some(at)))
-}
-
-fn has_wildcards(part: &[u8]) -> bool {
-    let mut escaped = false;
-    part.iter().any(|&b| {
-        let hit = !escaped && matches!(b, b'*' | b'?' | b'[');
-        escaped = !escaped && b == b'\\';
-        hit
-    })
 }

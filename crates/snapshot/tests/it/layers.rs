@@ -1,6 +1,7 @@
 //! Archives: into trees, out of trees, and through overlayfs itself.
 
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 
 use fsutil::mount::{Mount, Source, attach};
@@ -327,8 +328,18 @@ fn very_long_chains_are_squashed() {
     for i in 0..430 {
         chain.push(world.made_of(&[], &format!("f{} file {i}\nlast file {i}", i % 100)));
     }
+    chain.insert(0, world.made_of(&[], "one file 1\ntwo link one"));
     let list = listing(&world, world.store.mount_source(&chain).unwrap());
     assert_eq!(list, listing_of_view(&world.view(&chain)));
+    let squashed = || {
+        let names = std::fs::read_dir(world.dir.path().join("layers-v1")).unwrap();
+        let names: Vec<_> = names.map(|entry| entry.unwrap()).collect();
+        names.into_iter().find(|entry| entry.file_name().to_string_lossy().starts_with("squashed"))
+    };
+    let links = squashed().unwrap().path().join("tree/one").metadata().unwrap().ino();
+    assert_eq!(links, squashed().unwrap().path().join("tree/two").metadata().unwrap().ino());
+    world.store.remove(&chain[3]).unwrap();
+    assert!(squashed().is_none());
 }
 
 mod foreign {
