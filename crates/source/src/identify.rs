@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use errdefs::{Error, Result};
 use llb::SourceOp;
-use oci::{Platform, Reference};
+use oci::{Digest, Platform, Reference};
+use refs::RecordType;
 
 use crate::Source;
-use crate::http::{HttpOptions, HttpSource};
+use crate::http::{Header, HttpOptions, HttpSource};
 use crate::image::{ImageOptions, ImageSource, Place};
 use crate::local::{LocalOptions, LocalSource};
 use crate::sources::Sources;
@@ -25,28 +26,22 @@ impl Sources {
             .ok_or_else(|| Error::user(format!("failed to parse source identifier {:?}", op.identifier)))?;
         let attrs = Attrs(&op.attrs);
         match scheme {
-            "local" => Ok(Box::new(LocalSource {
-                parts: Arc::clone(&self.parts),
-                index: Arc::clone(&self.local),
-                options: local(rest, attrs)?,
-            })),
+            "local" => {
+                Ok(Box::new(LocalSource { shared: Arc::clone(&self.0), options: local(rest, attrs)? }))
+            }
             "docker-image" => {
                 let options = image(rest, attrs, platform, Place::Registry)?;
-                Ok(Box::new(ImageSource::new(Arc::clone(&self.parts), options)))
+                Ok(Box::new(ImageSource::new(Arc::clone(&self.0), options)))
             }
             "oci-layout" => {
-                let session = attrs.text("oci.session");
-                let store = match attrs.text("oci.store") {
-                    "" => rest.split(['@', ':']).next().unwrap_or_default(),
-                    store => store,
-                };
-                let place = Place::Layout { session: session.to_owned(), store: store.to_owned() };
+                let [session, store] = ["oci.session", "oci.store"].map(|key| attrs.text(key).to_owned());
+                let place = Place::Layout { session, store };
                 let options = image(rest, attrs, platform, place)?;
-                Ok(Box::new(ImageSource::new(Arc::clone(&self.parts), options)))
+                Ok(Box::new(ImageSource::new(Arc::clone(&self.0), options)))
             }
             "http" | "https" => {
                 let options = http(&op.identifier, attrs)?;
-                Ok(Box::new(HttpSource::new(Arc::clone(&self.parts), Arc::clone(&self.http), options)))
+                Ok(Box::new(HttpSource::new(Arc::clone(&self.0), options)))
             }
             "git" => Err(Error::unimplemented("git sources are not there yet")
                 .hint("check the repository out and give the folder as a context")),
@@ -74,37 +69,46 @@ impl<'a> Attrs<'a> {
         }
     }
 
-    fn number(self, key: &str, radix: u32) -> Result<Option<u32>> {
+    /// A number as Go reads it: decimal, or with `0x`, `0o`, `0b` or a leading 0 before it.
+    fn number(self, key: &str) -> Result<Option<u32>> {
+        let text = self.text(key);
+        let (digits, radix) = match text.as_bytes() {
+            [] => return Ok(None),
+            [b'0', b'x' | b'X', ..] => (&text[2..], 16),
+            [b'0', b'o' | b'O', ..] => (&text[2..], 8),
+            [b'0', b'b' | b'B', ..] => (&text[2..], 2),
+            [b'0', _, ..] => (&text[1..], 8),
+            _ => (text, 10),
+        };
+        let number = u32::from_str_radix(digits, radix);
+        number.map(Some).map_err(|_| Error::user(format!("invalid attribute {key} of a source: {text}")))
+    }
+
+    fn digest(self, key: &str) -> Result<Option<Digest>> {
         match self.text(key) {
             "" => Ok(None),
-            text => {
-                let digits = text.strip_prefix("0o").unwrap_or(text);
-                let number = u32::from_str_radix(digits, radix);
-                number
-                    .map(Some)
-                    .map_err(|_| Error::user(format!("invalid attribute {key} of a source: {text}")))
-            }
+            text => text.parse().map(Some).map_err(|e| Error::user(format!("invalid {key}: {e}"))),
         }
     }
 }
 
 fn local(name: &str, attrs: Attrs<'_>) -> Result<LocalOptions> {
-    let compare = match attrs.text("local.differ") {
-        "" | "metadata" => true,
-        "none" => false,
-        other => return Err(Error::user(format!("unknown local differ type {other:?}"))),
-    };
-    if attrs.text("local.metadatatransfer") == "true" {
+    if !matches!(attrs.text("local.metadatatransfer"), "" | "0" | "f" | "F" | "false" | "FALSE" | "False") {
         return Err(Error::unimplemented("metadata-only transfers are not there yet"));
     }
+    // Contexts of one session are told apart by a prefix, which belongs to the name.
+    let (name, session) = match attrs.text("local.session").split_once(':') {
+        Some((prefix, id)) => (format!("{prefix}-{name}"), id),
+        None => (name.to_owned(), attrs.text("local.session")),
+    };
     Ok(LocalOptions {
-        name: name.to_owned(),
-        session: attrs.text("local.session").to_owned(),
+        name,
+        session: session.to_owned(),
         include: attrs.list("local.includepattern")?,
         exclude: attrs.list("local.excludepatterns")?,
         follow: attrs.list("local.followpaths")?,
         shared_key_hint: attrs.text("local.sharedkeyhint").to_owned(),
-        compare,
+        compare: attrs.text("local.differ") != "none",
     })
 }
 
@@ -118,32 +122,90 @@ fn image(rest: &str, attrs: Attrs<'_>, platform: &Platform, place: Place) -> Res
             _ => return Err(Error::user(format!("invalid layer limit {text}"))),
         },
     };
-    let checksum = match attrs.text("image.checksum") {
-        "" => None,
-        text => Some(text.parse().map_err(|e| Error::user(format!("invalid image checksum: {e}")))?),
-    };
     Ok(ImageOptions {
         reference,
         platform: platform.clone(),
         place,
         resolve_mode: attrs.text("image.resolvemode").parse()?,
         layer_limit,
-        checksum,
-        record_type: attrs.text("image.recordtype").to_owned(),
+        checksum: attrs.digest("image.checksum")?,
+        record_type: record_type(attrs.text("image.recordtype"))?,
     })
 }
 
+fn record_type(name: &str) -> Result<RecordType> {
+    match name {
+        "" | "regular" | "internal" | "frontend" => Ok(RecordType::from_name(name)),
+        other => Err(Error::user(format!("invalid record type {other}"))),
+    }
+}
+
 fn http(url: &str, attrs: Attrs<'_>) -> Result<HttpOptions> {
-    let checksum = match attrs.text("http.checksum") {
-        "" => None,
-        text => Some(text.parse().map_err(|e| Error::user(format!("{e}")))?),
+    if ["http.sig.pubkey", "http.sig.signature"].iter().any(|key| !attrs.text(key).is_empty()) {
+        return Err(Error::unimplemented("signatures of http sources are not checked yet"));
+    }
+    let header = |(key, value): (&String, &String)| {
+        let name = key.strip_prefix("http.header.")?;
+        let name = HEADERS.iter().find(|h| h.eq_ignore_ascii_case(name))?;
+        Some(Header { name, value: value.clone() })
     };
+    let mut headers: Vec<_> = attrs.0.iter().filter_map(header).collect();
+    headers.sort_by_key(|h| h.name);
     Ok(HttpOptions {
         url: url.to_owned(),
-        checksum,
+        checksum: attrs.digest("http.checksum")?,
         filename: attrs.text("http.filename").to_owned(),
-        perm: attrs.number("http.perm", 8)?,
-        uid: attrs.number("http.uid", 10)?,
-        gid: attrs.number("http.gid", 10)?,
+        perm: attrs.number("http.perm")?.unwrap_or(0),
+        uid: attrs.number("http.uid")?.unwrap_or(0),
+        gid: attrs.number("http.gid")?.unwrap_or(0),
+        auth_secret: attrs.text("http.authheadersecret").to_owned(),
+        headers,
     })
+}
+
+/// Headers that a source may set; others are left out.
+const HEADERS: [&str; 2] = ["Accept", "User-Agent"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_go_does() {
+        let read = |text: &str| {
+            let attrs = BTreeMap::from([("n".to_owned(), text.to_owned())]);
+            Attrs(&attrs).number("n").ok().flatten()
+        };
+        for (text, expected) in [
+            ("", None),
+            ("0600", Some(0o600)),
+            ("0o600", Some(0o600)),
+            ("384", Some(0o600)),
+            ("0x1ff", Some(0o777)),
+            ("0", Some(0)),
+            ("-1", None),
+            ("08", None),
+        ] {
+            assert_eq!(read(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn local_sources() {
+        let check = |attrs: &[(&str, &str)], expected: LocalOptions| {
+            let attrs = attrs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            assert_eq!(local("context", Attrs(&attrs)).expect("valid"), expected);
+        };
+        let plain = LocalOptions { name: "context".into(), compare: true, ..LocalOptions::default() };
+        check(&[], plain.clone());
+        check(&[("local.session", "s1")], LocalOptions { session: "s1".into(), ..plain.clone() });
+        check(
+            &[("local.session", "x:s1"), ("local.differ", "none")],
+            LocalOptions { name: "x-context".into(), session: "s1".into(), compare: false, ..plain.clone() },
+        );
+        check(
+            &[("local.includepattern", r#"["a","b"]"#), ("local.excludepatterns", "null")],
+            LocalOptions { include: vec!["a".into(), "b".into()], ..plain },
+        );
+    }
 }

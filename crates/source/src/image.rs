@@ -1,23 +1,25 @@
 //! Images (`docker-image://`, `oci-layout://`).
 
+mod key;
+mod progress;
+
 use std::str::FromStr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use errdefs::{Error, Result};
+use errdefs::{Error, Result, ResultExt};
 use frontend::{ResolveOptions, ResolvedImage};
-use jiff::Timestamp;
-use oci::{ChainId, Descriptor, Digest, Platform, Reference};
-use refs::{BlobProvider, BlobStream, ImmutableRef, LayerBlob, NewRef, RecordType};
-use serde::Serialize;
+use oci::{Descriptor, Digest, Platform, Reference};
+use refs::{BlobProvider, ImmutableRef, LayerBlob, NewRef, RecordType};
 use tokio::sync::OnceCell;
 
 use crate::context::Context;
 use crate::manifest::{Resolved, resolve};
-use crate::origin::{Layout, Origin, SharedOrigin};
+use crate::origin::{Layout, Origin, SharedOrigin, fetched, source_label};
 use crate::remote::Remote;
-use crate::sources::{Parts, Sources};
+use crate::sources::{Shared, Sources};
 use crate::{Key, Source};
+use progress::Watched;
 
 /// Which place is asked first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,7 +50,11 @@ impl FromStr for ResolveMode {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     Registry,
-    Layout { session: String, store: String },
+    /// A session's id, empty for any of the build's, and the id of a store in it.
+    Layout {
+        session: String,
+        store: String,
+    },
 }
 
 /// What is asked of an image source.
@@ -61,53 +67,60 @@ pub struct ImageOptions {
     /// Only so many layers, from the lowest.
     pub layer_limit: Option<usize>,
     pub checksum: Option<Digest>,
-    pub record_type: String,
+    pub record_type: RecordType,
 }
 
 pub struct ImageSource {
-    parts: Arc<Parts>,
+    shared: Arc<Shared>,
     options: ImageOptions,
     found: OnceCell<(SharedOrigin, Resolved)>,
 }
 
 impl ImageSource {
-    pub fn new(parts: Arc<Parts>, options: ImageOptions) -> Self {
-        ImageSource { parts, options, found: OnceCell::new() }
+    pub fn new(shared: Arc<Shared>, options: ImageOptions) -> Self {
+        ImageSource { shared, options, found: OnceCell::new() }
     }
 
     async fn found(&self, cx: &Context) -> Result<&(SharedOrigin, Resolved)> {
+        let options = &self.options;
         self.found
             .get_or_try_init(|| async {
-                let reference = self.options.reference.to_string();
-                let origin = origin(&self.parts, cx, &self.options).await?;
+                let origin = origin(&self.shared, cx, options).await?;
                 let work = async {
-                    let root = root(&self.parts, &*origin, &self.options).await?;
-                    self.check(&root)?;
-                    let resolved =
-                        resolve(&self.parts.content, &origin, root, &self.options.platform, &reference)
-                            .await?;
-                    if let Some(limit) = self.options.layer_limit
-                        && limit > resolved.manifest.layers.len()
-                    {
-                        let layers = resolved.manifest.layers.len();
-                        return Err(Error::user(format!(
-                            "layer limit {limit} is greater than the number of layers in the image {layers}"
-                        )));
-                    }
+                    let root = root(&self.shared, &*origin, options).await?;
+                    options.check(&root)?;
+                    let resolved = resolve(&self.shared.content, &origin, root, &options.platform).await?;
+                    options.check_limit(resolved.manifest.layers.len())?;
                     Ok(resolved)
                 };
-                let resolved = cx.step.part(&format!("resolve {reference}"), work).await?;
-                Ok((origin, resolved))
+                let resolved = cx.step.part(&format!("resolve {}", options.reference), work).await;
+                Ok((origin, resolved?))
             })
             .await
     }
+}
 
+impl ImageOptions {
     fn check(&self, root: &Descriptor) -> Result<()> {
-        match &self.options.checksum {
-            Some(expected) if root.digest != *expected => Err(Error::user(format!(
-                "image digest {} for {} does not match expected checksum {expected}",
-                root.digest, self.options.reference
-            ))),
+        match &self.checksum {
+            Some(expected) if root.digest != *expected => {
+                let (digest, reference) = (&root.digest, &self.reference);
+                let message = format!(
+                    "image digest {digest} for {reference} does not match expected checksum {expected}"
+                );
+                Err(Error::user(message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_limit(&self, layers: usize) -> Result<()> {
+        match self.layer_limit {
+            Some(limit) if limit > layers => {
+                let message =
+                    format!("layer limit {limit} is greater than the number of layers in the image {layers}");
+                Err(Error::user(message))
+            }
             _ => Ok(()),
         }
     }
@@ -118,15 +131,14 @@ impl Source for ImageSource {
     /// The manifest first, then what the layers are, so that two names of the same layers are the same.
     async fn key(&self, cx: &Context, index: usize) -> Result<Key> {
         let (_, resolved) = self.found(cx).await?;
-        if index > 0 {
-            let diff_ids = resolved.parse_config()?.rootfs.diff_ids;
-            let kept = self.options.layer_limit.unwrap_or(diff_ids.len()).min(diff_ids.len());
-            if let Some(chain) = ChainId::of(&diff_ids[..kept]) {
-                return Ok(Key { text: chain.to_string(), transient: false, done: true });
-            }
-        }
-        let text = manifest_key(&resolved.root.digest, &self.options).to_string();
-        Ok(Key { text, transient: false, done: index > 0 })
+        let by_layers = match index {
+            0 => None,
+            _ => key::of_config(&resolved.config, self.options.layer_limit)?,
+        };
+        let text = by_layers.unwrap_or_else(|| {
+            key::of_manifest(&resolved.root.digest, &self.options.platform, self.options.layer_limit)
+        });
+        Ok(Key { text: text.to_string(), transient: false, done: index > 0 })
     }
 
     async fn snapshot(&self, cx: &Context) -> Result<Option<ImmutableRef>> {
@@ -135,7 +147,7 @@ impl Source for ImageSource {
         let (layers, diff_ids) = (&resolved.manifest.layers, &config.rootfs.diff_ids);
         if layers.len() != diff_ids.len() {
             return Err(Error::user(format!(
-                "{}: the manifest has {} layers, the config {}",
+                "mismatched image rootfs and manifest layers: {} has {} layers, its config {}",
                 self.options.reference,
                 layers.len(),
                 diff_ids.len()
@@ -146,51 +158,24 @@ impl Source for ImageSource {
         let kept = self.options.layer_limit.unwrap_or(layers.len());
         let mut top: Option<ImmutableRef> = None;
         for (descriptor, diff_id) in layers.iter().zip(diff_ids).take(kept) {
-            let new = NewRef {
-                description: format!("pulled from {}", self.options.reference),
-                record_type: RecordType::from_name(&self.options.record_type),
-                created_at: None,
-            };
-            let blob = LayerBlob { descriptor: descriptor.clone(), diff_id: diff_id.0.clone() };
-            top = Some(self.parts.refs.lazy_layer(top.as_ref(), blob, Arc::clone(&provider), new));
+            let new =
+                NewRef::new(format!("pulled from {}", self.options.reference), self.options.record_type);
+            let mut descriptor = descriptor.clone();
+            // Who pushes the layer elsewhere on this host can have it mounted from here.
+            if let Some(repository) = origin.repository() {
+                descriptor.annotations.insert(source_label(repository), repository.path().to_owned());
+            }
+            let blob = LayerBlob { descriptor, diff_id: diff_id.0.clone() };
+            top = Some(self.shared.refs.lazy_layer(top.as_ref(), blob, Arc::clone(&provider), new));
         }
         Ok(top)
     }
 }
 
-fn manifest_key(digest: &Digest, options: &ImageOptions) -> Digest {
-    #[derive(Serialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Ingredients<'a> {
-        digest: &'a Digest,
-        #[serde(rename = "OS")]
-        os: &'a str,
-        arch: &'a str,
-        #[serde(skip_serializing_if = "str::is_empty")]
-        variant: &'a str,
-        #[serde(rename = "OSVersion", skip_serializing_if = "str::is_empty")]
-        os_version: &'a str,
-        #[serde(rename = "OSFeatures", skip_serializing_if = "<[String]>::is_empty")]
-        os_features: &'a [String],
-        #[serde(skip_serializing_if = "Option::is_none")]
-        limit: Option<usize>,
-    }
-    let p = &options.platform;
-    Digest::of(oci::json::to_vec(&Ingredients {
-        digest,
-        os: &p.os,
-        arch: &p.architecture,
-        variant: &p.variant,
-        os_version: &p.os_version,
-        os_features: &p.os_features,
-        limit: options.layer_limit,
-    }))
-}
-
-async fn origin(parts: &Arc<Parts>, cx: &Context, options: &ImageOptions) -> Result<SharedOrigin> {
+async fn origin(shared: &Shared, cx: &Context, options: &ImageOptions) -> Result<SharedOrigin> {
     let reference = options.reference.clone().with_default_tag();
     Ok(match &options.place {
-        Place::Registry => Arc::new(Remote::new(parts, cx, reference)),
+        Place::Registry => Arc::new(Remote { registry: shared.logins.registry(cx), reference }),
         Place::Layout { session, store } => {
             let session = cx.session_or_any(session).await?;
             Arc::new(Layout { session, store: store.clone(), reference })
@@ -199,11 +184,15 @@ async fn origin(parts: &Arc<Parts>, cx: &Context, options: &ImageOptions) -> Res
 }
 
 /// What the name stands for, from the places that the mode allows.
-async fn root(parts: &Parts, origin: &dyn Origin, options: &ImageOptions) -> Result<Descriptor> {
+async fn root(shared: &Shared, origin: &dyn Origin, options: &ImageOptions) -> Result<Descriptor> {
     if options.place != Place::Registry {
         return origin.resolve().await;
     }
-    let stored = || stored(parts, &options.reference);
+    // What a digest stands for does not change.
+    if let Some(found) = fetched(&shared.content, &options.reference)? {
+        return Ok(found);
+    }
+    let stored = || stored(shared, &options.reference);
     match options.resolve_mode {
         ResolveMode::Pull => origin.resolve().await,
         ResolveMode::Local => match stored()? {
@@ -218,37 +207,11 @@ async fn root(parts: &Parts, origin: &dyn Origin, options: &ImageOptions) -> Res
 }
 
 /// The image of this name in Kiln's own store.
-fn stored(parts: &Parts, reference: &Reference) -> Result<Option<Descriptor>> {
+fn stored(shared: &Shared, reference: &Reference) -> Result<Option<Descriptor>> {
     let name = reference.clone().with_default_tag().without_digest().to_string();
-    let image = parts.refs.images().get(&name)?;
+    let image = shared.refs.images().get(&name)?;
     let wanted = reference.digest();
     Ok(image.map(|i| i.target).filter(|d| wanted.is_none_or(|w| *w == d.digest)))
-}
-
-/// Tells how far each blob has come.
-struct Watched {
-    origin: SharedOrigin,
-    step: progress::Step,
-}
-
-#[async_trait]
-impl BlobProvider for Watched {
-    async fn open(&self, blob: &Descriptor) -> Result<BlobStream> {
-        use futures_util::StreamExt;
-        let stream = self.origin.open(blob).await?;
-        let (step, id, total) = (self.step.clone(), blob.digest.to_string(), blob.size as i64);
-        let started = Timestamp::now();
-        let (mut current, mut told) = (0, started);
-        step.status(&id, 0, total, started, false);
-        Ok(Box::pin(stream.inspect(move |chunk| {
-            current += chunk.as_ref().map_or(0, bytes::Bytes::len) as i64;
-            let now = Timestamp::now();
-            if current >= total || now.duration_since(told).as_millis() > 100 {
-                told = now;
-                step.status(&id, current, total, started, current >= total);
-            }
-        })))
-    }
 }
 
 impl Sources {
@@ -277,12 +240,22 @@ impl Sources {
             resolve_mode: options.resolve_mode.parse()?,
             layer_limit: None,
             checksum: None,
-            record_type: String::new(),
+            record_type: RecordType::Regular,
         };
-        let origin = origin(&self.parts, cx, &image).await?;
-        let root = root(&self.parts, &*origin, &image).await?;
-        let digest = root.digest.clone();
-        let resolved = resolve(&self.parts.content, &origin, root, &image.platform, name).await?;
-        Ok(ResolvedImage { reference: reference.to_owned(), digest, config: resolved.config.into() })
+        let work = async {
+            let origin = origin(&self.0, cx, &image).await?;
+            let root = root(&self.0, &*origin, &image).await?;
+            resolve(&self.0.content, &origin, root, &image.platform).await
+        };
+        let resolved = tokio::select! {
+            resolved = work => resolved,
+            () = cx.cancel.cancelled() => Err(Error::canceled()),
+        };
+        let resolved = resolved.with_context(|| format!("failed to resolve source metadata for {name}"))?;
+        Ok(ResolvedImage {
+            reference: reference.to_owned(),
+            digest: resolved.root.digest,
+            config: resolved.config.into(),
+        })
     }
 }

@@ -4,17 +4,20 @@
 //! costs as little as it can (a manifest, a HEAD request, nothing), and is asked for a ref only when no record is found
 //! under that key. The layers of an image are not fetched even then: the ref is lazy.
 //!
-//! Never: decide when to fetch.
+//! Never: decides when to fetch.
 
 mod context;
-mod http;
 mod identify;
+mod sources;
+
 mod image;
-mod local;
 mod manifest;
 mod origin;
 mod remote;
-mod sources;
+
+mod http;
+mod local;
+mod memory;
 
 use async_trait::async_trait;
 use errdefs::Result;

@@ -30,36 +30,37 @@ pub async fn resolve(
     origin: &SharedOrigin,
     root: Descriptor,
     platform: &Platform,
-    name: &str,
 ) -> Result<Resolved> {
     let mut at = root.clone();
     for _ in 0..DEPTH {
         let bytes = small(content, &**origin, &at).await?;
+        let detected = || media::detect(&bytes).map_err(|e| Error::user(e.to_string()));
         let kind = match at.media_type.as_str() {
-            "" => crate::origin::media_type_of(&bytes)?,
+            // Some registries do not know what they serve.
+            "" | "application/json" | "application/octet-stream" => detected()?,
             named => named.to_owned(),
         };
         if media::is_index(&kind) {
-            let index: Index = parse(&bytes, "index")?;
-            at = select(&index, platform, name)?;
+            at = select(&parse(&bytes, "index")?, platform)?;
             continue;
         }
         if !media::is_manifest(&kind) {
-            return Err(Error::user(format!("{name} is no image: its media type is `{kind}`")));
+            return Err(Error::user(format!("encountered unknown type {kind}; children may not be fetched"))
+                .hint("this is no image"));
         }
         let manifest: Manifest = parse(&bytes, "manifest")?;
         let config =
             small(content, &**origin, &manifest.config).await.context("failed to fetch image config")?;
         return Ok(Resolved { root, manifest, config });
     }
-    Err(Error::user(format!("{name}: indexes are nested too deeply")))
+    Err(Error::user("indexes are nested too deeply"))
 }
 
-fn select(index: &Index, platform: &Platform, name: &str) -> Result<Descriptor> {
+fn select(index: &Index, platform: &Platform) -> Result<Descriptor> {
     index.select(platform).cloned().ok_or_else(|| {
         let offered = index.manifests.iter().filter_map(|m| m.platform.as_ref()).map(Platform::to_string);
         let offered: Vec<_> = offered.filter(|p| !p.starts_with("unknown")).collect();
-        Error::not_found(format!("{name}: no match for platform in manifest: not found"))
+        Error::not_found("no match for platform in manifest: not found")
             .hint(format!("wanted {platform}; the image is there for {}", offered.join(", ")))
     })
 }

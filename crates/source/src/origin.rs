@@ -4,20 +4,35 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use errdefs::{Error, Result, ResultExt};
-use futures_util::StreamExt;
-use oci::{Descriptor, Digest, Reference};
+use futures_util::{StreamExt, TryStreamExt};
+use oci::{Descriptor, Digest, Reference, media};
 use refs::{BlobProvider, BlobStream};
-use serde::Deserialize;
 use session::Session;
 
-/// Bytes of a manifest or config.
+/// Most bytes of a manifest or config.
 const SMALL: u64 = 8 << 20;
+
+/// Begins the name of the label that says in which repositories of a host a blob is.
+const SOURCE: &str = "containerd.io/distribution.source.";
 
 /// Names an image, and gives its blobs.
 #[async_trait]
 pub trait Origin: BlobProvider {
     /// What the name stands for now: an index or a manifest.
     async fn resolve(&self) -> Result<Descriptor>;
+
+    /// The repository that has the blobs, if it is one of a registry.
+    fn repository(&self) -> Option<&Reference> {
+        None
+    }
+}
+
+/// Shares an origin with the layers that it provides.
+pub type SharedOrigin = Arc<dyn Origin>;
+
+/// The label by which others see that a repository has a blob.
+pub fn source_label(repository: &Reference) -> String {
+    format!("{SOURCE}{}", repository.host())
 }
 
 /// A manifest, index or config: from the content store, or fetched into it.
@@ -27,49 +42,58 @@ pub async fn small(content: &content::Store, from: &dyn Origin, blob: &Descripto
         return content.read(&blob.digest);
     }
     if blob.size > SMALL {
-        return Err(Error::user(format!(
-            "{} of {} bytes is too large for a manifest or config",
-            blob.digest, blob.size
-        )));
+        let (digest, size) = (&blob.digest, blob.size);
+        return Err(Error::user(format!("{digest} of {size} bytes is too large for a manifest or config")));
     }
-    let mut bytes = Vec::with_capacity(blob.size as usize);
-    let mut stream = from.open(blob).await?;
-    while let Some(chunk) = stream.next().await {
-        bytes.extend_from_slice(&chunk?);
-        if bytes.len() as u64 > SMALL {
-            return Err(Error::user(format!("{} is larger than it should be", blob.digest)));
-        }
-    }
+    let bytes = collect(from.open(blob).await?, &blob.digest).await?;
     let found = Digest::of(&bytes);
     if blob.digest.algorithm() == "sha256" && found != blob.digest {
         return Err(Error::environment(format!("unexpected digest: got {found}, expected {}", blob.digest)));
     }
     content.write(&bytes)?;
+    if let Some(repository) = from.repository() {
+        remember(content, &blob.digest, repository)?;
+    }
     Ok(bytes)
 }
 
-/// The media type that a manifest names, or that its shape tells.
-pub fn media_type_of(bytes: &[u8]) -> Result<String> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Shape {
-        #[serde(default)]
-        media_type: String,
-        manifests: Option<serde::de::IgnoredAny>,
-        #[serde(default)]
-        schema_version: u32,
+async fn collect(mut stream: BlobStream, digest: &Digest) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.next().await.transpose()? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() as u64 > SMALL {
+            return Err(Error::user(format!("{digest} is larger than a manifest or config can be")));
+        }
     }
-    let shape: Shape =
-        serde_json::from_slice(bytes).map_err(|e| Error::user(format!("invalid image manifest: {e}")))?;
-    if shape.schema_version == 1 {
-        return Err(Error::user("images of schema version 1 are no longer read")
-            .hint("push the image again with a current tool"));
+    Ok(bytes)
+}
+
+/// Notes that a repository has a blob.
+fn remember(content: &content::Store, digest: &Digest, repository: &Reference) -> Result<()> {
+    let label = source_label(repository);
+    let known = content.labels(digest)?.remove(&label).unwrap_or_default();
+    if known.split(',').any(|path| path == repository.path()) {
+        return Ok(());
     }
-    Ok(match (shape.media_type.as_str(), shape.manifests) {
-        ("", Some(_)) => oci::media::OCI_INDEX.into(),
-        ("", None) => oci::media::OCI_MANIFEST.into(),
-        (named, _) => named.into(),
-    })
+    let list = if known.is_empty() {
+        repository.path().to_owned()
+    } else {
+        format!("{known},{}", repository.path())
+    };
+    content.set_labels(digest, &[(&label, Some(&list))])
+}
+
+/// What a digest of a repository stands for, where it was fetched from there before. The repository must be the same: to
+/// know the digest of what is stored is no right to read it.
+pub fn fetched(content: &content::Store, reference: &Reference) -> Result<Option<Descriptor>> {
+    let Some(digest) = reference.digest().filter(|d| content.contains(d)) else { return Ok(None) };
+    let known = content.labels(digest)?.remove(&source_label(reference)).unwrap_or_default();
+    if !known.split(',').any(|path| path == reference.path()) {
+        return Ok(None);
+    }
+    let bytes = content.read(digest)?;
+    let media_type = media::detect(&bytes).map_err(|e| Error::user(e.to_string()))?;
+    Ok(Some(Descriptor::new(media_type, digest.clone(), bytes.len() as u64)))
 }
 
 /// A layout in a folder of the client.
@@ -83,36 +107,31 @@ pub struct Layout {
 impl Origin for Layout {
     async fn resolve(&self) -> Result<Descriptor> {
         let digest = self.reference.digest().ok_or_else(|| {
-            Error::user(format!("oci-layout reference `{}` has no digest", self.reference))
+            Error::user(format!("reference {:?} must have digest", self.reference.to_string()))
                 .hint("name the image as `oci-layout://FOLDER@sha256:…`, or by a tag that the folder's index.json has")
         })?;
-        let content = self.session.content(&self.store)?;
-        let size = content.size(digest).await?;
+        let content = self.session.content(&format!("oci:{}", self.store))?;
+        let size = content.size(digest).await.context("unable to get info about digest")?;
         let size = size.ok_or_else(|| Error::not_found(format!("content digest {digest}: not found")))?;
-        let mut descriptor = Descriptor::new("", digest.clone(), size);
-        let mut bytes = Vec::new();
-        let mut stream = self.open(&descriptor).await?;
-        while let Some(chunk) = stream.next().await {
-            bytes.extend_from_slice(&chunk?);
-            if bytes.len() as u64 > SMALL {
-                return Err(Error::user(format!("{digest} is larger than a manifest can be")));
-            }
-        }
-        descriptor.media_type = media_type_of(&bytes)?;
-        Ok(descriptor)
+        let stream = self.open(&Descriptor::new("", digest.clone(), size)).await?;
+        let bytes = collect(stream, digest).await.context("unable to read root manifest")?;
+        let media_type =
+            media::detect(&bytes).map_err(|e| Error::user(e.to_string())).with_context(|| {
+                format!("reference {:?} contains neither an index nor a manifest", self.reference.to_string())
+            })?;
+        Ok(Descriptor::new(media_type, digest.clone(), size))
     }
 }
 
 #[async_trait]
 impl BlobProvider for Layout {
     async fn open(&self, blob: &Descriptor) -> Result<BlobStream> {
-        let content = self.session.content(&self.store)?;
-        let stream = content.read(&blob.digest, 0).await;
+        let content = self.session.content(&format!("oci:{}", self.store))?;
+        let failed = |e: Error| e.context(format!("failed to read {} from the client's layout", blob.digest));
+        let stream = content.read(&blob.digest, 0).await.map_err(failed)?;
+        let digest = blob.digest.clone();
         Ok(Box::pin(
-            stream.with_context(|| format!("failed to read {} from the client's layout", blob.digest))?,
+            stream.map_err(move |e| e.context(format!("failed to read {digest} from the client's layout"))),
         ))
     }
 }
-
-/// Shares an origin with the layers that it provides.
-pub type SharedOrigin = Arc<dyn Origin>;

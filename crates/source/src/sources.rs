@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use refs::Refs;
 
-use crate::http::HttpIndex;
-use crate::local::LocalIndex;
+use crate::http::Pages;
+use crate::local::Syncs;
+use crate::remote::Logins;
 
 /// What sources work with.
 pub struct Parts {
@@ -15,14 +16,22 @@ pub struct Parts {
 }
 
 /// Makes sources.
-pub struct Sources {
-    pub(crate) parts: Arc<Parts>,
-    pub(crate) local: Arc<LocalIndex>,
-    pub(crate) http: Arc<HttpIndex>,
+pub struct Sources(pub(crate) Arc<Shared>);
+
+/// What sources share.
+pub struct Shared {
+    pub refs: Refs,
+    pub content: content::Store,
+    pub logins: Logins,
+    pub syncs: Syncs,
+    pub pages: Pages,
 }
 
 impl Sources {
     pub fn new(parts: Parts) -> Self {
-        Sources { parts: Arc::new(parts), local: Arc::default(), http: Arc::default() }
+        let Parts { refs, content, registry } = parts;
+        let db = refs.database();
+        let (syncs, pages) = (Syncs::new(Arc::clone(db)), Pages::new(Arc::clone(db)));
+        Sources(Arc::new(Shared { refs, content, logins: Logins::new(registry), syncs, pages }))
     }
 }
