@@ -1,6 +1,6 @@
 //! The border to `pb`: ops and definitions to wire types and back, whole and checked.
 //!
-//! Encoding is byte-stable: fields by number, maps by key, as BuildKit's own client writes them.
+//! Encoding is byte-stable: fields by number and oneofs last, maps by key, as BuildKit's own client writes them.
 
 use std::collections::BTreeMap;
 
@@ -38,13 +38,16 @@ pub(crate) fn encode_op(op: &Op, inputs: &[WireInput]) -> Bytes {
     };
     let constraints =
         (!op.constraints.is_empty()).then(|| pb::WorkerConstraints { filter: op.constraints.clone() });
-    let wire = pb::Op {
+    let frame = pb::Op {
         inputs: inputs.iter().map(input_to_wire).collect(),
-        op: Some(kind),
+        op: None,
         platform: op.platform.as_ref().map(platform_to_wire),
         constraints: Some(constraints.unwrap_or_default()),
     };
-    wire.encode_to_vec().into()
+    // Go writes the members of a oneof behind all other fields, whatever their numbers.
+    let mut bytes = frame.encode_to_vec();
+    bytes.extend(pb::Op { op: Some(kind), ..pb::Op::default() }.encode_to_vec());
+    bytes.into()
 }
 
 pub(crate) fn encode_pointer(input: &WireInput) -> Bytes {
