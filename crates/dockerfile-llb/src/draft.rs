@@ -183,7 +183,10 @@ impl Vertex {
         let (kind, platform) = match self.kind {
             Kind::Finished(output) => return Arc::clone(output.node()),
             Kind::Open => unreachable!("every open source is settled before the draft is finished"),
-            Kind::Source(op, platform) => (llb::OpKind::Source(op), platform),
+            Kind::Source(op, own) => {
+                let own = is_of_platform(&op).then(|| own.unwrap_or_else(|| platform.clone()));
+                (llb::OpKind::Source(op), own)
+            }
             Kind::Exec(exec) => {
                 let own = exec.platform.clone().unwrap_or_else(|| platform.clone());
                 (llb::OpKind::Exec(Box::new(exec.build(&mut inputs, &mut metadata))), Some(own))
@@ -201,4 +204,9 @@ impl Vertex {
         let node = Node::new(op, inputs.list, metadata);
         Arc::new(if self.about.ranges.is_empty() { node } else { node.at(source.clone(), self.about.ranges) })
     }
+}
+
+/// Whether a source gives something else on another platform.
+fn is_of_platform(op: &SourceOp) -> bool {
+    ["docker-image://", "oci-layout://"].iter().any(|scheme| op.identifier.starts_with(scheme))
 }

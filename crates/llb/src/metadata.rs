@@ -43,6 +43,22 @@ impl OpMetadata {
         metadata
     }
 
+    /// Takes in what is said of an equal vertex. Where both say something, `other` is heard.
+    pub fn merge(&mut self, other: &OpMetadata) {
+        self.ignore_cache |= other.ignore_cache;
+        self.description.extend(other.description.clone());
+        self.caps.extend(other.caps.clone());
+        if other.export_cache.is_some() {
+            self.export_cache = other.export_cache;
+        }
+        if other.progress_group.is_some() {
+            self.progress_group.clone_from(&other.progress_group);
+        }
+        if other.linux_resources.is_some() {
+            self.linux_resources.clone_from(&other.linux_resources);
+        }
+    }
+
     /// Notes that the op needs `cap`, an id of [`crate::caps`].
     pub fn need(&mut self, cap: &str) {
         self.caps.insert(cap.to_owned(), true);

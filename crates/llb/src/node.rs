@@ -99,7 +99,7 @@ impl Output {
         while let Some(visit) = stack.pop() {
             match visit {
                 Visit::Enter(node) => {
-                    if seen.insert(&node.digest) {
+                    if seen.insert(std::ptr::from_ref(node)) {
                         stack.push(Visit::Leave(node));
                         stack.extend(node.inputs.iter().rev().map(|i| Visit::Enter(&i.node)));
                     }
@@ -119,9 +119,15 @@ impl Output {
     }
 }
 
+/// Equal vertices become one, of which is said what is said of any.
 fn add(definition: &mut Definition, node: &Node) {
-    definition.ops.push(node.bytes.clone());
-    definition.metadata.insert(node.digest.clone(), node.metadata.clone());
+    match definition.metadata.get_mut(&node.digest) {
+        Some(known) => known.merge(&node.metadata),
+        None => {
+            definition.ops.push(node.bytes.clone());
+            definition.metadata.insert(node.digest.clone(), node.metadata.clone());
+        }
+    }
     if let Some((info, ranges)) = &node.location {
         let infos = &mut definition.source.infos;
         let source = infos.iter().position(|known| known == &**info).unwrap_or_else(|| {

@@ -30,8 +30,8 @@ impl Conversion<'_> {
     pub(super) async fn dispatch_stages(&mut self, target: usize) -> errdefs::Result<()> {
         let reachable = self.stages.reachable(target);
         self.context = self.client.context_tree(&mut self.draft).await?;
-        for at in 0..self.stages.list.len() {
-            if reachable[at] && self.stages.list[at].progress != Progress::Dispatched {
+        for (at, _) in reachable.iter().enumerate().filter(|(_, reachable)| **reachable) {
+            if self.stages.list[at].progress != Progress::Dispatched {
                 self.stages.take_over(at);
                 self.dispatch_stage(at).map_err(|e| e.with_source(self.shared.info.clone()))?;
             }

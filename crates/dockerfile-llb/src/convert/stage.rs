@@ -133,14 +133,10 @@ impl Stages {
         self.by_name.get(&name.to_lowercase()).copied()
     }
 
-    /// The stage that an instruction means by `name`; one is made for an image or a context.
+    /// The stage that an instruction means by `name`. For an image or a context a new one is made each time: each use
+    /// needs paths of its own.
     pub fn find_or_add(&mut self, name: &str, place: &Place) -> usize {
-        let known = self.find(name).or_else(|| {
-            self.list
-                .iter()
-                .position(|s| s.implicit && s.progress == Progress::Waiting && s.stage.base == name)
-        });
-        known.unwrap_or_else(|| {
+        self.find(name).unwrap_or_else(|| {
             let stage = Stage { base: name.to_owned(), place: place.clone(), ..Stage::default() };
             self.add(StageState { stage, implicit: true, ..StageState::default() })
         })

@@ -37,7 +37,7 @@ pub(crate) struct Loaded {
 #[derive(Debug)]
 enum Tree {
     Scratch,
-    Source(SourceOp, Option<Platform>, About),
+    Source(Box<(SourceOp, Option<Platform>, About)>),
     Local(LocalContext),
     Input(Output),
 }
@@ -103,7 +103,7 @@ impl Client {
             "input" => self.load_input(context, rest),
             "http" | "https" if git::is_http(value) => {
                 let (op, about) = http_source(value, format!("[context {key}] {value}"));
-                Ok(Loaded { tree: Tree::Source(op, None, about), image: None })
+                Ok(Loaded { tree: Tree::Source(Box::new((op, None, about))), image: None })
             }
             _ if git::is_git(value) => Err(Error::unimplemented(format!(
                 "a git repository (`{value}`) as the context {key} is not supported yet"
@@ -130,7 +130,10 @@ impl Client {
         called(&mut about.metadata, format!("[context {key}] {name}"));
         let mut config = image::read(&resolved.config)?;
         config.created = None;
-        Ok(Loaded { tree: Tree::Source(op, context.platform.clone(), about), image: Some(config) })
+        Ok(Loaded {
+            tree: Tree::Source(Box::new((op, context.platform.clone(), about))),
+            image: Some(config),
+        })
     }
 
     /// `<store>@<digest>`: the store is one that the client serves.
@@ -166,7 +169,10 @@ impl Client {
         let mut about = About::default();
         about.metadata.need(caps::SOURCE_OCI_LAYOUT);
         called(&mut about.metadata, format!("[context {key}] OCI load from client"));
-        Ok(Loaded { tree: Tree::Source(op, context.platform.clone(), about), image: Some(config) })
+        Ok(Loaded {
+            tree: Tree::Source(Box::new((op, context.platform.clone(), about))),
+            image: Some(config),
+        })
     }
 
     async fn load_local(&self, context: &NamedContext, name: &str) -> Result<Loaded> {
@@ -225,7 +231,8 @@ impl Client {
         let mut platform = None;
         let port = match tree {
             Tree::Scratch => None,
-            Tree::Source(op, own, about) => {
+            Tree::Source(source) => {
+                let (op, own, about) = *source;
                 platform.clone_from(&own);
                 Some(draft.source(op, own, about))
             }

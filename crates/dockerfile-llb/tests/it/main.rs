@@ -1,0 +1,4 @@
+//! Whole builds against a bridge that knows a few files and images.
+
+mod bridge;
+mod golden;
