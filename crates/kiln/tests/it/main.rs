@@ -1,6 +1,10 @@
 //! The program as a user starts it. Needs root, since a real engine runs, and what `./setup test` installs.
 
+mod cache;
+mod docker;
 mod engine;
 mod harness;
 mod instructions;
+mod outputs;
+mod registries;
 mod usage;

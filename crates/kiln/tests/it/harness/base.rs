@@ -1,5 +1,5 @@
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -34,6 +34,7 @@ fn make() -> Layout {
         ("proc/", ""),
         ("sys/", ""),
     ]);
+    fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).expect("open to all");
     let program = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|p| Path::new(p).exists());
     let program = program.unwrap_or_else(|| panic!("there is no busybox: run `./setup test`"));
     fs::copy(program, root.join("bin/busybox")).expect("copied");

@@ -9,10 +9,16 @@ pub struct Process(Child);
 impl Process {
     /// Starts a program and waits until it prints a line in which `ready` finds something. What it prints later is
     /// thrown away.
-    pub fn start<T: Send + 'static>(
+    pub fn start<T>(command: &mut Command, ready: impl Fn(&str) -> Option<T>) -> (Self, T) {
+        Process::try_start(command, ready)
+            .unwrap_or_else(|said| panic!("{command:?} did not get ready:\n{said}"))
+    }
+
+    /// The same; gives what the program said if it ended before it was ready.
+    pub fn try_start<T>(
         command: &mut Command,
-        ready: impl Fn(&str) -> Option<T> + Send + 'static,
-    ) -> (Self, T) {
+        ready: impl Fn(&str) -> Option<T>,
+    ) -> Result<(Self, T), String> {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         let also = writer.try_clone().expect("a pipe");
         command.stdin(Stdio::null()).stdout(writer).stderr(also);
@@ -27,11 +33,16 @@ impl Process {
             found
         });
         std::thread::spawn(move || lines.for_each(drop));
-        (process, found.unwrap_or_else(|| panic!("{command:?} did not get ready:\n{}", said.join("\n"))))
+        found.map(|found| (process, found)).ok_or_else(|| said.join("\n"))
     }
 
     pub fn id(&self) -> u32 {
         self.0.id()
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(&mut self) {
+        let _ = self.0.wait();
     }
 }
 

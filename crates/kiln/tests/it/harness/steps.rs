@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::Value;
 
 /// The steps of a build, as `--progress=rawjson` tells them.
-#[derive(Debug)]
 pub struct Steps(Vec<Step>);
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Step {
     name: String,
     started: Option<String>,
@@ -64,18 +64,28 @@ impl Steps {
     #[track_caller]
     pub fn assert(&self, expect: &[(&str, State)]) {
         let told: Vec<_> = expect.iter().map(|(part, _)| (*part, self.state(part))).collect();
-        assert_eq!(told, expect, "{:#?}", self.0);
+        assert_eq!(told, expect, "\n{self:?}");
     }
 
     /// Whether two steps ran at the same time.
     pub fn overlap(&self, a: &str, b: &str) -> bool {
         let times = |part: &str| {
-            let step = self.find(part).unwrap_or_else(|| panic!("no step `{part}` in {self:#?}"));
+            let step = self.find(part).unwrap_or_else(|| panic!("no step `{part}` in\n{self:?}"));
             let time = |t: &Option<String>| t.as_deref().expect("it ran").trim_end_matches('Z').to_owned();
             (time(&step.started), time(&step.completed))
         };
         let (a, b) = (times(a), times(b));
         // RFC 3339 in UTC: texts are in the order of time.
         a.0 < b.1 && b.0 < a.1
+    }
+}
+
+impl fmt::Debug for Steps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = |t: &Option<String>| t.clone().unwrap_or_else(|| "-".into());
+        self.0.iter().try_for_each(|s| {
+            let cached = if s.cached { "CACHED " } else { "" };
+            writeln!(f, "{} .. {} {cached}{}", time(&s.started), time(&s.completed), s.name)
+        })
     }
 }

@@ -37,7 +37,7 @@ fn tmpfs() {
     let engine = Engine::new();
     let check = |lines: &str, expect: &[&str]| check(&engine, lines, &[], &[], expect);
     check(
-        "RUN --mount=type=tmpfs,target=/t touch /t/x && grep -c ' /t tmpfs ' /proc/mounts > /o && rm -f /t/x\nRUN ls -A /t >> /o",
+        "RUN --mount=type=tmpfs,target=/t touch /t/x && grep -c ' /t tmpfs ' /proc/mounts > /o && rm -f /t/x\nRUN test ! -e /t",
         &["644 0:0 o '1\\n'"],
     );
     check(
@@ -72,17 +72,17 @@ fn caches_stay_from_build_to_build() {
     // Nothing of a cache gets into an image.
     let context =
         Folder::with_dockerfile("FROM busybox\nRUN --mount=type=cache,target=/c touch /c/z /own", &[]);
-    assert_eq!(engine.build(&context).image().layer(1), ["755 0:0 c/", "644 0:0 own ''"]);
+    assert_eq!(engine.build(&context).image().layer(1), ["644 0:0 own ''"]);
 }
 
 /// Two stages that use one cache mount with this sharing. Each says that it is there, and waits up to two seconds for
-/// the other; gives what they saw.
+/// the other; gives what they saw. How a cache is shared is no part of a step's key, so the command names it.
 fn meet(engine: &Engine, sharing: &str) -> String {
     let step = |me: &str, other: &str| {
         format!(
             "FROM busybox AS {me}\nRUN --mount=type=cache,id=meet-{sharing},target=/c,sharing={sharing} \
-             touch /c/{me}; for i in $(seq 20); do test -e /c/{other} && break; sleep 0.1; done; \
-             test -e /c/{other} && echo met > /{me} || echo alone > /{me}; rm /c/{me}\n"
+             : {sharing}; touch /c/{me}; for i in $(seq 20); do test -e /c/{other} && break; sleep 0.1; done; \
+             if test -e /c/{other}; then echo met > /{me}; else echo alone > /{me}; rm /c/{me}; fi\n"
         )
     };
     let dockerfile =

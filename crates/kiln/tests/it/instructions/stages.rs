@@ -51,7 +51,7 @@ fn stages_build_on_stages() {
                       FROM scratch\nCOPY --from=next /w/f /";
     check_files(&engine, dockerfile, &[], &[], &["644 0:0 f 'base\\nnext1\\n'"]);
     // A name stands for the stage that was there last, and a stage may have the name of an image.
-    let dockerfile = "FROM busybox AS x\nRUN echo x > /o\nFROM x AS busybox\nRUN echo y >> /o\nFROM scratch\nCOPY --from=busybox /o /";
+    let dockerfile = "FROM busybox AS x\nRUN echo x > /o\nFROM x AS alpine\nRUN echo y >> /o\nFROM scratch\nCOPY --from=alpine /o /";
     check_files(&engine, dockerfile, &[], &[], &["644 0:0 o 'x\\ny\\n'"]);
 }
 

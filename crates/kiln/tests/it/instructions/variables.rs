@@ -20,7 +20,7 @@ fn args_and_environment() {
     check("ARG A\nRUN echo $A > /o", set, "set");
     check("RUN echo \"[$A]\" > /o", set, "[]");
     check("ARG A B=$A-b\nRUN echo $B > /o", set, "set-b");
-    check("ENV A=env\nARG A=arg\nRUN echo $A > /o", set, "env");
+    check("ENV A=env\nARG A=arg\nRUN echo $A > /o", set, "set");
     check("ARG A=arg\nENV A=env-$A\nRUN echo $A > /o", set, "env-set");
     check("ARG A\nENV B=${A:-none} C=${A:+some} D=${Z-unset}\nRUN echo $B $C $D > /o", &[], "none unset");
     check("ARG A\nENV B=${A:-none} C=${A:+some} D=${Z-unset}\nRUN echo $B $C $D > /o", set, "set some unset");
@@ -30,7 +30,7 @@ fn args_and_environment() {
         "two.three three one.two one",
     );
     check("ENV A=aXbXc\nENV B=${A/X/-} C=${A//X/-}\nRUN echo $B $C > /o", &[], "a-bXc a-b-c");
-    check("ENV A=x B=\\$A C='$A' D=\"$A\"\nRUN echo $B $C $D > /o", &[], "$A $A x");
+    check("ENV A=x\nENV B=\\$A C='$A' D=\"$A\"\nRUN echo $B $C $D > /o", &[], "$A $A x");
     check("ENV A=x\nENV A=y B=$A\nRUN echo $A $B > /o", &[], "y x");
     check(
         "ARG TARGETARCH\nARG TARGETOS\nARG BUILDPLATFORM\nRUN echo $TARGETOS $BUILDPLATFORM > /o",
@@ -40,7 +40,7 @@ fn args_and_environment() {
     check(
         "ARG HTTP_PROXY\nRUN echo \"[$http_proxy]$HTTP_PROXY\" > /o",
         &["--build-arg", "HTTP_PROXY=http://p"],
-        "[]http://p",
+        "[http://p]http://p",
     );
 }
 

@@ -1,0 +1,170 @@
+//! What runs again, and what does not.
+
+use std::fs::File;
+use std::time::{Duration, SystemTime};
+
+use crate::harness::{Engine, Folder, State, Steps, list_tar};
+
+use State::{Cached, Ran};
+
+const DOCKERFILE: &str = "FROM busybox AS deps\nCOPY deps.txt /d/\nRUN cat /d/deps.txt > /deps\n\
+                          FROM busybox AS app\nCOPY --from=deps /deps /\nCOPY src /src/\nRUN cat /src/* > /app\n\
+                          FROM scratch\nCOPY --from=app /app /deps /";
+
+const DEPS: &[&str] = &["COPY deps.txt", "RUN cat /d/deps.txt"];
+const APP: &[&str] = &["COPY --from=deps", "COPY src", "RUN cat /src", "COPY --from=app"];
+
+fn context() -> Folder {
+    Folder::with_dockerfile(DOCKERFILE, &[("deps.txt", "d"), ("src/a", "a"), ("src/b", "b"), ("unused", "u")])
+}
+
+fn build(engine: &Engine, context: &Folder, args: &[&str]) -> Steps {
+    engine.build(context).args(["-otype=tar,dest=/dev/null"]).args(args).steps()
+}
+
+fn all(state: State) -> Vec<(&'static str, State)> {
+    DEPS.iter().chain(APP).map(|name| (*name, state)).collect()
+}
+
+#[test]
+fn the_same_again_does_nothing() {
+    let engine = Engine::new();
+    let context = context();
+    build(&engine, &context, &[]).assert(&all(Ran));
+    build(&engine, &context, &[]).assert(&all(Cached));
+    engine.stop();
+    build(&engine, &context, &[]).assert(&all(Cached));
+    // The content of a folder counts, not which folder it is.
+    build(&engine, &self::context(), &[]).assert(&all(Cached));
+    // What was found in the cache is what was built.
+    assert_eq!(list_tar(&engine.build(&context).tar()), ["644 0:0 app 'ab'", "644 0:0 deps 'd'"]);
+}
+
+#[test]
+fn content_decides_and_not_time() {
+    let engine = Engine::new();
+    let context = context();
+    build(&engine, &context, &[]).assert(&all(Ran));
+
+    let file = File::options().write(true).open(context.join("src/a")).expect("opened");
+    file.set_modified(SystemTime::now() - Duration::from_secs(86_400)).expect("touched");
+    build(&engine, &context, &[]).assert(&all(Cached));
+
+    context.write("unused", "something else");
+    build(&engine, &context, &[]).assert(&all(Cached));
+
+    // Of the same size, and with the time that it had before.
+    let modified = file.metadata().expect("there").modified().expect("a time");
+    context.write("src/a", "A");
+    File::options()
+        .write(true)
+        .open(context.join("src/a"))
+        .expect("opened")
+        .set_modified(modified)
+        .expect("set");
+    build(&engine, &context, &[]).assert(&[
+        ("COPY deps.txt", Cached),
+        ("RUN cat /d/deps.txt", Cached),
+        ("COPY --from=deps", Cached),
+        ("COPY src", Ran),
+        ("RUN cat /src", Ran),
+        ("COPY --from=app", Ran),
+    ]);
+    assert_eq!(list_tar(&engine.build(&context).tar()), ["644 0:0 app 'Ab'", "644 0:0 deps 'd'"]);
+}
+
+#[test]
+fn an_input_with_the_same_result_stops_the_change() {
+    let engine = Engine::new();
+    let dockerfile = "FROM busybox AS a\nCOPY f /f\nRUN wc -c < /f > /size\nFROM busybox\nCOPY --from=a /size /\nRUN cat /size";
+    let context = Folder::with_dockerfile(dockerfile, &[("f", "one")]);
+    build(&engine, &context, &[]);
+    context.write("f", "two");
+    build(&engine, &context, &[]).assert(&[
+        ("COPY f", Ran),
+        ("RUN wc", Ran),
+        ("COPY --from=a", Cached),
+        ("RUN cat", Cached),
+    ]);
+}
+
+#[test]
+fn a_step_depends_on_what_it_says() {
+    let engine = Engine::new();
+    let check = |before: &str, after: &str, args: [&[&str]; 2], expect: State| {
+        let dockerfile = |line: &str| format!("FROM busybox\n{line}\nRUN echo here");
+        build(&engine, &Folder::with_dockerfile(&dockerfile(before), &[]), args[0]);
+        let steps = build(&engine, &Folder::with_dockerfile(&dockerfile(after), &[]), args[1]);
+        assert_eq!(steps.state("RUN echo here"), expect, "{before} {after} {args:?}");
+    };
+    check("ENV A=1", "ENV A=2", [&[]; 2], Ran);
+    check("WORKDIR /a", "WORKDIR /b", [&[]; 2], Ran);
+    check("USER 1", "USER 2", [&[]; 2], Ran);
+    check("LABEL a=1", "LABEL a=2", [&[]; 2], Cached);
+    check("CMD a", "CMD b", [&[]; 2], Cached);
+    check("ARG A", "ARG A", [&["--build-arg", "A=1"], &["--build-arg", "A=2"]], Ran);
+    check("LABEL x=1", "LABEL x=1", [&["--build-arg", "U=1"], &["--build-arg", "U=2"]], Cached);
+}
+
+#[test]
+fn bind_mounts_count_by_content() {
+    let engine = Engine::new();
+    let dockerfile = "FROM busybox\nRUN --mount=source=src,target=/m cat /m/a > /a";
+    let context = Folder::with_dockerfile(dockerfile, &[("src/a", "a"), ("other", "o")]);
+    let state = || build(&engine, &context, &[]).state("RUN --mount");
+    assert_eq!(state(), Ran);
+    assert_eq!(state(), Cached);
+    context.write("other", "changed");
+    assert_eq!(state(), Cached);
+    context.write("src/a", "changed");
+    assert_eq!(state(), Ran);
+}
+
+#[test]
+fn it_can_be_passed_over() {
+    let engine = Engine::new();
+    let context = context();
+    build(&engine, &context, &[]).assert(&all(Ran));
+    build(&engine, &context, &["--no-cache"]).assert(&all(Ran));
+    build(&engine, &context, &[]).assert(&all(Cached));
+    let filtered = build(&engine, &context, &["--no-cache-filter", "app"]);
+    filtered.assert(&DEPS.iter().map(|name| (*name, Cached)).collect::<Vec<_>>());
+    filtered.assert(&[("COPY src", Ran), ("RUN cat /src", Ran)]);
+}
+
+#[test]
+fn it_can_be_pruned() {
+    let engine = Engine::new();
+    let context = context();
+    build(&engine, &context, &[]);
+    let du = engine.run("du");
+    assert!(du.status.success(), "{}", String::from_utf8_lossy(&du.stderr));
+    let told = String::from_utf8_lossy(&du.stdout).into_owned();
+    assert!(told.contains("Total:"), "{told}");
+    let prune = engine.run("prune --all --force");
+    assert!(prune.status.success(), "{}", String::from_utf8_lossy(&prune.stderr));
+    build(&engine, &context, &[]).assert(&all(Ran));
+}
+
+#[test]
+fn two_builds_at_once_do_the_work_once() {
+    let engine = Engine::new();
+    let out = Folder::new(&[]);
+    let context =
+        Folder::with_dockerfile("FROM busybox\nRUN sleep 1; cat /proc/sys/kernel/random/uuid > /id", &[]);
+    let children: Vec<_> = ["a", "b"]
+        .iter()
+        .map(|name| {
+            engine
+                .build(&context)
+                .args(["-o", &format!("type=oci,dest={}", out.join(name).display())])
+                .spawn()
+        })
+        .collect();
+    for child in children {
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let layer = |name: &str| crate::harness::Image::open(&out.join(name)).layer(1);
+    assert_eq!(layer("a"), layer("b"));
+}
