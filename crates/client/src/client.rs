@@ -61,7 +61,11 @@ impl Client {
     }
 
     pub(crate) fn control(&self) -> ControlClient<Channel> {
-        proto::sized!(ControlClient::new(self.channel.clone()))
+        proto::sized!(ControlClient::new(self.channel()))
+    }
+
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
     }
 
     /// Asks what the engine is. Nothing when it is too old to tell.

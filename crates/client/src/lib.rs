@@ -7,13 +7,17 @@
 
 mod address;
 mod client;
+mod images;
 mod request;
+mod run;
 mod solve;
 mod status;
 mod usage;
 
 pub use address::Address;
 pub use client::{Client, EngineVersion, Worker};
+pub use images::Image;
 pub use request::{CacheEntry, Exporter, SolveRequest, SolveResponse, new_id};
+pub use run::{BindMount, Run, RunEvent, RunExit, RunInput, RunNetwork, RunRequest, WindowSize};
 pub use solve::StatusSink;
 pub use usage::{PruneRequest, UsageRecord};

@@ -1,13 +1,16 @@
 //! The gRPC service in front of the engine.
 //!
-//! [`routes`] gives what BuildKit's clients call: Control, and LLBBridge for clients that are their own frontend.
-//! Wire types are converted here, once and whole; what cannot be done is refused here.
+//! [`routes`] gives what BuildKit's clients call: Control, and LLBBridge for clients that are their own frontend;
+//! and, for Kiln's own client, Images and Containers. Wire types are converted here, once and whole; what cannot be done
+//! is refused here.
 //!
 //! Never: hold build logic.
 
 mod caps;
 mod convert;
 mod gateway;
+mod images;
+mod run;
 mod service;
 
 use std::collections::BTreeMap;
@@ -17,6 +20,8 @@ use oci::Platform;
 use proto::control::control_server::ControlServer;
 use proto::gateway::llb_bridge_server::LlbBridgeServer;
 use proto::health::health_server::HealthServer;
+use proto::kiln::containers_server::ContainersServer;
+use proto::kiln::images_server::ImagesServer;
 use proto::sized;
 pub use proto::transport::server;
 use proto::worker::{BuildkitVersion, WorkerRecord};
@@ -54,10 +59,14 @@ pub fn routes(engine: Engine, about: &About) -> Routes {
         ..WorkerRecord::default()
     };
     let gateway = gateway::Gateway { engine: engine.clone(), worker: worker.clone() };
+    let images = images::Service { engine: engine.clone() };
+    let containers = run::Service { engine: engine.clone() };
     let control = service::Service { engine, version, worker };
     let mut routes = Routes::builder();
     routes.add_service(HealthServer::new(session::AlwaysServing));
     routes.add_service(sized!(ControlServer::new(control)));
     routes.add_service(sized!(LlbBridgeServer::new(gateway)));
+    routes.add_service(sized!(ImagesServer::new(images)));
+    routes.add_service(sized!(ContainersServer::new(containers)));
     routes.routes()
 }

@@ -69,6 +69,10 @@ impl Engine {
         &self.parts.refs
     }
 
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
     /// Runs a build. Dropping the future cancels it; what it had started is then ended in the background.
     pub async fn build(&self, request: BuildRequest) -> Result<BuildResponse> {
         let (build, returned) = Build::new();

@@ -9,12 +9,20 @@
 mod bridge;
 mod build;
 mod builds;
+mod container;
 mod export;
+mod images;
+mod invocation;
 mod log;
 mod promise;
 mod request;
+mod signals;
 
 pub use bridge::BuildBridge;
 pub use build::{Engine, Parts};
+pub use container::{Remote, Running, Stdin};
+pub use executor::{Exit, HostIp, Network, Output, Stream, WinSize};
+pub use images::StoredImage;
+pub use invocation::{BindMount, RunRequest};
 pub use log::Reader;
 pub use request::{Attributed, BuildRequest, BuildResponse, Work};

@@ -10,6 +10,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::pipe::PipeFlags;
+use rustix::termios::{LocalModes, SpecialCodeIndex};
 use tokio::io::unix::AsyncFd;
 
 use crate::io::{Output, Stream};
@@ -168,6 +169,19 @@ impl Tty {
         rustix::termios::tcsetwinsize(self.0.get_ref(), size)
             .map_err(io::Error::from)
             .context("failed to resize the terminal")
+    }
+
+    /// What typing `bytes` would make the terminal send: a signal, and to which process group, as the host counts.
+    pub fn signal_of(&self, bytes: &[u8]) -> Option<(i32, i32)> {
+        let modes = rustix::termios::tcgetattr(self.0.get_ref()).ok()?;
+        if !modes.local_modes.contains(LocalModes::ISIG) {
+            return None;
+        }
+        let signals = [(SpecialCodeIndex::VINTR, libc::SIGINT), (SpecialCodeIndex::VQUIT, libc::SIGQUIT)];
+        let typed = |(code, _): &(SpecialCodeIndex, i32)| bytes.contains(&modes.special_codes[*code]);
+        let (_, signal) = signals.into_iter().find(typed)?;
+        let group = rustix::termios::tcgetpgrp(self.0.get_ref()).ok()?;
+        Some((signal, group.as_raw_nonzero().get()))
     }
 
     /// Types `bytes` into the terminal.

@@ -2,11 +2,13 @@
 
 mod bridge;
 mod request;
+mod run;
 mod status;
 mod usage;
 
 pub(crate) use bridge::*;
 pub(crate) use request::build_request;
+pub(crate) use run::{run_request, window_size};
 pub(crate) use status::status_response;
 pub(crate) use usage::{prune_options, usage_record};
 
