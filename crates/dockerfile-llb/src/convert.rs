@@ -170,8 +170,12 @@ impl Conversion<'_> {
             }
             image::set_platform(&mut image, &platform);
         }
-        let platform = image.platform().normalize();
-        image::set_platform(&mut image, &platform);
+        // A folder of the client in place of a stage does not say what it is for.
+        let platform = match image.architecture.as_str() {
+            "" => shared.target_platform.clone(),
+            _ => image.platform(),
+        };
+        image::set_platform(&mut image, &platform.normalize());
         Ok(Converted {
             definition: self.draft.finish(stage.state.tree, &shared.target_platform, source),
             image,

@@ -144,7 +144,7 @@ impl Conversion<'_> {
 
 /// Names are checked in all stages, also in those that nobody needs.
 fn check_name(stage: &StageState, shared: &Shared<'_>) -> Result<()> {
-    if stage.base.is_some() || stage.is_scratch() || stage.implicit {
+    if stage.base.is_some() || stage.is_scratch() {
         return Ok(());
     }
     parse_name(&stage.stage.base).map(|_| ()).map_err(|e| located(e, stage, shared))

@@ -67,7 +67,7 @@ impl Client {
 
     /// The name of an image to its digest and config.
     pub async fn resolve(&self, name: &str, options: ResolveOptions) -> Result<ResolvedImage> {
-        let key = format!("{name} {:?} {} {}", options.platform, options.resolve_mode, options.store_id);
+        let key = format!("{name} {options:?}");
         let cell = Arc::clone(self.resolved.lock().await.entry(key).or_default());
         let resolved = cell.get_or_try_init(|| self.bridge.resolve_image_config(name, options)).await?;
         Ok(resolved.clone())
