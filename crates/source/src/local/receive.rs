@@ -83,11 +83,11 @@ impl Receiver {
         Ok(same && (stat.is_hardlink() || last.xattrs(path)? == attrs.xattrs))
     }
 
-    /// Starts a tree with all entries that are as they were.
+    /// Starts a tree with all entries that are as they were, unless one is being built.
     fn build(&mut self) -> Result<()> {
-        let State::Same(seen) = std::mem::replace(&mut self.state, State::start(&self.store)?) else {
-            return Ok(());
-        };
+        let State::Same(seen) = &mut self.state else { return Ok(()) };
+        let seen = std::mem::take(seen);
+        self.state = State::start(&self.store)?;
         for stat in seen {
             let object = if stat.has_data() { Some(self.known_object(&stat)?) } else { None };
             self.place(stat, object)?;

@@ -1,0 +1,167 @@
+//! Folders of clients.
+
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use session::Attachables;
+
+use crate::world::{World, listing, write};
+
+const ID: &str = "local://context";
+
+fn offer(dir: &Path) -> Attachables {
+    Attachables::new().dir("context", dir)
+}
+
+fn folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("set");
+    write(dir.path(), "a.txt", "one");
+    write(dir.path(), "sub/b.txt", "two");
+    std::fs::set_permissions(dir.path().join("sub"), std::fs::Permissions::from_mode(0o750)).expect("set");
+    symlink("a.txt", dir.path().join("link")).expect("made");
+    std::fs::hard_link(dir.path().join("a.txt"), dir.path().join("twin")).expect("made");
+    dir
+}
+
+const LISTING: [&str; 5] = [
+    "a.txt = one 644 0:0",
+    "link -> a.txt 777 0:0",
+    "sub/ 750 0:0",
+    "sub/b.txt = two 644 0:0",
+    "twin = one 644 0:0",
+];
+
+#[tokio::test]
+async fn files_come_as_they_are() {
+    let (world, dir) = (World::new().await, folder());
+    let cx = world.client("s", offer(dir.path())).await;
+    let state = world.get(&cx, ID, &[]).await.expect("comes");
+    assert_eq!(listing(&state).await, LISTING);
+    assert_eq!(state.record_type(), refs::RecordType::LocalSource);
+    assert_eq!(world.parts(), ["transferring context:"]);
+    let view = state.view().await.expect("is there");
+    let ino = |path: &str| view.lstat(path.as_bytes()).expect("works").expect("is there").ino;
+    assert_eq!(ino("a.txt"), ino("twin"));
+}
+
+#[tokio::test]
+async fn an_unchanged_folder_is_the_same_state_even_after_a_restart() {
+    let (world, dir) = (World::new().await, folder());
+    let cx = world.client("s1", offer(dir.path())).await;
+    let first = world.get(&cx, ID, &[]).await.expect("comes").id().to_owned();
+    let cx = world.client("s2", offer(dir.path())).await;
+    assert_eq!(world.get(&cx, ID, &[]).await.expect("comes").id(), first);
+    // The time of a folder changes with each file that comes and goes, wanted or not.
+    write(dir.path(), "gone", "");
+    std::fs::remove_file(dir.path().join("gone")).expect("removed");
+    let cx = world.client("s3", offer(dir.path())).await;
+    assert_eq!(world.get(&cx, ID, &[]).await.expect("comes").id(), first);
+    let world = world.reopen().await;
+    let cx = world.client("s4", offer(dir.path())).await;
+    assert_eq!(world.get(&cx, ID, &[]).await.expect("comes").id(), first);
+}
+
+#[tokio::test]
+async fn only_what_changed_is_sent() {
+    let (world, dir) = (World::new().await, folder());
+    write(dir.path(), "big", &"x".repeat(300_000));
+    let cx = world.client("s", offer(dir.path())).await;
+    world.get(&cx, ID, &[]).await.expect("comes");
+    let sent = world.part("transferring context:").expect("told").0;
+    assert!(sent > 300_000, "{sent}");
+
+    type Change = (&'static str, fn(&Path));
+    let changes: [Change; 5] = [
+        ("sub/b.txt = new 644 0:0", |d| write(d, "sub/b.txt", "new")),
+        ("sub/c = c 644 0:0", |d| write(d, "sub/c", "c")),
+        ("sub/ 700 0:0", |d| {
+            std::fs::set_permissions(d.join("sub"), std::fs::Permissions::from_mode(0o700)).expect("set");
+        }),
+        ("link -> sub 777 0:0", |d| {
+            std::fs::remove_file(d.join("link")).expect("removed");
+            symlink("sub", d.join("link")).expect("made");
+        }),
+        ("twin = other 644 0:0", |d| {
+            std::fs::remove_file(d.join("twin")).expect("removed");
+            write(d, "twin", "other");
+        }),
+    ];
+    for (line, change) in changes {
+        change(dir.path());
+        let state = world.get(&cx, ID, &[]).await.expect("comes");
+        let found = listing(&state).await;
+        assert!(found.iter().any(|l| l == line), "{line}: {found:?}");
+        assert!(found.iter().any(|l| l.starts_with("big = xxx")));
+        let sent = world.part("transferring context:").expect("told");
+        assert!(sent.0 < 10_000 && sent.1, "{line}: {sent:?}");
+    }
+    std::fs::remove_file(dir.path().join("big")).expect("removed");
+    let state = world.get(&cx, ID, &[]).await.expect("comes");
+    assert!(!listing(&state).await.iter().any(|l| l.starts_with("big")));
+}
+
+#[tokio::test]
+async fn the_same_size_at_another_time_is_sent() {
+    let (world, dir) = (World::new().await, folder());
+    let cx = world.client("s", offer(dir.path())).await;
+    world.get(&cx, ID, &[]).await.expect("comes");
+    write(dir.path(), "a.txt", "ONE");
+    let file = std::fs::File::options().write(true).open(dir.path().join("a.txt")).expect("open");
+    file.set_modified(SystemTime::now() + Duration::from_secs(5)).expect("set");
+    let state = world.get(&cx, ID, &[]).await.expect("comes");
+    assert_eq!(listing(&state).await[0], "a.txt = ONE 644 0:0");
+}
+
+#[tokio::test]
+async fn only_what_is_asked_for_comes() {
+    let (world, dir) = (World::new().await, folder());
+    let cx = world.client("s", offer(dir.path())).await;
+    let check = async |attrs: &[(&str, &str)], expected: &[&str]| {
+        let state = world.get(&cx, ID, attrs).await.expect("comes");
+        assert_eq!(listing(&state).await, expected, "{attrs:?}");
+    };
+    check(&[("local.excludepatterns", r#"["sub","twin"]"#)], &LISTING[..2]).await;
+    check(&[("local.includepattern", r#"["sub"]"#)], &LISTING[2..4]).await;
+    check(&[("local.followpaths", r#"["link"]"#)], &LISTING[..2]).await;
+    check(&[("local.differ", "none")], &LISTING).await;
+}
+
+#[tokio::test]
+async fn keys_hold_for_one_session() {
+    let world = World::new().await;
+    let cx = world.context(&["s"]);
+    let key = world.key(&cx, ID, &[("local.followpaths", r#"["a"]"#)], 0).await.expect("told");
+    let json = r#"{"SessionID":"s","IncludePatterns":null,"ExcludePatterns":null,"FollowPaths":["a"]}"#;
+    assert_eq!(key.text, format!("session:context:{}", oci::Digest::of(json)));
+    assert!(key.transient && key.done);
+}
+
+#[tokio::test]
+async fn states_that_were_replaced_do_not_pile_up() {
+    let (world, dir) = (World::new().await, folder());
+    let cx = world.client("s", offer(dir.path())).await;
+    for i in 0..20 {
+        write(dir.path(), "n", &i.to_string().repeat(i + 1));
+        world.get(&cx, ID, &[]).await.expect("comes");
+    }
+    // They are removed behind the build's back.
+    for _ in 0..500 {
+        if world.refs.usage(&refs::Filter::default()).await.expect("counted").len() <= 12 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("they pile up");
+}
+
+#[tokio::test]
+async fn without_a_client_there_are_no_files() {
+    let world = World::new().await;
+    let e = world.get(&world.context(&[]), ID, &[]).await.expect_err("nobody is there");
+    assert_eq!(e.to_string(), "could not access local files without session");
+    let cx = world.client("s", Attachables::new()).await;
+    let e = world.get(&cx, ID, &[]).await.expect_err("nothing is offered");
+    assert_eq!(e.to_string(), "no local sources enabled");
+}

@@ -1,0 +1,7 @@
+//! Sources of a store in a folder, with clients at the other end of a pipe.
+
+mod http;
+mod image;
+mod local;
+mod server;
+mod world;
