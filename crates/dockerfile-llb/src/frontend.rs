@@ -1,11 +1,12 @@
 //! The frontend: from options to a result.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dockerfile::lint::Finding;
-use errdefs::{Detail, Error, Result, SourceLocation};
+use dockerfile::lint::{Finding, Settings};
+use errdefs::{Detail, Error, Result, ResultExt, SourceLocation};
 use frontend::{Bridge, BuildResult, Frontend, FrontendRequest, Ref, Refs, SolveRequest, Warning};
 use futures_util::future::try_join_all;
 use oci::{Platform, Reference};
@@ -92,9 +93,7 @@ async fn build(client: &Client, entrypoint: &Entrypoint) -> Result<BuildResult> 
     let converted = try_join_all(targets.iter().cloned().map(convert)).await?;
     // All platforms find the same.
     let found = converted.first().map_or(&[][..], |c| c.findings.as_slice());
-    for finding in parsed.findings.iter().chain(found) {
-        client.bridge().warn(&entrypoint.vertex, warning(finding, entrypoint)).await?;
-    }
+    tell(client, entrypoint, parsed.findings.iter().chain(found)).await?;
     let mut result = BuildResult::default();
     let mut platforms = Vec::with_capacity(targets.len());
     for (platform, converted) in targets.into_iter().zip(converted) {
@@ -107,6 +106,34 @@ async fn build(client: &Client, entrypoint: &Entrypoint) -> Result<BuildResult> 
     let platforms = oci::json::to_vec(&ExportPlatforms { platforms });
     result.metadata.insert("refs.platforms".into(), platforms.into());
     Ok(result)
+}
+
+/// Sends findings to the client. They fail the build where the file or the client says so.
+async fn tell(
+    client: &Client,
+    entrypoint: &Entrypoint,
+    findings: impl Iterator<Item = &Finding>,
+) -> Result<()> {
+    let settings = check_settings(client, entrypoint)?;
+    let mut rules = BTreeSet::new();
+    for finding in findings.filter(|f| !settings.skips(&f.rule)) {
+        rules.insert(finding.rule.name);
+        client.bridge().warn(&entrypoint.vertex, warning(finding, entrypoint)).await?;
+    }
+    if settings.fail && !rules.is_empty() {
+        let rules: Vec<_> = rules.into_iter().collect();
+        return Err(Error::user(format!("lint violation found for rules: {}", rules.join(", "))));
+    }
+    Ok(())
+}
+
+/// The client's word goes before that of the file.
+fn check_settings(client: &Client, entrypoint: &Entrypoint) -> Result<Settings> {
+    if let Some(given) = client.config().build_args.get("BUILDKIT_DOCKERFILE_CHECK") {
+        return Settings::parse(given).context("failed to parse build-arg:BUILDKIT_DOCKERFILE_CHECK");
+    }
+    let own = dockerfile::find_directive("check", &entrypoint.info.data);
+    Settings::parse(own.as_ref().map_or("", |d| &d.value)).context("failed to parse check options")
 }
 
 /// The fault that is reported; the others become hints.

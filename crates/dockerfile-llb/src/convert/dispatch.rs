@@ -1,8 +1,9 @@
 //! Carrying out the instructions of a stage.
 
 use dockerfile::instruction::{ArgDefinition, CommandLine};
-use dockerfile::lint::Finding;
+use dockerfile::lint::{Finding, Rule, Settings};
 use dockerfile::{Environment as _, Instruction, Kind, Lexer, Result};
+use errdefs::Range;
 
 use super::stage::{Command, Progress, StageState};
 use super::{Conversion, Shared, meta};
@@ -23,6 +24,8 @@ pub(super) struct Dispatch<'a> {
     pub shared: &'a Shared<'a>,
     pub context: Option<Port>,
     pub findings: &'a mut Vec<Finding>,
+    /// Rules that a comment above the instruction silences.
+    pub silenced: Settings,
 }
 
 impl Conversion<'_> {
@@ -50,6 +53,7 @@ impl Conversion<'_> {
             shared: &self.shared,
             context: self.context,
             findings: &mut self.findings,
+            silenced: Settings::default(),
         };
         dispatch.run()?;
         self.stages.list[at] = stage;
@@ -101,6 +105,7 @@ impl Dispatch<'_> {
     fn command(&mut self, command: Command) -> Result<()> {
         let Command { mut instruction, sources, is_trigger } = command;
         self.stage.in_trigger = is_trigger;
+        self.silenced = Settings::of_comments(&instruction.comments);
         let code = instruction.code.clone();
         self.expand(&mut instruction)?;
         let Instruction { kind, keyword, place, .. } = instruction;
@@ -115,7 +120,7 @@ impl Dispatch<'_> {
                 Ok(())
             }
             Kind::Expose(ports) => self.expose(&ports),
-            other => meta::apply(self, other, &keyword, ranges),
+            other => meta::apply(self, other, &keyword, &ranges),
         }
     }
 
@@ -125,6 +130,12 @@ impl Dispatch<'_> {
         instruction.expand(&mut |word| self.shared.lexer.word(word, env))?;
         let inline = Lexer { ignore_quotes: true, ..Lexer::new('\\') };
         instruction.expand_inline(&mut |text| inline.word(text, env))
+    }
+
+    pub(super) fn find(&mut self, rule: Rule, message: String, ranges: &[Range]) {
+        if !self.silenced.skips(&rule) {
+            self.findings.push(Finding { rule, message, ranges: ranges.to_vec() });
+        }
     }
 
     pub(super) fn note(&mut self, created_by: String, layer: image::Layer) {

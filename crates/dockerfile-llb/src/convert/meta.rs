@@ -1,6 +1,6 @@
 //! Instructions that change the image config, and WORKDIR.
 
-use dockerfile::lint::{self, Finding, Rule};
+use dockerfile::lint;
 use dockerfile::{Error, Kind, Result, go};
 use errdefs::Range;
 use llb::MkDir;
@@ -12,17 +12,14 @@ use crate::image::{self, Layer};
 use crate::path;
 
 /// Carries out an instruction that makes no layer.
-pub(super) fn apply(d: &mut Dispatch<'_>, kind: Kind, keyword: &str, ranges: Vec<Range>) -> Result<()> {
-    let mut find = |d: &mut Dispatch<'_>, rule: Rule, message: String| {
-        d.findings.push(Finding { rule, message, ranges: ranges.clone() });
-    };
+pub(super) fn apply(d: &mut Dispatch<'_>, kind: Kind, keyword: &str, ranges: &[Range]) -> Result<()> {
     if let Kind::Env(pairs) | Kind::Label(pairs) = &kind
         && pairs.iter().any(|p| p.legacy)
     {
         let message = format!(
             "\"{keyword} key=value\" should be used instead of legacy \"{keyword} key value\" format"
         );
-        find(d, lint::LEGACY_KEY_VALUE_FORMAT, message);
+        d.find(lint::LEGACY_KEY_VALUE_FORMAT, message, ranges);
     }
     let config = &mut d.stage.image.config;
     let text = match kind {
@@ -53,9 +50,9 @@ pub(super) fn apply(d: &mut Dispatch<'_>, kind: Kind, keyword: &str, ranges: Vec
             return Ok(());
         }
         Kind::Cmd(command) => {
-            once(d, "CMD", &mut find);
+            once(d, "CMD", ranges);
             if command.shell && d.stage.image.config.shell.is_empty() {
-                find(d, lint::JSON_ARGS_RECOMMENDED, json_args(keyword));
+                d.find(lint::JSON_ARGS_RECOMMENDED, json_args(keyword), ranges);
             }
             let args = d.arguments(&command);
             let text = format!("CMD {}", go::quote_list(&args));
@@ -64,9 +61,9 @@ pub(super) fn apply(d: &mut Dispatch<'_>, kind: Kind, keyword: &str, ranges: Vec
             text
         }
         Kind::Entrypoint(command) => {
-            once(d, "ENTRYPOINT", &mut find);
+            once(d, "ENTRYPOINT", ranges);
             if command.shell && d.stage.image.config.shell.is_empty() {
-                find(d, lint::JSON_ARGS_RECOMMENDED, json_args(keyword));
+                d.find(lint::JSON_ARGS_RECOMMENDED, json_args(keyword), ranges);
             }
             let args = d.arguments(&command);
             let text = format!("ENTRYPOINT {}", go::quote_list(&args));
@@ -78,7 +75,7 @@ pub(super) fn apply(d: &mut Dispatch<'_>, kind: Kind, keyword: &str, ranges: Vec
             text
         }
         Kind::Healthcheck(check) => {
-            once(d, "HEALTHCHECK", &mut find);
+            once(d, "HEALTHCHECK", ranges);
             let text = format!("HEALTHCHECK {}", health_text(&check));
             d.stage.image.config.healthcheck = Some(oci::Healthcheck {
                 test: check.test,
@@ -126,12 +123,12 @@ fn json_args(keyword: &str) -> String {
 }
 
 /// Of some instructions only the last in a stage counts.
-fn once(d: &mut Dispatch<'_>, keyword: &'static str, find: &mut impl FnMut(&mut Dispatch<'_>, Rule, String)) {
+fn once(d: &mut Dispatch<'_>, keyword: &'static str, ranges: &[Range]) {
     if !d.stage.seen.insert(keyword) {
         let message = format!(
             "Multiple {keyword} instructions should not be used in the same stage because only the last one will be used"
         );
-        find(d, lint::MULTIPLE_INSTRUCTIONS_DISALLOWED, message);
+        d.find(lint::MULTIPLE_INSTRUCTIONS_DISALLOWED, message, ranges);
     }
 }
 
@@ -184,8 +181,7 @@ impl Dispatch<'_> {
                 "Relative workdir {} can have unexpected results if the base image changes",
                 go::quote(dir)
             );
-            let finding = Finding { rule: lint::WORKDIR_RELATIVE_PATH, message, ranges: ranges.clone() };
-            self.findings.push(finding);
+            self.find(lint::WORKDIR_RELATIVE_PATH, message, &ranges);
         }
         self.stage.workdir_set = true;
         self.change_dir(dir);

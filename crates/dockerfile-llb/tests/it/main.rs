@@ -1,4 +1,5 @@
 //! Whole builds against a bridge that knows a few files and images.
 
 mod bridge;
+mod faults;
 mod golden;

@@ -24,7 +24,7 @@ pub(crate) fn read(statement: Statement, findings: &mut Vec<Finding>) -> Result<
     }
     if keyword == "MAINTAINER" {
         let message = "Maintainer instruction is deprecated in favor of using label";
-        findings.push(finding(lint::MAINTAINER_DEPRECATED, message.to_owned(), &statement));
+        find(findings, lint::MAINTAINER_DEPRECATED, message.to_owned(), &statement);
     }
     let kind = kind(&keyword, &statement).map_err(|e| e.at(&statement.place))?;
     Ok(Item::Instruction(Instruction {
@@ -36,8 +36,10 @@ pub(crate) fn read(statement: Statement, findings: &mut Vec<Finding>) -> Result<
     }))
 }
 
-fn finding(rule: Rule, message: String, statement: &Statement) -> Finding {
-    Finding { rule, message, ranges: statement.place.ranges() }
+fn find(findings: &mut Vec<Finding>, rule: Rule, message: String, statement: &Statement) {
+    if !lint::Settings::of_comments(&statement.comments).skips(&rule) {
+        findings.push(Finding { rule, message, ranges: statement.place.ranges() });
+    }
 }
 
 fn kind(keyword: &str, s: &Statement) -> Result<Kind> {
@@ -173,13 +175,13 @@ fn stage(s: &Statement, findings: &mut Vec<Finding>) -> Result<Stage> {
     if let [_, keyword, name] = words.as_slice() {
         if *name != name.to_lowercase() {
             let message = format!("Stage name '{name}' should be lowercase");
-            findings.push(finding(lint::STAGE_NAME_CASING, message, s));
+            find(findings, lint::STAGE_NAME_CASING, message, s);
         }
         let lower = s.keyword == s.keyword.to_lowercase() && *keyword != keyword.to_lowercase();
         let upper = s.keyword == s.keyword.to_uppercase() && *keyword != keyword.to_uppercase();
         if lower || upper {
             let message = format!("'{}' and '{keyword}' keywords' casing do not match", s.keyword);
-            findings.push(finding(lint::FROM_AS_CASING, message, s));
+            find(findings, lint::FROM_AS_CASING, message, s);
         }
     }
     let name = match words.as_slice() {
