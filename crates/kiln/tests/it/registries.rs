@@ -103,7 +103,8 @@ fn a_registry_that_wants_a_login() {
 
     // A login that was taken back; the base is at hand, the push is refused.
     engine.write_docker_config("{}");
-    let refused = engine.build(&Folder::with_dockerfile("FROM scratch\nCOPY Dockerfile /", &[]));
+    let context = Folder::with_dockerfile("FROM scratch\nCOPY Dockerfile /", &[]);
+    let refused = engine.build(&context);
     refused
         .args(["--push", "-t", &registry.name("private/app:2")])
         .fails(1, &["failed to push", "private/app"]);
