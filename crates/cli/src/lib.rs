@@ -7,6 +7,7 @@
 //! Never: links the engine.
 
 mod args;
+mod attach;
 mod commands;
 mod console;
 mod display;
@@ -23,6 +24,7 @@ mod result_files;
 mod secrets;
 mod settings;
 mod table;
+mod terminal;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -74,7 +76,8 @@ fn dispatch(command: Command, global: &GlobalArgs, env: &Environment) -> Result<
 async fn dispatch_async(command: Command, global: &GlobalArgs, env: &Environment) -> Result<ExitCode> {
     match command {
         Command::Build(args) => return commands::build(&args, global, env).await,
-        Command::Run(args) => return commands::run::run(&args, &Place::find(global, env)?, env).await,
+        Command::Run(args) => return commands::run(&args, &Place::find(global, env)?, env).await,
+        Command::Images(args) => commands::images(&args, &Place::find(global, env)?).await?,
         Command::Du(args) => console::out(commands::du(&args, &Place::find(global, env)?).await?)?,
         Command::Prune(args) => commands::prune(&args, &Place::find(global, env)?, env).await?,
         Command::Engine(args) => return commands::engine(&args.command, &Place::find(global, env)?).await,

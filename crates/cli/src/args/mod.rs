@@ -2,6 +2,7 @@
 
 mod build;
 mod engine;
+mod images;
 mod run;
 mod store;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use build::BuildArgs;
 pub(crate) use engine::{EngineArgs, EngineCommand, LogsArgs};
+pub(crate) use images::{ImagesArgs, ImagesCommand};
 pub(crate) use run::RunArgs;
 pub(crate) use store::{DuArgs, PruneArgs};
 
@@ -64,6 +66,7 @@ pub(crate) enum Command {
     #[command(visible_alias = "b")]
     Build(Box<BuildArgs>),
     Run(RunArgs),
+    Images(ImagesArgs),
     Du(DuArgs),
     Prune(PruneArgs),
     Engine(EngineArgs),
@@ -113,7 +116,9 @@ mod tests {
 
     #[test]
     fn help_of_each_command() {
-        for path in [&[][..], &["build"], &["run"], &["du"], &["prune"], &["engine"], &["engine", "logs"]] {
+        let commands = ["", "build", "run", "images", "images rm", "du", "prune", "engine", "engine logs"];
+        for path in commands.map(|c| Vec::from_iter(c.split_whitespace())) {
+            let path = &path[..];
             insta::assert_snapshot!(format!("help_{}", path.join("_")), help(path));
         }
     }

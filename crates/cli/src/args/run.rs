@@ -43,6 +43,26 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "PROGRAM")]
     pub entrypoint: Option<String>,
 
+    /// Network of the container: default, host or none
+    #[arg(long, value_name = "NETWORK", alias = "net")]
+    pub network: Option<String>,
+
+    /// Let the container's own files not be written
+    #[arg(long)]
+    pub read_only: bool,
+
+    /// Name of the container as it sees itself
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+
+    /// Make a name known in the container
+    #[arg(long = "add-host", value_name = "NAME:IP")]
+    pub add_hosts: Vec<String>,
+
+    /// Which of the image's platforms to run, as linux/arm64 [default: what suits this machine]
+    #[arg(long, value_name = "PLATFORM")]
+    pub platform: Option<String>,
+
     /// Image, by name or ID; then command and arguments in place of the image's
     // One list, because what follows the image is never an option of kiln.
     #[arg(

@@ -5,13 +5,16 @@ mod completion;
 mod du;
 mod engine;
 mod filter;
+mod images;
 mod prune;
-pub(crate) mod run;
+mod run;
 mod version;
 
 pub(crate) use build::build;
 pub(crate) use completion::completion;
 pub(crate) use du::du;
 pub(crate) use engine::engine;
+pub(crate) use images::images;
 pub(crate) use prune::prune;
+pub(crate) use run::run;
 pub(crate) use version::{VERSION, version};
