@@ -14,10 +14,11 @@ use http::header::HeaderMap;
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::Credentials;
+use crate::config::Retry;
 use crate::endpoint::Endpoint;
 use crate::transport::Transport;
 use challenge::Challenge;
-use token::{Fresh, Realm};
+use token::{Fresh, Realm, Server};
 
 /// Knows how to answer each host, and keeps tokens while they last.
 pub struct Auth {
@@ -61,6 +62,7 @@ impl Auth {
     pub async fn header(
         &self,
         transport: &Transport,
+        retry: Retry,
         endpoint: &Endpoint,
         scopes: &[String],
     ) -> Result<Option<HeaderValue>> {
@@ -74,7 +76,8 @@ impl Auth {
                 if let Some(header) = slot.as_ref().and_then(Fresh::header) {
                     return Ok(Some(header));
                 }
-                let fresh = self.token(transport, endpoint, &realm, scopes).await;
+                let server = Server { transport, tls: &endpoint.tls, retry };
+                let fresh = self.token(&server, endpoint, &realm, scopes).await;
                 let fresh = fresh.map_err(|e| e.context("failed to authorize"))?;
                 let header = fresh.header();
                 *slot = Some(fresh);
@@ -123,7 +126,7 @@ impl Auth {
 
     async fn token(
         &self,
-        transport: &Transport,
+        server: &Server<'_>,
         endpoint: &Endpoint,
         realm: &Realm,
         scopes: &[String],
@@ -132,7 +135,7 @@ impl Auth {
             return Fresh::new(&token.token, token.expires_in);
         }
         let login = self.credentials.credentials(&endpoint.host).await?;
-        realm.fetch(transport, &endpoint.tls, scopes, login.as_ref()).await
+        realm.fetch(server, scopes, login.as_ref()).await
     }
 
     fn host(&self, host: &str) -> Arc<Host> {

@@ -167,7 +167,7 @@ impl Caller<'_> {
 
     async fn login(&self, call: &Call) -> Result<Option<HeaderValue>> {
         match self.is_own(&call.url) {
-            true => self.auth.header(self.transport, self.endpoint, &call.scopes).await,
+            true => self.auth.header(self.transport, self.retry, self.endpoint, &call.scopes).await,
             false => Ok(None),
         }
     }

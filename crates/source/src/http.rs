@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::{Code, Error, Result, ResultExt};
 use futures_util::{Stream, StreamExt, TryStreamExt};
-use http::header::{CONTENT_DISPOSITION, ETAG, HeaderMap, LAST_MODIFIED};
+use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, ETAG, HeaderMap, LAST_MODIFIED};
 use http::{StatusCode, Uri};
 use http_body_util::BodyExt;
 use oci::Digest;
@@ -19,8 +19,8 @@ use redb::Database;
 use refs::{ImmutableRef, NewRef};
 use registry::transport;
 use serde::{Deserialize, Serialize};
-use snapshot::{Attrs, Owner, Time, View};
-use tokio::sync::OnceCell;
+use snapshot::{Attrs, Object, Owner, Time, View};
+use tokio::sync::{OnceCell, mpsc};
 
 use crate::context::Context;
 use crate::memory::Memory;
@@ -192,21 +192,33 @@ impl HttpSource {
             mtime: Time { secs: modified.unwrap_or(0), nanos: 0 },
             ..Attrs::default()
         };
-        let store = self.shared.refs.snapshots();
-        let size = text(headers, http::header::CONTENT_LENGTH).parse().unwrap_or(0);
-        let mut writer = store.objects().create(&attrs, size)?;
-        let mut sums = Sums::new(checksum.as_ref());
-        while let Some(chunk) = stream.next().await {
-            let chunk = chunk.with_context(|| format!("failed to fetch {}", transport::show(uri)))?;
-            sums.update(&chunk);
-            writer.write_all(&chunk).context("failed to store a fetched file")?;
-        }
-        let digest = sums.finish(checksum.as_ref(), &self.options.url)?;
-        let object = writer.finish()?;
-        let mut builder = store.new_tree()?.builder(View::empty());
-        builder.put_object(filename.as_bytes(), &object)?;
+        let size = text(headers, CONTENT_LENGTH).parse().unwrap_or(0);
+        let store = Arc::clone(self.shared.refs.snapshots());
+        let (name, wanted, url) = (filename.clone(), checksum.clone(), self.options.url.clone());
+        let (chunks, queue) = mpsc::channel(QUEUE);
+        let writing = tokio::task::spawn_blocking(move || {
+            let mut sums = Sums::new(wanted.as_ref());
+            let object = write_object(&store, &attrs, size, queue, &mut sums)?;
+            let digest = sums.finish(wanted.as_ref(), &url)?;
+            let mut builder = store.new_tree()?.builder(View::empty());
+            builder.put_object(name.as_bytes(), &object)?;
+            Ok::<_, Error>((digest, builder.finish()?))
+        });
+        let feed = async {
+            while let Some(chunk) = stream.next().await.transpose()? {
+                // Where nobody takes it any more, the writer has the error.
+                if chunks.send(chunk).await.is_err() {
+                    break;
+                }
+            }
+            drop(chunks);
+            Ok::<_, Error>(())
+        };
+        let fed = feed.await.with_context(|| format!("failed to fetch {}", transport::show(uri)));
+        let written = writing.await.map_err(|e| Error::internal(format!("storing a file ended: {e}")))?;
+        let (digest, tree) = fed.and(written)?;
         let new = NewRef::regular(format!("http url {}", transport::show(uri)));
-        let file = self.shared.refs.from_tree(None, builder.finish()?, new).await?;
+        let file = self.shared.refs.from_tree(None, tree, new).await?;
         Ok(Fetched { digest, filename, modified, file })
     }
 
@@ -244,6 +256,24 @@ impl HttpSource {
         });
         Digest::of(json).to_string()
     }
+}
+
+/// Chunks that wait to be written.
+const QUEUE: usize = 16;
+
+fn write_object(
+    store: &Arc<snapshot::Store>,
+    attrs: &Attrs,
+    size: u64,
+    mut chunks: mpsc::Receiver<Bytes>,
+    sums: &mut Sums,
+) -> Result<Object> {
+    let mut writer = store.objects().create(attrs, size)?;
+    while let Some(chunk) = chunks.blocking_recv() {
+        sums.update(&chunk);
+        writer.write_all(&chunk).context("failed to store a fetched file")?;
+    }
+    writer.finish()
 }
 
 #[async_trait]

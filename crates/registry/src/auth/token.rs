@@ -11,6 +11,8 @@ use url::Url;
 
 use super::challenge::Challenge;
 use super::{basic, secret_header};
+use crate::backoff::Backoff;
+use crate::config::Retry;
 use crate::error::Refusal;
 use crate::transport::{self, Body, Tls, Transport};
 use crate::{Credential, TokenRequest};
@@ -26,6 +28,13 @@ const CLIENT: &str = "kiln";
 pub struct Realm {
     url: Url,
     service: String,
+}
+
+/// How its server is reached.
+pub struct Server<'a> {
+    pub transport: &'a Transport,
+    pub tls: &'a Tls,
+    pub retry: Retry,
 }
 
 /// A token, and when to ask for the next.
@@ -80,21 +89,21 @@ impl Realm {
     /// take it this way, the other is tried.
     pub async fn fetch(
         &self,
-        transport: &Transport,
-        tls: &Tls,
+        server: &Server<'_>,
         scopes: &[String],
         login: Option<&Credential>,
     ) -> Result<Fresh> {
         let Some(login) = login else {
-            let given = self.exchange(transport, tls, self.get(scopes, None)?).await;
+            let given = self.exchange(server, || self.get(scopes, None)).await;
             return given.map_err(Refused::into_error).context("failed to fetch anonymous token");
         };
-        let (get, post) = (self.get(scopes, Some(login))?, self.post(scopes, login)?);
-        let (first, second) = if login.username.is_empty() { (post, get) } else { (get, post) };
-        let given = match self.exchange(transport, tls, first).await {
+        let by_post = login.username.is_empty();
+        let request =
+            |post: bool| if post { self.post(scopes, login) } else { self.get(scopes, Some(login)) };
+        let given = match self.exchange(server, || request(by_post)).await {
             Err(Refused::Status(refusal)) if other_way_may_help(refusal.status) => {
                 // What the second says counts only where it has more to say.
-                match self.exchange(transport, tls, second).await {
+                match self.exchange(server, || request(!by_post)).await {
                     Err(Refused::Status(_)) => Err(Refused::Status(refusal)),
                     other => other,
                 }
@@ -145,13 +154,22 @@ impl Realm {
 
     async fn exchange(
         &self,
-        transport: &Transport,
-        tls: &Tls,
-        request: Request<Body>,
+        server: &Server<'_>,
+        make: impl Fn() -> Result<Request<Body>>,
     ) -> Result<Fresh, Refused> {
-        let (method, uri) = (request.method().clone(), request.uri().clone());
-        let sent = transport.send(request, tls).await;
-        let response = sent.map_err(|fault| Refused::Error(fault.of_request(&method, &uri)))?;
+        let mut backoff = Backoff::new(server.retry);
+        let (method, uri, response) = loop {
+            let request = make().map_err(Refused::Error)?;
+            let (method, uri) = (request.method().clone(), request.uri().clone());
+            match server.transport.send(request, server.tls).await {
+                Err(fault) if fault.may_pass() && backoff.pause(None).await => {}
+                Err(fault) => return Err(Refused::Error(fault.of_request(&method, &uri))),
+                Ok(response) => match Backoff::asked(&response) {
+                    Some(asked) if backoff.pause(asked).await => {}
+                    _ => break (method, uri, response),
+                },
+            }
+        };
         if !response.status().is_success() {
             return Err(Refused::Status(Refusal::read(method, uri, response).await));
         }

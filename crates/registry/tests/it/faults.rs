@@ -46,6 +46,15 @@ async fn nobody_listens() {
 }
 
 #[tokio::test]
+async fn a_name_that_does_not_exist() {
+    // A name that can never be (RFC 2606). Where there is no name server either, the words are others.
+    let e = anonymous().resolve(&reference("registry.invalid", "a")).await.expect_err("nowhere");
+    let start = "failed to do request: HEAD `https://registry.invalid/v2/a/manifests/latest`: lookup registry.invalid: ";
+    assert!(e.to_string().starts_with(start), "{e}");
+    assert_eq!(e.hints().len(), 1);
+}
+
+#[tokio::test]
 async fn a_login_does_not_follow_a_redirect_elsewhere() {
     let blob = noise(1000);
     let bytes = blob.clone();

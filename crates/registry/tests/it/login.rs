@@ -95,6 +95,18 @@ async fn a_password_is_shown_with_get_and_else_with_post() {
 }
 
 #[tokio::test]
+async fn a_busy_token_server_is_asked_again() {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let server = guarded(move |_| match asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+        0 => answer(503, &[], ""),
+        _ => given("good"),
+    })
+    .await;
+    anonymous().resolve(&reference(&server.host, "a")).await.expect("allowed");
+    assert_eq!(server.lines().len(), 4);
+}
+
+#[tokio::test]
 async fn an_identity_token_is_shown_with_post() {
     let server = guarded(|_| given("good")).await;
     as_user(Login("", "refresh")).resolve(&reference(&server.host, "a")).await.expect("allowed");
