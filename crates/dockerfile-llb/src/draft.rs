@@ -5,11 +5,12 @@
 //! an `llb` graph when nothing is open any more. Inputs with equal digests become one input, so indexes too are given
 //! out only then.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use errdefs::Range;
-use llb::{Definition, Node, OpMetadata, Output, SourceInfo, SourceOp};
-use oci::Platform;
+use llb::{Definition, Location, Node, OpMetadata, Output, SourceInfo, SourceOp};
+use oci::{Digest, Platform};
 
 mod exec;
 mod file;
@@ -106,12 +107,36 @@ impl Draft {
     pub fn finish(self, root: Option<Port>, platform: &Platform, source: &Arc<SourceInfo>) -> Definition {
         let Some(root) = root else { return Definition::default() };
         let needed = self.needed(root);
+        let order = self.order(root);
+        let places: Vec<Vec<Range>> = self.vertices.iter().map(|v| v.about.ranges.clone()).collect();
         let mut nodes: Vec<Option<Arc<Node>>> = Vec::with_capacity(self.vertices.len());
         for (vertex, needed) in self.vertices.into_iter().zip(needed) {
             let node = needed.then(|| vertex.build(&nodes, platform, source));
             nodes.push(node);
         }
-        Built(&nodes).output(root).marshal()
+        let mut definition = Built(&nodes).output(root).marshal();
+        tell_of_twins(
+            &mut definition,
+            order.iter().filter_map(|&at| Some((nodes[at].as_deref()?, &places[at]))),
+        );
+        definition
+    }
+
+    /// The vertices that `root` needs, inputs first, in the order in which BuildKit's client visits them.
+    fn order(&self, root: Port) -> Vec<usize> {
+        let mut order = Vec::new();
+        let mut seen = vec![false; self.vertices.len()];
+        let mut stack = vec![(root.vertex, false)];
+        while let Some((at, leave)) = stack.pop() {
+            if leave {
+                order.push(at);
+            } else if !std::mem::replace(&mut seen[at], true) {
+                stack.push((at, true));
+                let inputs = self.vertices[at].kind.ports();
+                stack.extend(inputs.into_iter().rev().map(|port| (port.vertex, false)));
+            }
+        }
+        order
     }
 
     fn needed(&self, root: Port) -> Vec<bool> {
@@ -119,7 +144,7 @@ impl Draft {
         needed[root.vertex] = true;
         for (at, vertex) in self.vertices.iter().enumerate().rev() {
             if needed[at] {
-                vertex.kind.ports().for_each(|port| needed[port.vertex] = true);
+                vertex.kind.ports().into_iter().for_each(|port| needed[port.vertex] = true);
             }
         }
         needed
@@ -127,14 +152,43 @@ impl Draft {
 }
 
 impl Kind {
-    fn ports(&self) -> Box<dyn Iterator<Item = Port> + '_> {
+    fn ports(&self) -> Vec<Port> {
         match self {
-            Kind::Source(..) | Kind::Open | Kind::Finished(_) => Box::new(std::iter::empty()),
-            Kind::Exec(exec) => Box::new(exec.mounts.iter().filter_map(|m| m.source)),
-            Kind::File { base, actions } => {
-                Box::new(base.iter().copied().chain(actions.iter().filter_map(Action::source)))
+            Kind::Source(..) | Kind::Open | Kind::Finished(_) => Vec::new(),
+            Kind::Exec(exec) => {
+                let mut mounts: Vec<_> = exec.mounts.iter().collect();
+                mounts.sort_by(|a, b| a.target.cmp(&b.target));
+                mounts.into_iter().filter_map(|m| m.source).collect()
             }
-            Kind::Merge(inputs) => Box::new(inputs.iter().copied()),
+            Kind::File { base, actions } => {
+                base.iter().copied().chain(actions.iter().rev().filter_map(Action::source)).collect()
+            }
+            Kind::Merge(inputs) => inputs.clone(),
+        }
+    }
+}
+
+/// Vertices may turn out equal: the same step in two stages. One is left in the graph, and of that one is said what was
+/// said of each; where they differ, the last is heard.
+fn tell_of_twins<'a>(
+    definition: &mut Definition,
+    vertices: impl Iterator<Item = (&'a Node, &'a Vec<Range>)> + Clone,
+) {
+    for (node, _) in vertices.clone() {
+        if let Some(metadata) = definition.metadata.get_mut(node.digest()) {
+            metadata.merge(node.metadata());
+        }
+    }
+    let mut locations: BTreeMap<Digest, Vec<Location>> = BTreeMap::new();
+    for (node, ranges) in vertices.filter(|(_, ranges)| !ranges.is_empty()) {
+        let location = Location { source: 0, ranges: ranges.clone() };
+        locations.entry(node.digest().clone()).or_default().push(location);
+    }
+    // Imported graphs have places of their own, in other files; these stay.
+    for (digest, places) in locations {
+        if let Some(known) = definition.source.locations.get_mut(&digest) {
+            let source = known.first().map_or(0, |l| l.source);
+            *known = places.into_iter().map(|l| Location { source, ..l }).collect();
         }
     }
 }

@@ -10,13 +10,15 @@ use crate::image::{self, Layer};
 impl Dispatch<'_> {
     /// A variable may hold several ports.
     pub(super) fn expose(&mut self, words: &[String]) -> Result<()> {
-        let mut ports = Vec::new();
+        let mut specs = Vec::new();
         for word in words {
             let expanded =
                 self.shared.lexer.expand(word, &self.stage.state.env).map_err(|e| e.about(word))?;
-            for port in &expanded.words {
-                ports.extend(parse(port).map_err(|e| e.about(word))?);
-            }
+            specs.extend(expanded.words.into_iter().map(|spec| (spec, word)));
+        }
+        let mut ports = Vec::new();
+        for (spec, word) in specs {
+            ports.extend(parse(&spec).map_err(|e| e.about(word))?);
         }
         image::insert_all(&mut self.stage.image.config.exposed_ports, &ports);
         self.note(format!("EXPOSE {}", go::list(&ports)), Layer::None);
