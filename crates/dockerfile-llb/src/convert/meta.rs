@@ -1,5 +1,6 @@
 //! Instructions that change the image config, and WORKDIR.
 
+use dockerfile::instruction::{CommandLine, Healthcheck, KeyValue};
 use dockerfile::lint;
 use dockerfile::{Error, Kind, Result, go};
 use errdefs::Range;
@@ -21,51 +22,26 @@ pub(super) fn apply(d: &mut Dispatch<'_>, kind: Kind, keyword: &str, ranges: &[R
         );
         d.find(lint::LEGACY_KEY_VALUE_FORMAT, message, ranges);
     }
-    let config = &mut d.stage.image.config;
     let text = match kind {
-        Kind::Env(pairs) => {
-            let mut text = "ENV".to_owned();
-            for pair in pairs {
-                text.push_str(&format!(" {}={}", pair.key, pair.value));
-                image::set_env(&mut config.env, &pair.key, &pair.value);
-                d.stage.state.env.set(&pair.key, &pair.value);
-            }
-            text
-        }
-        Kind::Label(pairs) => {
-            let mut text = "LABEL".to_owned();
-            let labels = config.labels.get_or_insert_default();
-            for pair in pairs {
-                text.push_str(&format!(" {}={}", pair.key, pair.value));
-                labels.insert(pair.key, pair.value);
-            }
-            text
-        }
+        Kind::Env(pairs) => env(d, pairs),
+        Kind::Label(pairs) => label(d, pairs),
         Kind::Maintainer(name) => {
             d.stage.image.author.clone_from(&name);
             format!("MAINTAINER {name}")
         }
         Kind::Onbuild(trigger) => {
-            config.on_build.push(trigger);
+            d.stage.image.config.on_build.push(trigger);
             return Ok(());
         }
         Kind::Cmd(command) => {
-            once(d, "CMD", ranges);
-            if command.shell && d.stage.image.config.shell.is_empty() {
-                d.find(lint::JSON_ARGS_RECOMMENDED, json_args(keyword), ranges);
-            }
-            let args = d.arguments(&command);
+            let args = command_args(d, "CMD", &command, keyword, ranges);
             let text = format!("CMD {}", go::quote_list(&args));
             d.stage.image.config.cmd = Some(args);
             d.stage.image.config.args_escaped = true;
             text
         }
         Kind::Entrypoint(command) => {
-            once(d, "ENTRYPOINT", ranges);
-            if command.shell && d.stage.image.config.shell.is_empty() {
-                d.find(lint::JSON_ARGS_RECOMMENDED, json_args(keyword), ranges);
-            }
-            let args = d.arguments(&command);
+            let args = command_args(d, "ENTRYPOINT", &command, keyword, ranges);
             let text = format!("ENTRYPOINT {}", go::quote_list(&args));
             d.stage.image.config.entrypoint = Some(args);
             // The command of the base was meant for the entrypoint of the base.
@@ -76,19 +52,10 @@ pub(super) fn apply(d: &mut Dispatch<'_>, kind: Kind, keyword: &str, ranges: &[R
         }
         Kind::Healthcheck(check) => {
             once(d, "HEALTHCHECK", ranges);
-            let text = format!("HEALTHCHECK {}", health_text(&check));
-            d.stage.image.config.healthcheck = Some(oci::Healthcheck {
-                test: check.test,
-                interval: check.interval,
-                timeout: check.timeout,
-                start_period: check.start_period,
-                start_interval: check.start_interval,
-                retries: check.retries,
-            });
-            text
+            healthcheck(d, check)
         }
         Kind::User(user) => {
-            config.user.clone_from(&user);
+            d.stage.image.config.user.clone_from(&user);
             d.stage.state.user.clone_from(&user);
             format!("USER {user}")
         }
@@ -96,18 +63,18 @@ pub(super) fn apply(d: &mut Dispatch<'_>, kind: Kind, keyword: &str, ranges: &[R
             if volumes.iter().any(String::is_empty) {
                 return Err(Error::new("VOLUME specified can not be an empty string"));
             }
-            image::insert_all(&mut config.volumes, &volumes);
+            image::insert_all(&mut d.stage.image.config.volumes, &volumes);
             format!("VOLUME {}", go::list(&volumes))
         }
         Kind::StopSignal(signal) => {
             if !is_signal(&signal) {
                 return Err(Error::new(format!("invalid signal: {signal}")).about(&signal));
             }
-            config.stop_signal.clone_from(&signal);
+            d.stage.image.config.stop_signal.clone_from(&signal);
             format!("STOPSIGNAL {signal}")
         }
         Kind::Shell(shell) => {
-            config.shell.clone_from(&shell);
+            d.stage.image.config.shell.clone_from(&shell);
             format!("SHELL {}", go::list(&shell))
         }
         Kind::Add(_) | Kind::Arg(_) | Kind::Copy(_) | Kind::Expose(_) | Kind::Run(_) | Kind::Workdir(_) => {
@@ -118,8 +85,55 @@ pub(super) fn apply(d: &mut Dispatch<'_>, kind: Kind, keyword: &str, ranges: &[R
     Ok(())
 }
 
-fn json_args(keyword: &str) -> String {
-    format!("JSON arguments recommended for {keyword} to prevent unintended behavior related to OS signals")
+fn env(d: &mut Dispatch<'_>, pairs: Vec<KeyValue>) -> String {
+    let mut text = "ENV".to_owned();
+    for KeyValue { key, value, .. } in pairs {
+        text.push_str(&format!(" {key}={value}"));
+        image::set_env(&mut d.stage.image.config.env, &key, &value);
+        d.stage.state.env.set(&key, &value);
+    }
+    text
+}
+
+fn label(d: &mut Dispatch<'_>, pairs: Vec<KeyValue>) -> String {
+    let mut text = "LABEL".to_owned();
+    let labels = d.stage.image.config.labels.get_or_insert_default();
+    for KeyValue { key, value, .. } in pairs {
+        text.push_str(&format!(" {key}={value}"));
+        labels.insert(key, value);
+    }
+    text
+}
+
+/// The arguments of CMD or ENTRYPOINT.
+fn command_args(
+    d: &mut Dispatch<'_>,
+    name: &'static str,
+    command: &CommandLine,
+    keyword: &str,
+    ranges: &[Range],
+) -> Vec<String> {
+    once(d, name, ranges);
+    if command.shell && d.stage.image.config.shell.is_empty() {
+        let message = format!(
+            "JSON arguments recommended for {keyword} to prevent unintended behavior related to OS signals"
+        );
+        d.find(lint::JSON_ARGS_RECOMMENDED, message, ranges);
+    }
+    d.arguments(command)
+}
+
+fn healthcheck(d: &mut Dispatch<'_>, check: Healthcheck) -> String {
+    let text = format!("HEALTHCHECK {}", health_text(&check));
+    d.stage.image.config.healthcheck = Some(oci::Healthcheck {
+        test: check.test,
+        interval: check.interval,
+        timeout: check.timeout,
+        start_period: check.start_period,
+        start_interval: check.start_interval,
+        retries: check.retries,
+    });
+    text
 }
 
 /// Of some instructions only the last in a stage counts.
@@ -132,7 +146,7 @@ fn once(d: &mut Dispatch<'_>, keyword: &'static str, ranges: &[Range]) {
     }
 }
 
-fn health_text(check: &dockerfile::instruction::Healthcheck) -> String {
+fn health_text(check: &Healthcheck) -> String {
     let time = go::format_duration;
     format!(
         "{{Test:{} Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}",
