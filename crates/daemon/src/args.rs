@@ -28,6 +28,10 @@ pub struct Args {
     #[arg(long = "allow-insecure-entitlement", value_name = "NAME")]
     pub allow: Vec<String>,
 
+    /// Label of the worker, as `KEY=VALUE`, shown to clients. Repeatable.
+    #[arg(long = "oci-worker-labels", value_name = "LABEL", value_parser = label, value_delimiter = ',', hide = true)]
+    pub labels: Vec<(String, String)>,
+
     /// Stop after this time without a client, as `15m`. Runs on by default.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub idle_timeout: Option<Duration>,
@@ -35,6 +39,12 @@ pub struct Args {
     /// Log more.
     #[arg(long)]
     pub debug: bool,
+}
+
+/// `key=value`, or a key alone.
+fn label(text: &str) -> Result<(String, String), std::convert::Infallible> {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// `90`, `90s`, `15m`, `2h`.

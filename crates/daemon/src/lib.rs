@@ -7,6 +7,7 @@
 
 mod args;
 mod config;
+mod foreign;
 mod idle;
 mod listen;
 mod lock;

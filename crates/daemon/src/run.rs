@@ -14,18 +14,19 @@ use crate::args::Args;
 use crate::config::Config;
 use crate::idle::Clients;
 use crate::listen::{Listener, listen};
-use crate::{lock, wiring};
+use crate::{foreign, lock, wiring};
 
 /// Where root's configuration lies.
 const CONFIG_FILE: &str = "/etc/kiln/kiln.toml";
 
 /// Runs the engine until it is told to stop. `args` begin with the name of the program.
 pub fn main(args: Vec<OsString>) -> ExitCode {
+    let (args, ignored) = foreign::without(args);
     let args = match Args::try_parse_from(args) {
         Ok(args) => args,
         Err(e) => e.exit(),
     };
-    match run(&args) {
+    match run(&args, &ignored) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             tell(&e);
@@ -46,10 +47,13 @@ fn tell(e: &Error) {
     let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
 }
 
-fn run(args: &Args) -> Result<()> {
+fn run(args: &Args, ignored: &[String]) -> Result<()> {
     let config_file = args.config.clone().unwrap_or_else(|| PathBuf::from(CONFIG_FILE));
     let config = Config::load(&config_file, args.config.is_some())?;
     start_log(args.debug || config.debug);
+    if !ignored.is_empty() {
+        tracing::warn!("flags that have no use here: {}", ignored.join(", "));
+    }
     for key in config.unused() {
         tracing::warn!("the key `{key}` of `{}` has no use here yet", config_file.display());
     }
@@ -88,7 +92,7 @@ async fn serve(args: &Args, config: &Config, root: &Path, executor: executor::Ex
     let clients = Clients::default();
     let engine = wiring::engine(args, config, root, executor).await?;
     let refs = engine.refs().clone();
-    let routes = control::routes(engine, &wiring::about(root, config));
+    let routes = control::routes(engine, &wiring::about(args, config, root));
     let mut listeners = Vec::new();
     for address in addresses(args, config, root) {
         listeners.extend(listen(&address, &clients)?);

@@ -100,8 +100,9 @@ fn registry_config(config: &Config) -> registry::Config {
 }
 
 /// What the engine says of itself.
-pub fn about(root: &Path, config: &Config) -> About {
+pub fn about(args: &Args, config: &Config, root: &Path) -> About {
     let mut labels = config.worker.oci.labels.clone();
+    labels.extend(args.labels.iter().cloned());
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     for (key, value) in [
         ("executor", "kiln"),
