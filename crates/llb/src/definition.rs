@@ -7,6 +7,7 @@ use errdefs::Range;
 use oci::Digest;
 
 use crate::metadata::OpMetadata;
+use crate::wire::encode_definition;
 
 /// Encoded ops, inputs before users. The last is a pointer: an op of one input and nothing else, the result.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -49,7 +50,7 @@ impl SourceMap {
                 filename: info.filename.clone(),
                 data: info.data.to_vec(),
                 language: info.language.clone(),
-                definition: Vec::new(),
+                definition: info.definition.as_deref().cloned().map(encode_definition).unwrap_or_default(),
             },
             ranges: location.ranges.clone(),
         })

@@ -40,13 +40,20 @@ fn what_was_built_is_loaded() {
 fn the_wire_form_gives_the_same_definition_back() {
     let mut definition = run("make", source("local://context")).marshal();
     let digest = Graph::load(&definition).expect("valid").root.digest;
-    let info = SourceInfo { filename: "Dockerfile".into(), data: "RUN make".into(), ..SourceInfo::default() };
+    let delivered = Some(Box::new(source("local://dockerfile").marshal()));
+    let info = SourceInfo {
+        filename: "Dockerfile".into(),
+        data: "RUN make".into(),
+        definition: delivered,
+        ..SourceInfo::default()
+    };
     definition.source.infos.push(info);
     let place = Location { source: 0, ranges: vec![errdefs::Range::lines(1, 1)] };
     definition.source.locations.insert(digest.clone(), vec![place]);
     let wire = proto::pb::Definition::from(definition.clone());
     assert_eq!(Definition::try_from(wire).expect("valid"), definition);
-    assert_eq!(definition.source.location(&digest).map(|l| l.info.filename), Some("Dockerfile".into()));
+    let info = definition.source.location(&digest).expect("was put there").info;
+    assert_eq!((info.filename.as_str(), info.definition.is_empty()), ("Dockerfile", false));
 }
 
 #[test]

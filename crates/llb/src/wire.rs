@@ -152,6 +152,10 @@ fn build_to_wire(b: &BuildOp) -> pb::BuildOp {
     }
 }
 
+pub(crate) fn encode_definition(definition: Definition) -> Vec<u8> {
+    pb::Definition::from(definition).encode_to_vec()
+}
+
 fn build_from_wire(b: pb::BuildOp) -> Result<BuildOp> {
     Ok(BuildOp {
         builder: b.builder,

@@ -1,11 +1,14 @@
 //! Details as JSON. Field names are those of BuildKit's Go types.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use errdefs::{Class, Detail, Error, Position, Range, SourceInfo, SourceLocation};
-use proto::Any;
+use prost::Message;
+use proto::{Any, pb};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 const PREFIX: &str = "github.com/moby/buildkit/";
 const SOURCE: &str = "errdefs.Source+json";
@@ -149,7 +152,56 @@ struct Source {
 struct Info {
     filename: String,
     data: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    definition: Option<Graph>,
     language: String,
+}
+
+/// A `pb.Definition`: how the file came to the engine. What its own ops were made from stays behind.
+#[derive(Serialize, Deserialize, Default)]
+#[serde(default)]
+struct Graph {
+    #[serde(deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
+    def: Vec<String>,
+    #[serde(deserialize_with = "null_is_empty", skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, GraphMetadata>,
+}
+
+#[derive(Serialize, Deserialize, Default)]
+#[serde(default)]
+struct GraphMetadata {
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    ignore_cache: bool,
+    #[serde(deserialize_with = "null_is_empty", skip_serializing_if = "BTreeMap::is_empty")]
+    description: BTreeMap<String, String>,
+    #[serde(deserialize_with = "null_is_empty", skip_serializing_if = "BTreeMap::is_empty")]
+    caps: BTreeMap<String, bool>,
+}
+
+/// Go writes empty lists and maps as null.
+fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+impl Graph {
+    fn from_encoded(encoded: &[u8]) -> Option<Self> {
+        let definition = pb::Definition::decode(encoded).ok().filter(|d| !d.def.is_empty())?;
+        let metadata = definition.metadata.into_iter().map(|(digest, m)| {
+            let pb::OpMetadata { ignore_cache, description, caps, .. } = m;
+            (digest, GraphMetadata { ignore_cache, description, caps })
+        });
+        let def = definition.def.iter().map(|op| STANDARD.encode(op)).collect();
+        Some(Graph { def, metadata: metadata.collect() })
+    }
+
+    fn encoded(self) -> Vec<u8> {
+        let metadata = self.metadata.into_iter().map(|(digest, m)| {
+            let GraphMetadata { ignore_cache, description, caps } = m;
+            (digest, pb::OpMetadata { ignore_cache, description, caps, ..Default::default() })
+        });
+        let def = self.def.iter().map(|op| STANDARD.decode(op).unwrap_or_default().into()).collect();
+        pb::Definition { def, metadata: metadata.collect(), source: None }.encode_to_vec()
+    }
 }
 
 #[derive(Serialize, Deserialize, Default)]
@@ -168,9 +220,13 @@ struct WirePosition {
 
 impl From<&SourceLocation> for Source {
     fn from(location: &SourceLocation) -> Self {
-        let SourceInfo { filename, data, language, .. } = &location.info;
-        let info =
-            Info { filename: filename.clone(), data: STANDARD.encode(data), language: language.clone() };
+        let SourceInfo { filename, data, language, definition } = &location.info;
+        let info = Info {
+            filename: filename.clone(),
+            data: STANDARD.encode(data),
+            definition: Graph::from_encoded(definition),
+            language: language.clone(),
+        };
         let position = |p: Position| WirePosition {
             line: p.line.try_into().unwrap_or(i32::MAX),
             character: p.character.try_into().unwrap_or(i32::MAX),
@@ -183,7 +239,8 @@ impl From<&SourceLocation> for Source {
 
 impl From<Source> for SourceLocation {
     fn from(source: Source) -> Self {
-        let Info { filename, data, language } = source.info.unwrap_or_default();
+        let Info { filename, data, definition, language } = source.info.unwrap_or_default();
+        let definition = definition.map(Graph::encoded).unwrap_or_default();
         let data = STANDARD.decode(data).unwrap_or_default();
         let position = |p: WirePosition| Position {
             line: p.line.try_into().unwrap_or_default(),
@@ -191,7 +248,7 @@ impl From<Source> for SourceLocation {
         };
         let ranges = source.ranges.into_iter();
         SourceLocation {
-            info: SourceInfo { filename, data, language, definition: Vec::new() },
+            info: SourceInfo { filename, data, language, definition },
             ranges: ranges.map(|r| Range { start: position(r.start), end: position(r.end) }).collect(),
         }
     }
@@ -266,6 +323,27 @@ mod tests {
         insta::assert_snapshot!(json(Detail::Exit { code: 7, signal: None, oom: false }), @r#"github.com/moby/buildkit/gatewayapi.ExitMessage+json {"Code":7}"#);
         let solve = Detail::Solve { input_ids: vec!["i".into()], mount_ids: vec![], op: vec![1] };
         insta::assert_snapshot!(json(solve), @r#"github.com/moby/buildkit/errdefs.Solve+json {"inputIDs":["i"],"mountIDs":[]}"#);
+    }
+
+    #[test]
+    fn the_graph_behind_a_source_travels_along() {
+        let digest = "sha256:1".to_owned();
+        let about = pb::OpMetadata { description: [("k".into(), "v".into())].into(), ..Default::default() };
+        let graph = pb::Definition {
+            def: vec![vec![1, 2].into()],
+            metadata: [(digest, about)].into(),
+            ..Default::default()
+        };
+        let info = SourceInfo {
+            filename: "Dockerfile".into(),
+            definition: graph.encode_to_vec(),
+            ..Default::default()
+        };
+        let detail = Detail::Source(SourceLocation { info, ranges: vec![] });
+        insta::assert_snapshot!(json(detail.clone()), @r#"github.com/moby/buildkit/errdefs.Source+json {"info":{"filename":"Dockerfile","data":"","definition":{"def":["AQI="],"metadata":{"sha256:1":{"description":{"k":"v"}}}},"language":""},"ranges":[]}"#);
+        let error = Error::user("x").with_detail(detail);
+        let back = super::super::from_rpc(&super::super::to_rpc(&error));
+        assert_eq!(back.details(), error.details());
     }
 
     #[test]
