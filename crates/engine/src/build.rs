@@ -121,8 +121,8 @@ impl Engine {
         let sink: Arc<dyn Sink> = Arc::clone(&build.log) as _;
         let job = self.parts.scheduler.job(request.id.clone(), Arc::clone(&context), Arc::clone(&sink));
         let inputs = match &request.work {
-            Work::Frontend { inputs, .. } => inputs.clone(),
-            Work::Client | Work::Definition(_) => BTreeMap::new(),
+            Work::Frontend { inputs, .. } | Work::Client { inputs } => inputs.clone(),
+            Work::Definition(_) => BTreeMap::new(),
         };
         let bridge = BuildBridge::new(Arc::clone(&self.parts), context, job, Arc::clone(&build.log), inputs);
         let work = async {
@@ -168,7 +168,7 @@ impl Engine {
                 let request = FrontendRequest { opts: opts.clone(), inputs: inputs.clone() };
                 self.parts.frontend(name)?.solve(Arc::new(bridge.clone()), request).await
             }
-            Work::Client => {
+            Work::Client { .. } => {
                 self.builds.open_bridge(build, bridge.clone());
                 let result = returned.recv().await;
                 result.unwrap_or_else(|| Err(Error::internal("no result for incomplete build")))

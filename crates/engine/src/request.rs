@@ -20,11 +20,12 @@ pub struct BuildRequest {
 }
 
 /// Where the result of a build comes from.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub enum Work {
     /// The client is its own frontend: it talks to the bridge and returns a result.
-    #[default]
-    Client,
+    Client {
+        inputs: BTreeMap<String, Definition>,
+    },
     Definition(Definition),
     Frontend {
         name: String,
@@ -44,4 +45,10 @@ pub struct Attributed {
 #[derive(Debug, Clone, Default)]
 pub struct BuildResponse {
     pub exporter: BTreeMap<String, String>,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Work::Client { inputs: BTreeMap::new() }
+    }
 }

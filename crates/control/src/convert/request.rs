@@ -20,10 +20,7 @@ pub(crate) fn build_request(request: wire::SolveRequest) -> Result<BuildRequest>
             return Err(Error::user("cannot solve with both Definition and Frontend specified"));
         }
         (Some(definition), _) => Work::Definition(definition.try_into()?),
-        (None, "") if !inputs.is_empty() => {
-            return Err(Error::unimplemented("inputs for a client's own frontend are not supported yet"));
-        }
-        (None, "") => Work::Client,
+        (None, "") => Work::Client { inputs },
         (None, _) => Work::Frontend { name: request.frontend, opts: request.frontend_attrs, inputs },
     };
     let mut exporters: Vec<_> =
