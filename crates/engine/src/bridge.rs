@@ -94,7 +94,7 @@ impl BuildBridge {
         let promise =
             self.0.promises.lock().unwrap_or_else(PoisonError::into_inner).get(&reference.id).cloned();
         let promise = promise.ok_or_else(|| Error::not_found(format!("no such ref: {}", reference.id)))?;
-        promise.value(&self.0.job).await
+        promise.value(&self.0.parts.refs, &self.0.job).await
     }
 
     fn entitlements(&self) -> &BTreeSet<String> {

@@ -1,11 +1,13 @@
 //! A graph that is computed when somebody needs its result.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use errdefs::{Detail, Error, Result};
 use llb::{Definition, Graph, SourceMap};
 use oci::Digest;
 use ops::{BuildDomain, Value};
+use refs::Refs;
 use solver::{Edge, Job};
 use tokio::sync::OnceCell;
 
@@ -13,6 +15,8 @@ use tokio::sync::OnceCell;
 pub struct Promise {
     edge: Option<Edge<BuildDomain>>,
     source: SourceMap,
+    /// Cache mounts that begin anew.
+    renewed: BTreeSet<(String, bool)>,
     value: OnceCell<Value>,
 }
 
@@ -21,22 +25,30 @@ impl Promise {
     pub fn new(
         ops: &ops::Ops,
         definition: &Definition,
-        entitlements: &std::collections::BTreeSet<String>,
+        entitlements: &BTreeSet<String>,
     ) -> Result<Arc<Self>> {
-        let edge = match definition.is_empty() {
-            true => None,
-            false => Some(ops.vertex(Graph::load(definition)?, entitlements)?),
-        };
-        Ok(Arc::new(Promise { edge, source: definition.source.clone(), value: OnceCell::new() }))
+        let (mut edge, mut renewed) = (None, BTreeSet::new());
+        if !definition.is_empty() {
+            let graph = Graph::load(definition)?;
+            renewed = ops::renewed_cache_mounts(&graph);
+            edge = Some(ops.vertex(graph, entitlements)?);
+        }
+        Ok(Arc::new(Promise { edge, source: definition.source.clone(), renewed, value: OnceCell::new() }))
     }
 
     /// The result. A failure is not kept: the next who asks tries again.
     ///
     /// # Errors
     /// That of the vertex which failed, with its place in the source.
-    pub async fn value(&self, job: &Job<BuildDomain>) -> Result<Value> {
+    pub async fn value(&self, refs: &Refs, job: &Job<BuildDomain>) -> Result<Value> {
         let Some(edge) = &self.edge else { return Ok(None) };
-        let value = self.value.get_or_try_init(|| job.build(edge.clone())).await;
+        let compute = || {
+            for (name, on_base) in &self.renewed {
+                refs.forget_cache_mounts(name, *on_base);
+            }
+            job.build(edge.clone())
+        };
+        let value = self.value.get_or_try_init(compute).await;
         value.cloned().map_err(|e| self.locate(e))
     }
 

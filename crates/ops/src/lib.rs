@@ -20,4 +20,5 @@ mod tail;
 mod vertex;
 
 pub use domain::{BuildContext, BuildDomain, Value};
+pub use mounts::renewed as renewed_cache_mounts;
 pub use vertex::{Ops, Parts};

@@ -1,11 +1,12 @@
 //! From the mounts of an exec op to those of a container, and back to results.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use errdefs::{Error, Result};
 use fsutil::mount::{self, Source};
-use llb::{CacheSharing, Mount, MountType};
+use llb::{CacheSharing, Graph, Mount, MountType, OpKind};
 use refs::{CacheMount, ImmutableRef, MutableRef, Sharing};
 use solver::OpContext;
 
@@ -57,6 +58,18 @@ impl Prepared {
 pub fn unique_id() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("step-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The cache mounts of steps that must not use the build cache, each with whether it begins with some content. They
+/// are emptied before such a graph is built, as by BuildKit.
+pub fn renewed(graph: &Graph) -> BTreeSet<(String, bool)> {
+    let steps = graph.ops.values().filter(|o| o.metadata.ignore_cache);
+    let mounts = steps.filter_map(|o| match &o.op.kind {
+        OpKind::Exec(exec) => Some(&exec.mounts),
+        _ => None,
+    });
+    let caches = mounts.flatten().filter(|m| m.mount_type == MountType::Cache);
+    caches.filter_map(|m| Some((m.cache.as_ref()?.id.clone(), m.input != llb::NONE))).collect()
 }
 
 pub fn missing_secret(id: &str) -> Error {

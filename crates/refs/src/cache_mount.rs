@@ -187,13 +187,21 @@ impl Refs {
         mount(key, state)
     }
 
-    /// Empties the cache mount of this name: who comes next gets a new directory. Those in use stay until then.
-    pub fn forget_cache_mount(&self, name: &str, base: Option<&ImmutableRef>) {
-        let key = match base {
-            Some(base) => format!("{name}:{}", base.id()),
-            None => name.to_owned(),
+    /// Empties the cache mount of this name, or with `on_base` all of this name that began with some content: who comes
+    /// next gets a new directory. Those in use stay until then.
+    pub fn forget_cache_mounts(&self, name: &str, on_base: bool) {
+        let wanted = |key: &str| match key.strip_prefix(name) {
+            Some(rest) => {
+                if on_base {
+                    rest.starts_with(':')
+                } else {
+                    rest.is_empty()
+                }
+            }
+            None => false,
         };
-        let gone = self.0.mounts.lock().remove(&key).unwrap_or_default();
+        let gone: Vec<_> =
+            self.0.mounts.lock().extract_if(|key, _| wanted(key)).flat_map(|(_, all)| all).collect();
         for directory in gone {
             directory.node.record().retained = false;
             self.0.remove(&directory.node);

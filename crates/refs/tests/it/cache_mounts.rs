@@ -70,3 +70,23 @@ async fn content_stays_over_restarts_until_pruned() {
     let mount = world.refs.cache_mount("key", Some(&base), Sharing::Shared, "with base").await.unwrap();
     assert_eq!(std::fs::read_to_string(dir(&mount).join("a")).unwrap(), "1");
 }
+
+#[tokio::test]
+async fn forgotten_mounts_begin_anew_and_leave_when_unused() {
+    let world = World::new().await;
+    let base = world.state(None, "a=1").await;
+    let on_base = || world.refs.cache_mount("key", Some(&base), Sharing::Shared, "with base");
+    let (plain, based) = (take(&world, Sharing::Shared).await, on_base().await.unwrap());
+    let (old_plain, old_based) = (dir(&plain), dir(&based));
+    drop(based);
+    world.refs.forget_cache_mounts("key", true);
+    assert_eq!(dir(&take(&world, Sharing::Shared).await), old_plain, "only those on a base were named");
+    assert_ne!(dir(&on_base().await.unwrap()), old_based);
+    world.refs.forget_cache_mounts("ke", true);
+    world.refs.forget_cache_mounts("key", false);
+    assert_ne!(dir(&take(&world, Sharing::Shared).await), old_plain);
+    assert!(old_plain.exists(), "it is in use");
+    let id = plain.id().to_owned();
+    drop(plain);
+    assert!(world.refs.get(&id).is_none());
+}
