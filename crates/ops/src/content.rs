@@ -55,9 +55,10 @@ impl ContentKey<BuildDomain> for ContentHash {
                 required: selector.required.clone(),
             };
             let path = format!("/{}", selector.path.trim_start_matches('/'));
-            let digest = input.path_hash(path.as_bytes(), &options).await.with_context(|| {
-                format!("failed to compute cache key: failed to calculate checksum of ref {}", input.id())
-            })?;
+            let digest = input
+                .path_hash(path.as_bytes(), &options)
+                .await
+                .with_context(|| format!("failed to calculate checksum of ref {}", input.id()))?;
             digests.push(digest.to_string());
         }
         Ok(Some(Digest::of(digests.join("\0"))))
