@@ -243,7 +243,7 @@ impl Meter {
 
     pub fn start(step: &Step, label: impl Into<String>) -> Arc<Self> {
         let (label, started) = (label.into(), Timestamp::now());
-        step.status(&label, 0, 0, started, false);
+        step.transfer(&label, 0, started, false);
         let told = Mutex::new(std::time::Instant::now());
         Arc::new(Meter { step: step.clone(), label, started, bytes: AtomicI64::new(0), told })
     }
@@ -255,11 +255,11 @@ impl Meter {
             && told.elapsed() >= Self::EVERY
         {
             *told = std::time::Instant::now();
-            self.step.status(&self.label, now, 0, self.started, false);
+            self.step.transfer(&self.label, now, self.started, false);
         }
     }
 
     pub fn finish(&self) {
-        self.step.status(&self.label, self.bytes.load(Ordering::Relaxed), 0, self.started, true);
+        self.step.transfer(&self.label, self.bytes.load(Ordering::Relaxed), self.started, true);
     }
 }

@@ -76,11 +76,21 @@ impl Step {
 
     /// Tells how far a part has come. `done` ends it.
     pub fn status(&self, id: &str, current: i64, total: i64, started: Timestamp, done: bool) {
+        self.tell("", id, current, total, started, done);
+    }
+
+    /// Tells how many bytes have gone over between the client and the engine. `done` ends it.
+    pub fn transfer(&self, id: &str, current: i64, started: Timestamp, done: bool) {
+        self.tell("transferring", id, current, 0, started, done);
+    }
+
+    /// `name` is what kind of thing is done; clients tell transfers from other parts by it.
+    fn tell(&self, name: &str, id: &str, current: i64, total: i64, started: Timestamp, done: bool) {
         let now = Timestamp::now();
         self.sink.emit(Event::Status(VertexStatus {
             id: id.to_owned(),
             vertex: self.vertex.digest.clone(),
-            name: String::new(),
+            name: name.to_owned(),
             current,
             total,
             timestamp: now,

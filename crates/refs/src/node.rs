@@ -127,6 +127,11 @@ impl ImmutableRef {
         }
     }
 
+    /// Undoes [`ImmutableRef::persist`]: the state goes with its last handle.
+    pub fn forget(self) {
+        self.node().record().retained = false;
+    }
+
     /// The layer trees, lowest first. Fetches and unpacks what is not there yet.
     pub async fn chain(&self) -> Result<Vec<LayerId>> {
         self.refs()?.chain(self.node()).await

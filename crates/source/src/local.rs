@@ -6,14 +6,14 @@
 
 mod receive;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use errdefs::{Error, Result};
 use jiff::Timestamp;
 use oci::Digest;
 use redb::Database;
-use refs::{Filter, ImmutableRef, NewRef, PruneOptions, RecordType, Refs};
+use refs::{ImmutableRef, NewRef, RecordType, Refs};
 use serde::{Deserialize, Serialize};
 use session::{Session, SyncRequest};
 
@@ -111,21 +111,21 @@ impl LocalSource {
         };
         let id = format!("transferring {}:", self.options.name);
         let started = Timestamp::now();
-        cx.step.status(&id, 0, 0, started, false);
+        cx.step.transfer(&id, 0, started, false);
         let (mut bytes, mut told) = (0, started);
         let mut on_bytes = |n: u64| {
             bytes = n as i64;
             let now = Timestamp::now();
             if now.duration_since(told).as_millis() >= TELL_EVERY_MS.cast_signed() {
                 told = now;
-                cx.step.status(&id, bytes, 0, started, false);
+                cx.step.transfer(&id, bytes, started, false);
             }
         };
         let received = tokio::select! {
             received = session.sync_dir(&request, receiver, &mut on_bytes) => received?,
             () = cx.cancel.cancelled() => return Err(Error::canceled()),
         };
-        cx.step.status(&id, bytes, 0, started, true);
+        cx.step.transfer(&id, bytes, started, true);
         tokio::task::spawn_blocking(|| received.finish())
             .await
             .map_err(|e| Error::internal(format!("the receiver of files ended: {e}")))?
@@ -135,8 +135,6 @@ impl LocalSource {
 /// The last sync from each place.
 pub struct Syncs {
     memory: Memory<Sync>,
-    /// Ids of states whose place has a newer one.
-    replaced: Mutex<Vec<String>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -146,12 +144,9 @@ struct Sync {
     entries: u64,
 }
 
-/// So many states that were replaced are removed at once, for it takes a look at the whole store.
-const SWEEP: usize = 8;
-
 impl Syncs {
     pub fn new(db: Arc<Database>) -> Self {
-        Syncs { memory: Memory::new(db, "source.local.v1"), replaced: Mutex::default() }
+        Syncs { memory: Memory::new(db, "source.local.v1") }
     }
 
     fn last(&self, refs: &Refs, place: &str) -> Result<Option<(ImmutableRef, u64)>> {
@@ -159,22 +154,13 @@ impl Syncs {
         Ok(row.and_then(|row| refs.get(&row.id).map(|synced| (synced, row.entries))))
     }
 
+    /// Notes the state of a place. The one before is of no use to anybody any more.
     fn put(&self, refs: &Refs, place: &str, synced: &ImmutableRef, entries: u64) -> Result<()> {
-        let old = self.memory.get(place)?;
+        let old = self.memory.get(place)?.and_then(|old| refs.get(&old.id));
         self.memory.put(place, &Sync { id: synced.id().to_owned(), entries })?;
-        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
-        replaced.extend(old.map(|old| old.id));
-        if replaced.len() < SWEEP {
-            return Ok(());
+        if let Some(old) = old {
+            old.forget();
         }
-        let filters: Vec<_> = replaced.drain(..).map(|id| format!("id=={id}")).collect();
-        let options = PruneOptions { filter: Filter::parse(&filters)?, all: true, ..PruneOptions::default() };
-        let refs = refs.clone();
-        tokio::spawn(async move {
-            if let Err(e) = refs.prune(options, |_| {}).await {
-                tracing::warn!("old states of local folders stay: {e}");
-            }
-        });
         Ok(())
     }
 }
