@@ -43,6 +43,8 @@ struct Directory {
 pub(crate) struct Mounts {
     keys: Mutex<HashMap<String, Vec<Directory>>>,
     freed: Notify,
+    /// Held from a look to what it leads to, so that two who find no directory do not each make one.
+    choosing: tokio::sync::Mutex<()>,
 }
 
 impl Mounts {
@@ -158,9 +160,13 @@ impl Refs {
         loop {
             // Before the look, so that nothing that is given back after it is missed.
             let freed = self.0.mounts.freed.notified();
+            let choosing = self.0.mounts.choosing.lock().await;
             match self.0.mounts.take(&key, sharing, &self.0) {
                 Taken::Directory(state) => return mount(key, state),
-                Taken::Wait => freed.await,
+                Taken::Wait => {
+                    drop(choosing);
+                    freed.await;
+                }
                 Taken::Make => return self.new_cache_mount(key, base, sharing, description).await,
             }
         }

@@ -9,4 +9,5 @@ mod instructions;
 mod interrupt;
 mod outputs;
 mod registries;
+mod run;
 mod usage;

@@ -90,3 +90,10 @@ async fn forgotten_mounts_begin_anew_and_leave_when_unused() {
     drop(plain);
     assert!(world.refs.get(&id).is_none());
 }
+
+#[tokio::test]
+async fn two_who_find_none_make_one() {
+    let world = World::new().await;
+    let (a, b) = tokio::join!(take(&world, Sharing::Shared), take(&world, Sharing::Shared));
+    assert_eq!(dir(&a), dir(&b));
+}
