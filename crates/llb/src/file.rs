@@ -157,7 +157,7 @@ pub enum User {
     Id(u32),
 }
 
-/// A oneof stands in Go's JSON as `{"User":{"ByID":0}}`.
+/// A oneof stands in Go's JSON as `{"User":{"byID":7}}`, without the field where it is 0.
 impl Serialize for User {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
@@ -167,15 +167,16 @@ impl Serialize for User {
             #[serde(skip_serializing_if = "is_zero")]
             input: i64,
         }
-        #[derive(Serialize)]
-        enum Kind<'a> {
-            ByName(Named<'a>),
-            #[serde(rename = "ByID")]
-            ById(u32),
+        #[derive(Default, Serialize)]
+        struct Kind<'a> {
+            #[serde(rename = "byName", skip_serializing_if = "Option::is_none")]
+            by_name: Option<Named<'a>>,
+            #[serde(rename = "byID", skip_serializing_if = "is_zero")]
+            by_id: u32,
         }
         let kind = match self {
-            User::Name { name, input } => Kind::ByName(Named { name, input: *input }),
-            User::Id(id) => Kind::ById(*id),
+            User::Name { name, input } => Kind { by_name: Some(Named { name, input: *input }), by_id: 0 },
+            User::Id(id) => Kind { by_id: *id, ..Kind::default() },
         };
         let mut map = s.serialize_map(Some(1))?;
         map.serialize_entry("User", &kind)?;
