@@ -74,11 +74,12 @@ pub struct ImageSource {
     shared: Arc<Shared>,
     options: ImageOptions,
     found: OnceCell<(SharedOrigin, Resolved)>,
+    layers: OnceCell<Option<ImmutableRef>>,
 }
 
 impl ImageSource {
     pub fn new(shared: Arc<Shared>, options: ImageOptions) -> Self {
-        ImageSource { shared, options, found: OnceCell::new() }
+        ImageSource { shared, options, found: OnceCell::new(), layers: OnceCell::new() }
     }
 
     async fn found(&self, cx: &Context) -> Result<&(SharedOrigin, Resolved)> {
@@ -97,6 +98,42 @@ impl ImageSource {
                 Ok((origin, resolved?))
             })
             .await
+    }
+
+    /// The lazy layers of the image. Those that an earlier build left learn where to fetch from now: the client that they
+    /// came from then may be gone.
+    async fn layers(&self, cx: &Context) -> Result<Option<ImmutableRef>> {
+        self.layers.get_or_try_init(|| self.make_layers(cx)).await.cloned()
+    }
+
+    async fn make_layers(&self, cx: &Context) -> Result<Option<ImmutableRef>> {
+        let (origin, resolved) = self.found(cx).await?;
+        let config = resolved.parse_config()?;
+        let (layers, diff_ids) = (&resolved.manifest.layers, &config.rootfs.diff_ids);
+        if layers.len() != diff_ids.len() {
+            return Err(Error::user(format!(
+                "mismatched image rootfs and manifest layers: {} has {} layers, its config {}",
+                self.options.reference,
+                layers.len(),
+                diff_ids.len()
+            )));
+        }
+        let provider: Arc<dyn BlobProvider> =
+            Arc::new(Watched { origin: Arc::clone(origin), step: cx.step.clone() });
+        let kept = self.options.layer_limit.unwrap_or(layers.len());
+        let mut top: Option<ImmutableRef> = None;
+        for (descriptor, diff_id) in layers.iter().zip(diff_ids).take(kept) {
+            let new =
+                NewRef::new(format!("pulled from {}", self.options.reference), self.options.record_type);
+            let mut descriptor = descriptor.clone();
+            // Who pushes the layer elsewhere on this host can have it mounted from here.
+            if let Some(repository) = origin.repository() {
+                descriptor.annotations.insert(source_label(repository), repository.path().to_owned());
+            }
+            let blob = LayerBlob { descriptor, diff_id: diff_id.0.clone() };
+            top = Some(self.shared.refs.lazy_layer(top.as_ref(), blob, Arc::clone(&provider), new));
+        }
+        Ok(top)
     }
 }
 
@@ -131,6 +168,9 @@ impl Source for ImageSource {
     /// The manifest first, then what the layers are, so that two names of the same layers are the same.
     async fn key(&self, cx: &Context, index: usize) -> Result<Key> {
         let (_, resolved) = self.found(cx).await?;
+        if index == 0 {
+            self.layers(cx).await?;
+        }
         let by_layers = match index {
             0 => None,
             _ => key::of_config(&resolved.config, self.options.layer_limit)?,
@@ -142,33 +182,7 @@ impl Source for ImageSource {
     }
 
     async fn snapshot(&self, cx: &Context) -> Result<Option<ImmutableRef>> {
-        let (origin, resolved) = self.found(cx).await?;
-        let config = resolved.parse_config()?;
-        let (layers, diff_ids) = (&resolved.manifest.layers, &config.rootfs.diff_ids);
-        if layers.len() != diff_ids.len() {
-            return Err(Error::user(format!(
-                "mismatched image rootfs and manifest layers: {} has {} layers, its config {}",
-                self.options.reference,
-                layers.len(),
-                diff_ids.len()
-            )));
-        }
-        let provider: Arc<dyn BlobProvider> =
-            Arc::new(Watched { origin: Arc::clone(origin), step: cx.step.clone() });
-        let kept = self.options.layer_limit.unwrap_or(layers.len());
-        let mut top: Option<ImmutableRef> = None;
-        for (descriptor, diff_id) in layers.iter().zip(diff_ids).take(kept) {
-            let new =
-                NewRef::new(format!("pulled from {}", self.options.reference), self.options.record_type);
-            let mut descriptor = descriptor.clone();
-            // Who pushes the layer elsewhere on this host can have it mounted from here.
-            if let Some(repository) = origin.repository() {
-                descriptor.annotations.insert(source_label(repository), repository.path().to_owned());
-            }
-            let blob = LayerBlob { descriptor, diff_id: diff_id.0.clone() };
-            top = Some(self.shared.refs.lazy_layer(top.as_ref(), blob, Arc::clone(&provider), new));
-        }
-        Ok(top)
+        self.layers(cx).await
     }
 }
 
