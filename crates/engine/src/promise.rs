@@ -1,6 +1,6 @@
 //! A graph that is computed when somebody needs its result.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use errdefs::{Detail, Error, Result};
@@ -29,7 +29,7 @@ impl Promise {
     ) -> Result<Arc<Self>> {
         let (mut edge, mut renewed) = (None, BTreeSet::new());
         if !definition.is_empty() {
-            let graph = Graph::load(definition)?;
+            let graph = Graph::load(definition).map_err(|e| locate(&definition.source, None, e))?;
             renewed = ops::renewed_cache_mounts(&graph);
             edge = Some(ops.vertex(graph, entitlements)?);
         }
@@ -49,20 +49,37 @@ impl Promise {
             job.build(edge.clone())
         };
         let value = self.value.get_or_try_init(compute).await;
-        value.cloned().map_err(|e| self.locate(e))
+        value.cloned().map_err(|e| locate(&self.source, Some(edge), e))
     }
+}
 
-    fn locate(&self, error: Error) -> Error {
-        if error.source_location().is_some() {
-            return error;
-        }
-        let failed = error.details().iter().rev().find_map(|d| match d {
-            Detail::Vertex { digest } => digest.parse::<Digest>().ok(),
-            _ => None,
-        });
-        match failed.and_then(|digest| self.source.location(&digest)) {
-            Some(location) => error.with_detail(Detail::Source(location)),
-            None => error,
-        }
+/// Says where in the source the vertex that failed comes from; where that is not known, as for what an `ADD` fetches,
+/// where the first that uses it does.
+fn locate(source: &SourceMap, graph: Option<&Edge<BuildDomain>>, error: Error) -> Error {
+    if error.source_location().is_some() {
+        return error;
     }
+    let failed = error.details().iter().rev().find_map(|d| match d {
+        Detail::Vertex { digest } => digest.parse::<Digest>().ok(),
+        _ => None,
+    });
+    let Some(failed) = failed else { return error };
+    let location = source.location(&failed).or_else(|| of_user(source, graph?, &failed));
+    match location {
+        Some(location) => error.with_detail(Detail::Source(location)),
+        None => error,
+    }
+}
+
+fn of_user(source: &SourceMap, graph: &Edge<BuildDomain>, failed: &Digest) -> Option<errdefs::SourceLocation> {
+    let (mut seen, mut todo) = (HashSet::new(), vec![&graph.vertex]);
+    while let Some(vertex) = todo.pop() {
+        if vertex.inputs.iter().any(|input| input.vertex.digest == *failed)
+            && let Some(location) = source.location(&vertex.digest)
+        {
+            return Some(location);
+        }
+        todo.extend(vertex.inputs.iter().map(|input| &input.vertex).filter(|v| seen.insert(&v.digest)));
+    }
+    None
 }

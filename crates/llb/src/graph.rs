@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use errdefs::{Error, Result};
+use errdefs::{Detail, Error, Result};
 use oci::Digest;
 
 use crate::caps;
@@ -49,7 +49,8 @@ impl Graph {
         }
         let mut decoded = BTreeMap::new();
         for bytes in ops {
-            let (op, inputs) = wire::decode_op(bytes)?;
+            let located = |e: Error| e.with_detail(Detail::Vertex { digest: Digest::of(bytes).to_string() });
+            let (op, inputs) = wire::decode_op(bytes).map_err(located)?;
             let op =
                 op.ok_or_else(|| Error::user("invalid LLB: an op without a kind that is not the last"))?;
             decoded.insert(Digest::of(bytes), (op, inputs));
