@@ -26,7 +26,8 @@ fn layers(root: &Path, findings: &mut Vec<String>) -> Result<(), String> {
         .current_dir(root)
         .output()
         .map_err(|e| format!("failed to run `cargo metadata`: {e}"))?;
-    let metadata: Value = serde_json::from_slice(&out.stdout).map_err(|e| format!("`cargo metadata`: {e}"))?;
+    let metadata: Value =
+        serde_json::from_slice(&out.stdout).map_err(|e| format!("`cargo metadata`: {e}"))?;
     let packages = metadata["packages"].as_array().ok_or("`cargo metadata` lists no packages")?;
     let level = |p: &Value| p["metadata"]["layer"]["level"].as_u64();
     let mut levels = BTreeMap::new();
@@ -54,7 +55,8 @@ fn layers(root: &Path, findings: &mut Vec<String>) -> Result<(), String> {
 }
 
 fn crate_dirs(root: &Path) -> Result<Vec<PathBuf>, String> {
-    let entries = std::fs::read_dir(root.join("crates")).map_err(|e| format!("failed to list `crates`: {e}"))?;
+    let entries =
+        std::fs::read_dir(root.join("crates")).map_err(|e| format!("failed to list `crates`: {e}"))?;
     let mut dirs: Vec<_> = entries.flatten().map(|e| e.path()).filter(|p| p.is_dir()).collect();
     dirs.sort();
     Ok(dirs)
@@ -92,7 +94,9 @@ fn files_fit_in_the_head(root: &Path, findings: &mut Vec<String>) -> Result<(), 
     let allowed: Vec<_> = allowed.lines().filter_map(|l| l.split_whitespace().next()).collect();
     let mut stack = vec![root.join("crates"), root.join("xtask")];
     while let Some(dir) = stack.pop() {
-        for entry in std::fs::read_dir(&dir).map_err(|e| format!("failed to list `{}`: {e}", dir.display()))?.flatten() {
+        for entry in
+            std::fs::read_dir(&dir).map_err(|e| format!("failed to list `{}`: {e}", dir.display()))?.flatten()
+        {
             let path = entry.path();
             let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
             if path.is_dir() {
@@ -100,7 +104,9 @@ fn files_fit_in_the_head(root: &Path, findings: &mut Vec<String>) -> Result<(), 
             } else if path.extension().is_some_and(|e| e == "rs") && !relative.contains("/generated/") {
                 let lines = read(&path)?.lines().count();
                 if lines > LONG_FILE && !allowed.contains(&relative.as_str()) {
-                    findings.push(format!("{relative}: {lines} lines; split it, or give the reason in xtask/tidy.list"));
+                    findings.push(format!(
+                        "{relative}: {lines} lines; split it, or give the reason in xtask/tidy.list"
+                    ));
                 }
             }
         }

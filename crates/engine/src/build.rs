@@ -54,11 +54,13 @@ impl Parts {
 pub struct Engine {
     parts: Arc<Parts>,
     builds: Arc<Builds>,
+    /// Ends all containers that are run for users.
+    end_containers: CancellationToken,
 }
 
 impl Engine {
     pub fn new(parts: Parts) -> Self {
-        Engine { parts: Arc::new(parts), builds: Arc::default() }
+        Engine { parts: Arc::new(parts), builds: Arc::default(), end_containers: CancellationToken::new() }
     }
 
     pub fn sessions(&self) -> &Sessions {
@@ -71,6 +73,15 @@ impl Engine {
 
     pub(crate) fn parts(&self) -> &Parts {
         &self.parts
+    }
+
+    /// Kills the containers that are run for users, now and from now on: a build ends by itself, they may not.
+    pub fn end_containers(&self) {
+        self.end_containers.cancel();
+    }
+
+    pub(crate) fn containers_end(&self) -> &CancellationToken {
+        &self.end_containers
     }
 
     /// Runs a build. Dropping the future cancels it; what it had started is then ended in the background.

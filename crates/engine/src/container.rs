@@ -29,6 +29,8 @@ pub struct Running {
     remote: Remote,
     stdin: Option<Stdin>,
     end: JoinHandle<Result<Exit>>,
+    /// The engine itself ends.
+    engine_ends: CancellationToken,
     _stop: DropGuard,
 }
 
@@ -71,7 +73,8 @@ impl Engine {
             }
             false => (None, None),
         };
-        let stop = CancellationToken::new();
+        let engine_ends = self.containers_end().clone();
+        let stop = engine_ends.child_token();
         let stop_when_dropped = stop.clone().drop_guard();
         let (started, starting) = oneshot::channel();
         let executor = self.parts().ops.parts().executor.clone();
@@ -86,7 +89,7 @@ impl Engine {
             (None, _) => None,
         };
         let stdin = to.map(|to| Stdin { to, remote: remote.clone() });
-        Ok(Running { remote, stdin, end, _stop: stop_when_dropped })
+        Ok(Running { remote, stdin, end, engine_ends, _stop: stop_when_dropped })
     }
 }
 
@@ -102,7 +105,12 @@ impl Running {
 
     /// Waits for the end. All output was handed out before.
     pub async fn wait(&mut self) -> Result<Exit> {
-        let exit = (&mut self.end).await.map_err(lost)??;
+        let exit = match (&mut self.end).await.map_err(lost)? {
+            Err(e) if e.is_canceled() && self.engine_ends.is_cancelled() => {
+                return Err(Error::environment("the engine was stopped").with_code(Code::Unavailable));
+            }
+            end => end?,
+        };
         match self.remote.ended_by.load(Ordering::SeqCst) {
             signal @ 1.. if exit.signal == Some(9) => {
                 Ok(Exit { code: 128 + signal.cast_unsigned(), signal: Some(signal), ..exit })

@@ -32,6 +32,7 @@ pub struct StoredImage {
 /// An image of one platform.
 #[derive(Debug, Clone)]
 pub struct Found {
+    /// As people write it.
     pub name: String,
     pub manifest: Manifest,
     pub config: ImageConfig,
@@ -71,12 +72,13 @@ pub async fn find(refs: &Refs, text: &str, platform: Option<Platform>) -> Result
             Some(image) => image,
             None => by_id(&refs, &images, &text)?.ok_or_else(|| unknown(&text))?,
         };
+        let name = image.name.parse().map_or(image.name, |name: Reference| name.familiar());
         let manifests = Manifests::read(&refs, &image.target)?;
-        let manifest = manifests.select(platform.as_ref(), &image.name)?.clone();
+        let manifest = manifests.select(platform.as_ref(), &name)?.clone();
         let config = refs.content().read(&manifest.config.digest)?;
         let config = serde_json::from_slice(&config)
-            .map_err(|e| Error::user(format!("invalid config of image `{}`: {e}", image.name)))?;
-        Ok(Found { name: image.name, manifest, config })
+            .map_err(|e| Error::user(format!("invalid config of image `{name}`: {e}")))?;
+        Ok(Found { name, manifest, config })
     })
     .await
 }
@@ -86,8 +88,13 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 }
 
 fn unknown(text: &str) -> Error {
-    Error::not_found(format!("no image `{text}` in Kiln's store"))
-        .hint(format!("`kiln images` lists what is there; `kiln build -t {text} .` makes it"))
+    let error = Error::not_found(format!("no image `{text}` in Kiln's store"));
+    match text.parse::<Reference>() {
+        Ok(name) if name.digest().is_none() => {
+            error.hint(format!("`kiln images` lists what is there; `kiln build -t {text} .` makes it"))
+        }
+        _ => error.hint("`kiln images` lists what is there"),
+    }
 }
 
 /// An image by `name`, `name:tag`, `name@digest` or both.

@@ -71,7 +71,11 @@ fn locate(source: &SourceMap, graph: Option<&Edge<BuildDomain>>, error: Error) -
     }
 }
 
-fn of_user(source: &SourceMap, graph: &Edge<BuildDomain>, failed: &Digest) -> Option<errdefs::SourceLocation> {
+fn of_user(
+    source: &SourceMap,
+    graph: &Edge<BuildDomain>,
+    failed: &Digest,
+) -> Option<errdefs::SourceLocation> {
     let (mut seen, mut todo) = (HashSet::new(), vec![&graph.vertex]);
     while let Some(vertex) = todo.pop() {
         if vertex.inputs.iter().any(|input| input.vertex.digest == *failed)

@@ -112,7 +112,9 @@ fn volume(text: &str, env: &Environment) -> Result<BindMount> {
     if !is_path {
         return Err(bad("named volumes are not supported").hint(format!("for a folder write `./{host}`")));
     }
-    Ok(BindMount { source: env.cwd.join(host), target: container.into(), readonly })
+    // In one form; `..` stays, since a link may stand before it.
+    let source = env.cwd.join(host).components().collect();
+    Ok(BindMount { source, target: container.into(), readonly })
 }
 
 /// A folder that is missing is more often a mistake than a wish for an empty one.
@@ -147,7 +149,7 @@ mod tests {
         };
         check("/a:/b", "/a /b false");
         check("/a:/b:ro", "/a /b true");
-        check("./a:/b:rw", "/work/./a /b false");
+        check("./a:/b:rw", "/work/a /b false");
         check("/a", "invalid volume `/a`: expected HOST:CONTAINER");
         check(":/b", "invalid volume `:/b`: expected HOST:CONTAINER");
         check("/a:b", "invalid volume `/a:b`: the path in the container must be absolute");

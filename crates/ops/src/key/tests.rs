@@ -120,7 +120,8 @@ fn action(input: i64, secondary_input: i64, output: i64, kind: FileActionKind) -
 
 #[test]
 fn file_keys_are_those_of_buildkit() {
-    let check = |actions: Vec<FileAction>, inputs, expected| hex(expected, &file(&FileOp { actions }, inputs));
+    let check =
+        |actions: Vec<FileAction>, inputs, expected| hex(expected, &file(&FileOp { actions }, inputs));
     let copy = Copy {
         src: "/a/b.txt".into(),
         dest: "/dst/".into(),

@@ -1,4 +1,3 @@
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use super::{Build, Folder, busybox, tool};
@@ -55,10 +54,6 @@ impl Engine {
     pub fn stop(&self) {
         let output = self.run("engine stop");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    pub fn root(&self) -> &Path {
-        self.root.path()
     }
 
     /// Where commands run, and a place for what they write.

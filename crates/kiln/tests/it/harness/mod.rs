@@ -15,7 +15,7 @@ mod steps;
 mod tool;
 
 pub use base::busybox;
-pub use build::{Build, Built};
+pub use build::Build;
 pub use check::{check_config, check_files};
 pub use engine::Engine;
 pub use folder::Folder;
