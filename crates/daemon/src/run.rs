@@ -92,7 +92,7 @@ async fn serve(args: &Args, config: &Config, root: &Path, executor: executor::Ex
     let clients = Clients::default();
     let engine = wiring::engine(args, config, root, executor).await?;
     let refs = engine.refs().clone();
-    let routes = control::routes(engine, &wiring::about(args, config, root));
+    let routes = control::routes(engine.clone(), &wiring::about(args, config, root));
     let mut listeners = Vec::new();
     for address in addresses(args, config, root) {
         listeners.extend(listen(&address, &clients)?);
@@ -100,6 +100,12 @@ async fn serve(args: &Args, config: &Config, root: &Path, executor: executor::Ex
     }
     let stop = CancellationToken::new();
     tokio::spawn(until_stopped(stop.clone(), clients, args.idle_timeout)?);
+    let stopped = stop.clone().cancelled_owned();
+    tokio::spawn(async move {
+        stopped.await;
+        // Builds are waited for. A user's container may run for ever.
+        engine.end_containers();
+    });
     let served = try_join_all(listeners.into_iter().map(|l| one(l, routes.clone(), stop.clone()))).await;
     refs.close().await;
     tracing::info!("stopped");
