@@ -140,7 +140,7 @@ fn chown_from_wire(c: pb::ChownOpt) -> Result<Chown> {
     let user = |u: pb::UserOpt| -> Result<User> {
         match u.user.ok_or_else(|| Error::user("invalid file op: empty user"))? {
             user_opt::User::ByName(n) if n.input < 0 => {
-                Err(Error::user(format!("invalid user index {}", n.input)))
+                Err(Error::user(format!("invalid user index: {}", n.input)))
             }
             user_opt::User::ByName(n) => Ok(User::Name { name: n.name, input: n.input }),
             user_opt::User::ById(id) => Ok(User::Id(id)),

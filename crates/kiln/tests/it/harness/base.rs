@@ -1,7 +1,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde_json::json;
 
@@ -16,9 +16,16 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 /// The base image of the tests: Debian's busybox with a few users, as an OCI layout with the tag `latest`.
 ///
 /// Users: root, `daemon` 1:1, `kim` 1000:1001 with the further group `staff` 50.
-pub fn busybox() -> &'static Layout {
-    static LAYOUT: LazyLock<Layout> = LazyLock::new(make);
-    &LAYOUT
+///
+/// Tests that run at the same time share it; it goes with the last of them, as what is static never would.
+pub fn busybox() -> Arc<Layout> {
+    static SHARED: Mutex<Weak<Layout>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.upgrade().unwrap_or_else(|| {
+        let layout = Arc::new(make());
+        *shared = Arc::downgrade(&layout);
+        layout
+    })
 }
 
 fn make() -> Layout {

@@ -1,17 +1,19 @@
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 
-use super::{Build, Folder, busybox, tool};
+use super::{Build, Folder, Layout, busybox, tool};
 
 /// A store of its own and the engine on it, which starts with the first build. The end of the value is the end of the
 /// engine, and a test fails that leaves a process or a mount behind.
 pub struct Engine {
     root: Folder,
     home: Folder,
+    base: Arc<Layout>,
 }
 
 impl Engine {
     pub fn new() -> Self {
-        Engine { root: Folder::new(&[]), home: Folder::new(&[(".docker/", "")]) }
+        Engine { root: Folder::new(&[]), home: Folder::new(&[(".docker/", "")]), base: busybox() }
     }
 
     /// The program with this store, in an environment that holds nothing else.
@@ -37,7 +39,7 @@ impl Engine {
 
     /// A build of anything that `kiln build` takes as a context.
     pub fn build_from(&self, context: &str) -> Build<'_> {
-        Build::new(self, context).args(["--build-context", &busybox().named("busybox")])
+        Build::new(self, context).args(["--build-context", &self.base.named("busybox")])
     }
 
     /// Processes of the machine whose arguments hold a text that only this test uses.
