@@ -2,7 +2,9 @@
 
 use http::Uri;
 use jiff::Timestamp;
+use jiff::civil::DateTime;
 use jiff::fmt::rfc2822;
+use jiff::tz::TimeZone;
 
 /// What was asked for, else what the server says, else the end of the path.
 pub fn filename(asked: &str, disposition: &str, uri: &Uri) -> String {
@@ -65,10 +67,16 @@ fn percent_decoded(text: &str) -> String {
     String::from_utf8(out).unwrap_or_else(|_| text.to_owned())
 }
 
-/// Seconds since 1970 of an HTTP date.
+/// Seconds since 1970 of an HTTP date, in any of the three forms that a recipient has to take (RFC 9110, 5.6.7).
 pub fn seconds(date: &str) -> Option<i64> {
-    let time: Timestamp = rfc2822::DateTimeParser::new().parse_timestamp(date).ok()?;
-    Some(time.as_second())
+    if let Ok(time) = rfc2822::DateTimeParser::new().parse_timestamp(date) {
+        return Some(time.as_second());
+    }
+    // The old forms are in GMT, also where they do not say so.
+    let bare = date.trim().trim_end_matches(" GMT").trim_end_matches(" UTC");
+    let old = ["%A, %d-%b-%y %H:%M:%S", "%a %b %e %H:%M:%S %Y"];
+    let time = old.iter().find_map(|form| DateTime::strptime(form, bare).ok())?;
+    Some(TimeZone::UTC.to_timestamp(time).ok()?.as_second())
 }
 
 /// An HTTP date (RFC 9110, 5.6.7).
@@ -106,6 +114,9 @@ mod tests {
         let text = "Wed, 21 Oct 2015 07:28:00 GMT";
         assert_eq!(seconds(text), Some(1_445_412_480));
         assert_eq!(date(1_445_412_480), text);
+        assert_eq!(seconds("Wednesday, 21-Oct-15 07:28:00 GMT"), Some(1_445_412_480));
+        assert_eq!(seconds("Wednesday, 21-Oct-15 07:28:00 UTC"), Some(1_445_412_480));
+        assert_eq!(seconds("Fri Nov  6 08:49:37 2015"), Some(1_446_799_777));
         assert_eq!(seconds("yesterday"), None);
     }
 }
