@@ -80,7 +80,8 @@ impl Draft {
     }
 
     pub fn finished(&mut self, output: Output) -> Port {
-        self.add(Kind::Finished(output), About::default())
+        let index = output.index();
+        Port { index, ..self.add(Kind::Finished(output), About::default()) }
     }
 
     pub fn exec(&mut self, exec: ExecDraft, about: About) -> Port {

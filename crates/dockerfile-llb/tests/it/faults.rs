@@ -144,15 +144,22 @@ async fn a_graph_of_the_client_is_a_context() {
     let made = bridge("FROM scratch\nCOPY <<E /x\nE\n");
     build(made.clone(), &[]).await.expect("valid");
     let definition = made.solved.lock().expect("no panic").last().cloned().expect("a result");
-    let root = llb::Graph::load(&definition).expect("valid").root.digest;
+    let first = llb::Graph::load(&definition).expect("valid").root;
+    let source = llb::SourceOp { identifier: "local://x".into(), ..Default::default() };
+    let op = llb::Op { kind: llb::OpKind::Source(source), platform: None, constraints: Vec::new() };
+    let node = Arc::new(llb::Node::new(op, Vec::new(), llb::OpMetadata::default()));
+    // An output that is not the first is what a mount of a step leaves.
+    let second = node.output(1).marshal();
+    let second_root = llb::Input { digest: node.digest().clone(), index: 1 };
     let user = bridge("FROM scratch\nCOPY x /y\nCOPY --from=other x /z");
     let request = FrontendRequest {
         opts: [("context:other".to_owned(), "input:graph".to_owned())].into(),
-        inputs: [("context".to_owned(), definition.clone()), ("graph".to_owned(), definition)].into(),
+        inputs: [("context".to_owned(), definition.clone()), ("graph".to_owned(), second)].into(),
     };
     DockerfileFrontend.solve(user.clone(), request).await.expect("valid");
     let result = user.solved.lock().expect("no panic").last().cloned().expect("a result");
-    assert!(llb::Graph::load(&result).expect("valid").ops.contains_key(&root));
+    let ops = llb::Graph::load(&result).expect("valid").ops;
+    assert!([first, second_root].iter().all(|given| ops.values().any(|o| o.inputs.contains(given))));
 }
 
 const ARBITRARY_LINE: &str = "(FROM|RUN|COPY|ADD|ENV|ARG|ONBUILD|HEALTHCHECK|CMD|LABEL|SHELL|WORKDIR|EXPOSE|\
