@@ -92,7 +92,6 @@ async fn serve(args: &Args, config: &Config, root: &Path, executor: executor::Ex
     let clients = Clients::default();
     let engine = wiring::engine(args, config, root, executor).await?;
     let refs = engine.refs().clone();
-    let running = engine.clone();
     let routes = control::routes(engine.clone(), &wiring::about(args, config, root));
     let mut listeners = Vec::new();
     for address in addresses(args, config, root) {
@@ -100,11 +99,6 @@ async fn serve(args: &Args, config: &Config, root: &Path, executor: executor::Ex
         tracing::info!("listening on {address}");
     }
     let stop = CancellationToken::new();
-    let told = stop.clone();
-    tokio::spawn(async move {
-        told.cancelled().await;
-        running.end_containers();
-    });
     tokio::spawn(until_stopped(stop.clone(), clients, args.idle_timeout)?);
     let stopped = stop.clone().cancelled_owned();
     tokio::spawn(async move {
