@@ -5,13 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use protox::prost::Message as _;
 use tonic_prost_build::manual;
 
 /// Bulk data that is passed on as it came, without a copy.
-const SHARED_BYTES: [&str; 13] = [
+const SHARED_BYTES: [&str; 14] = [
     ".containerd.services.content.v1.ReadContentResponse.data",
     ".containerd.services.content.v1.WriteContentRequest.data",
     ".fsutil.types.Packet.data",
+    ".kiln.v1.BlobPiece.data",
     ".kiln.v1.RunInput.stdin",
     ".kiln.v1.RunOutput.stderr",
     ".kiln.v1.RunOutput.stdout",
@@ -62,7 +64,11 @@ fn generate(protos: &Path, out: &Path) -> Result<()> {
     for path in SHARED_BYTES {
         builder = builder.bytes(path);
     }
-    builder.compile_fds(compiler.file_descriptor_set())?;
+    let mut files = compiler.file_descriptor_set();
+    builder.compile_fds(files.clone())?;
+    // For those who ask a server what it serves; comments are not theirs.
+    files.file.iter_mut().for_each(|file| file.source_code_info = None);
+    fs::write(out.join("descriptors.bin"), files.encode_to_vec())?;
     manual::Builder::new().out_dir(out).compile(&[file_send()]);
     Ok(())
 }
@@ -81,7 +87,7 @@ fn file_send() -> manual::Service {
     manual::Service::builder().name("FileSend").package("moby.filesync.v1").method(diff_copy).build()
 }
 
-fn read_all(dir: &Path) -> Result<BTreeMap<String, String>> {
+fn read_all(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     if !dir.exists() {
         return Ok(BTreeMap::new());
     }
@@ -89,7 +95,7 @@ fn read_all(dir: &Path) -> Result<BTreeMap<String, String>> {
         .map(|entry| {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            Ok((name, fs::read_to_string(&path)?))
+            Ok((name, fs::read(&path)?))
         })
         .collect()
 }

@@ -58,6 +58,8 @@ async fn pump(mut run: Run, raw: bool, started: watch::Sender<bool>) -> Result<E
             // By contract one at a time, so there is room.
             RunEvent::StdinWanted => _ = wanted.try_send(()),
             RunEvent::Stdout(chunk) => {
+                // Output may overtake the word of the start.
+                started.send_replace(true);
                 if !write(&mut stdout, &chunk).await? {
                     return Ok(Ended::Unheard);
                 }

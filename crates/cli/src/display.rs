@@ -20,12 +20,20 @@ const BACKLOG: usize = 256;
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 const TICK: Duration = Duration::from_millis(150);
 
+/// Where a display draws.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    Stdout,
+    Stderr,
+}
+
 /// Draws what is sent to it. Nothing is drawn before [`Display::start`], so that what goes wrong early is told alone.
 pub(crate) struct Display {
     renderer: Box<dyn Renderer>,
     messages: mpsc::Receiver<SolveStatus>,
     every: Duration,
     tick: Duration,
+    target: Target,
 }
 
 /// A display at work on a thread of its own.
@@ -40,11 +48,28 @@ pub(crate) struct Drawn {
 impl Display {
     /// A display, and where its messages go.
     pub(crate) fn new(mode: ProgressMode, env: &Environment) -> Result<(Self, mpsc::Sender<SolveStatus>)> {
-        let renderer = renderer(mode, env)?;
+        let heading = "building with \"default\" instance using kiln driver";
+        Self::drawn_by(renderer(mode, env, Some(heading))?, env, Target::Stderr)
+    }
+
+    /// One that says nothing of builders.
+    pub(crate) fn plainly(
+        mode: ProgressMode,
+        env: &Environment,
+        target: Target,
+    ) -> Result<(Self, mpsc::Sender<SolveStatus>)> {
+        Self::drawn_by(renderer(mode, env, None)?, env, target)
+    }
+
+    fn drawn_by(
+        renderer: Box<dyn Renderer>,
+        env: &Environment,
+        target: Target,
+    ) -> Result<(Self, mpsc::Sender<SolveStatus>)> {
         let rate = env.get("TTY_DISPLAY_RATE").and_then(|r| r.parse().ok()).map(Duration::from_millis);
         let (every, tick) = (rate.unwrap_or(DRAW_EVERY), rate.unwrap_or(TICK).max(Duration::from_millis(1)));
         let (sender, messages) = mpsc::channel(BACKLOG);
-        Ok((Display { renderer, messages, every, tick }, sender))
+        Ok((Display { renderer, messages, every, tick, target }, sender))
     }
 
     pub(crate) fn start(self) -> Drawing {
@@ -71,10 +96,10 @@ impl Display {
                 }
                 Err(_) => self.renderer.draw(Timestamp::now(), size(), &mut out),
             }
-            flush(&mut out);
+            flush(&mut out, self.target);
         }
         self.renderer.finish(Timestamp::now(), size(), &mut out);
-        flush(&mut out);
+        flush(&mut out, self.target);
         Drawn { summary: Summary::of(&picture), warnings }
     }
 }
@@ -98,7 +123,7 @@ impl Sink for LocalSink {
     }
 }
 
-fn renderer(mode: ProgressMode, env: &Environment) -> Result<Box<dyn Renderer>> {
+fn renderer(mode: ProgressMode, env: &Environment, heading: Option<&str>) -> Result<Box<dyn Renderer>> {
     Ok(match mode {
         ProgressMode::Quiet | ProgressMode::Silent => Box::new(Quiet),
         ProgressMode::RawJson => Box::new(RawJson),
@@ -106,15 +131,15 @@ fn renderer(mode: ProgressMode, env: &Environment) -> Result<Box<dyn Renderer>> 
             return Err(Error::user("failed to get console: stderr is not a terminal")
                 .hint("use `--progress=plain`, or `auto`"));
         }
-        ProgressMode::Tty => Box::new(tty(env)),
-        ProgressMode::Auto if env.stderr_is_terminal && env.get("TERM") != Some("dumb") => Box::new(tty(env)),
-        ProgressMode::Auto | ProgressMode::Plain => {
-            Box::new(Plain::new(Some("building with \"default\" instance using kiln driver".into())))
+        ProgressMode::Tty => Box::new(tty(env, heading)),
+        ProgressMode::Auto if env.stderr_is_terminal && env.get("TERM") != Some("dumb") => {
+            Box::new(tty(env, heading))
         }
+        ProgressMode::Auto | ProgressMode::Plain => Box::new(Plain::new(heading.map(str::to_owned))),
     })
 }
 
-fn tty(env: &Environment) -> Tty {
+fn tty(env: &Environment, heading: Option<&str>) -> Tty {
     let theme = match (env.filled("NO_COLOR"), env.get("BUILDKIT_COLORS")) {
         (Some(_), _) => Theme::plain(),
         (None, None) => Theme::default(),
@@ -124,7 +149,8 @@ fn tty(env: &Environment) -> Tty {
             theme
         }
     };
-    let mut options = TtyOptions { description: "kiln:default".into(), theme, ..TtyOptions::default() };
+    let description = heading.map_or_else(String::new, |_| "kiln:default".into());
+    let mut options = TtyOptions { description, theme, ..TtyOptions::default() };
     if let Some(lines) = env.get("BUILDKIT_TTY_LOG_LINES").and_then(|l| l.parse().ok()).filter(|l| *l > 0) {
         options.log_lines = lines;
     }
@@ -132,9 +158,12 @@ fn tty(env: &Environment) -> Tty {
 }
 
 /// A reader that went away is no reason to stop a build.
-fn flush(out: &mut Vec<u8>) {
+fn flush(out: &mut Vec<u8>, target: Target) {
     if !out.is_empty() {
-        let _ = std::io::stderr().lock().write_all(out);
+        let _ = match target {
+            Target::Stderr => std::io::stderr().lock().write_all(out),
+            Target::Stdout => std::io::stdout().lock().write_all(out),
+        };
         out.clear();
     }
 }

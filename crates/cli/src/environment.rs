@@ -13,6 +13,8 @@ pub(crate) struct Environment {
     pub stdout_is_terminal: bool,
     pub stderr_is_terminal: bool,
     pub uid: u32,
+    /// Whether Docker's command line started this one for `docker buildx` or `docker build`.
+    pub is_plugin: bool,
     pub cwd: PathBuf,
 }
 
@@ -27,6 +29,7 @@ impl Environment {
             stdout_is_terminal: isatty(rustix::stdio::stdout()),
             stderr_is_terminal: isatty(rustix::stdio::stderr()),
             uid: rustix::process::geteuid().as_raw(),
+            is_plugin: false,
             cwd: std::env::current_dir().unwrap_or_default(),
         }
     }
@@ -35,6 +38,10 @@ impl Environment {
     pub(crate) fn of(vars: &[(&str, &str)]) -> Self {
         let vars = vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         Environment { vars, uid: 1000, cwd: PathBuf::from("/work"), ..Environment::default() }
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: String) {
+        self.vars.insert(name.to_owned(), value);
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {

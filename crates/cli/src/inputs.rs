@@ -10,6 +10,7 @@ use errdefs::{Error, Result, ResultExt as _};
 use session::Attachables;
 use tempfile::TempDir;
 
+use crate::commands::Local;
 use crate::environment::Environment;
 use crate::inputs::stdin::Stdin;
 use crate::settings::{BuildSettings, not_yet};
@@ -20,6 +21,8 @@ pub(crate) struct Inputs {
     pub attachables: Attachables,
     /// Names the context's folder, so that the engine knows it again.
     pub shared_key: String,
+    /// Where the files lie, for those who ask later what was built.
+    pub local: Local,
     /// Folders that live as long as the build.
     pub temporary: Vec<TempDir>,
 }
@@ -38,6 +41,7 @@ impl Inputs {
             attrs: BTreeMap::new(),
             attachables: Attachables::new(),
             shared_key: String::new(),
+            local: Local::default(),
             temporary: Vec::new(),
         };
         let dockerfile = match inputs.context(settings, env).await? {
@@ -48,6 +52,10 @@ impl Inputs {
             Dockerfile::Local { dir, name } => {
                 let name = name_there(&dir, &name);
                 check_dockerfile(&dir, &name)?;
+                // One that came through stdin lies in a folder that is gone by then.
+                if inputs.temporary.is_empty() {
+                    inputs.local.dockerfile = dir.join(&name).display().to_string();
+                }
                 inputs.offer("dockerfile", &dir);
                 inputs.set("filename", name);
             }
@@ -84,9 +92,9 @@ impl Inputs {
         if dir.is_dir() {
             self.offer("context", &dir);
             self.shared_key = shared_key(&dir);
-        } else if is_git(context) {
-            return Err(not_yet("a Git context").hint("clone the repository and build the folder"));
-        } else if is_http(context) {
+            let folder = dir.canonicalize().unwrap_or_else(|_| dir.clone());
+            self.local.context = folder.display().to_string();
+        } else if is_git(context) || is_http(context) {
             self.set("context", context);
         } else {
             return Err(Error::not_found(format!("unable to prepare context: path {context:?} not found")));
@@ -167,9 +175,7 @@ impl Inputs {
             self.set(&key, layout.reference(&store));
             let attachables = std::mem::take(&mut self.attachables);
             self.attachables = attachables.oci_layout(format!("oci:{store}"), layout.path);
-        } else if is_git(source) {
-            return Err(not_yet("a Git context").hint("clone the repository and give the folder"));
-        } else if is_http(source) {
+        } else if is_git(source) || is_http(source) {
             self.set(&key, source);
         } else {
             let dir = env.cwd.join(source);

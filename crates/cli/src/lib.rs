@@ -8,6 +8,8 @@
 
 mod args;
 mod attach;
+pub mod buildctl;
+mod caches;
 mod commands;
 mod console;
 mod display;
@@ -19,11 +21,13 @@ mod inputs;
 mod interrupt;
 mod names;
 mod outputs;
+pub mod plugin;
 mod report;
 mod result_files;
 mod secrets;
 mod settings;
 mod table;
+mod template;
 mod terminal;
 
 use std::ffi::OsString;
@@ -38,11 +42,14 @@ use environment::Environment;
 
 /// Runs the program with these arguments, its own name first.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    run_cli(args, Environment::here())
+}
+
+fn run_cli(args: impl IntoIterator<Item = OsString>, env: Environment) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(e) => return report::usage(&e),
     };
-    let env = Environment::here();
     log(cli.global.debug);
     let Some(command) = cli.command else {
         let _ = Cli::command().print_help();
@@ -76,6 +83,7 @@ fn dispatch(command: Command, global: &GlobalArgs, env: &Environment) -> Result<
 async fn dispatch_async(command: Command, global: &GlobalArgs, env: &Environment) -> Result<ExitCode> {
     match command {
         Command::Build(args) => return commands::build(&args, global, env).await,
+        Command::History(args) => return commands::history(&args, &Place::find(global, env)?, env).await,
         Command::Run(args) => return commands::run(&args, &Place::find(global, env)?, env).await,
         Command::Images(args) => commands::images(&args, &Place::find(global, env)?).await?,
         Command::Du(args) => console::out(commands::du(&args, &Place::find(global, env)?).await?)?,

@@ -73,11 +73,21 @@ impl Outputs {
     }
 }
 
+/// A file that can be written once the build is over: what cannot is told before it.
 fn file(path: PathBuf, as_given: &Path) -> Result<PathBuf> {
-    match path.is_dir() {
-        true => Err(Error::user(format!("destination file {} is a directory", as_given.display()))),
-        false => Ok(path),
+    if path.is_dir() {
+        return Err(Error::user(format!("destination file {} is a directory", as_given.display())));
     }
+    if let Some(folder) = path.parent()
+        && !folder.is_dir()
+    {
+        return Err(Error::not_found(format!(
+            "there is no folder for the destination {}",
+            as_given.display()
+        ))
+        .hint(format!("make `{}` first", folder.display())));
+    }
+    Ok(path)
 }
 
 fn dir(path: PathBuf, as_given: &Path, mirror: bool, may_delete: bool, env: &Environment) -> Result<Output> {
@@ -130,6 +140,21 @@ fn resolve(path: &Path) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("file"), "").expect("written");
+        let check = |path: &str, expect: Option<&str>| {
+            let told = file(dir.path().join(path), Path::new(path)).err().map(|e| e.to_string());
+            assert_eq!(told.as_deref(), expect, "{path}");
+        };
+        check("new", None);
+        check("file", None);
+        check("", Some("destination file  is a directory"));
+        check("missing/new", Some("there is no folder for the destination missing/new"));
+        check("file/new", Some("there is no folder for the destination file/new"));
+    }
 
     #[test]
     fn only_below_may_be_mirrored() {

@@ -18,12 +18,23 @@ pub(crate) fn image_id(response: &BTreeMap<String, String>) -> &str {
 
 /// `--metadata-file`: what exporters answered. Values that are JSON in base64 are written as JSON.
 pub(crate) fn metadata(response: &BTreeMap<String, String>, build_ref: &str) -> String {
-    let mut out = Map::new();
+    let mut out = unpacked(response);
     out.insert("buildx.build.ref".into(), Value::String(build_ref.to_owned()));
-    for (key, value) in response {
-        out.insert(key.clone(), unpack(value).unwrap_or_else(|| Value::String(value.clone())));
-    }
-    serde_json::to_string_pretty(&Value::Object(out)).expect("only strings as keys")
+    pretty(out)
+}
+
+/// The same without the name of the build.
+pub(crate) fn plain_metadata(response: &BTreeMap<String, String>) -> String {
+    pretty(unpacked(response))
+}
+
+fn unpacked(response: &BTreeMap<String, String>) -> Map<String, Value> {
+    let value = |text: &String| unpack(text).unwrap_or_else(|| Value::String(text.clone()));
+    response.iter().map(|(key, text)| (key.clone(), value(text))).collect()
+}
+
+fn pretty(map: Map<String, Value>) -> String {
+    serde_json::to_string_pretty(&Value::Object(map)).expect("only strings as keys")
 }
 
 fn unpack(value: &str) -> Option<Value> {

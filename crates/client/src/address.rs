@@ -4,18 +4,34 @@ use std::str::FromStr;
 
 use errdefs::Error;
 
+use crate::helper::Helper;
+
 /// Where an engine listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     Unix(PathBuf),
-    /// `host:port`, without encryption.
+    /// `host:port`.
     Tcp(String),
+    /// A program that has a way to the engine.
+    Program(Helper),
+}
+
+impl Address {
+    /// The name that the certificate of an engine at this address has to show.
+    pub fn host_name(&self) -> Option<&str> {
+        match self {
+            Address::Tcp(host) => {
+                host.rsplit_once(':').map(|(name, _)| name.trim_start_matches('[').trim_end_matches(']'))
+            }
+            Address::Unix(_) | Address::Program(_) => None,
+        }
+    }
 }
 
 impl FromStr for Address {
     type Err = Error;
 
-    /// Reads `unix:///run/x.sock` or `tcp://host:port`.
+    /// Reads `unix:///run/x.sock`, `tcp://host:port`, `docker-container://name` and the like.
     fn from_str(text: &str) -> Result<Self, Error> {
         match text.split_once("://") {
             Some(("unix", path)) if !path.is_empty() => Ok(Address::Unix(path.into())),
@@ -24,8 +40,13 @@ impl FromStr for Address {
             {
                 Ok(Address::Tcp(host.to_owned()))
             }
-            _ => Err(Error::user(format!("invalid engine address `{text}`"))
-                .hint("write it as `unix:///path/to/engine.sock` or `tcp://host:port`")),
+            Some((scheme, rest)) if Helper::knows(scheme) => {
+                Ok(Address::Program(Helper::parse(scheme, rest)?))
+            }
+            _ => Err(Error::user(format!("invalid engine address `{text}`")).hint(
+                "write it as `unix:///path/to/engine.sock`, `tcp://host:port`, `ssh://user@host`, \
+                 `docker-container://name` or `kube-pod://name`",
+            )),
         }
     }
 }
@@ -39,6 +60,7 @@ impl fmt::Display for Address {
         match self {
             Address::Unix(path) => write!(f, "unix://{}", path.display()),
             Address::Tcp(host) => write!(f, "tcp://{host}"),
+            Address::Program(helper) => write!(f, "{helper}"),
         }
     }
 }
@@ -57,11 +79,25 @@ mod tests {
         check("unix://relative.sock", true);
         check("tcp://127.0.0.1:1234", true);
         check("tcp://[::1]:1234", true);
+        check("ssh://host", true);
+        check("docker-container://builder", true);
         check("unix://", false);
         check("tcp://host", false);
         check("tcp://:1", false);
         check("tcp://a/b:1", false);
-        check("ssh://host", false);
+        check("docker-container://", false);
+        check("npipe:////./pipe/x", false);
         check("/run/x.sock", false);
+    }
+
+    #[test]
+    fn names_of_hosts() {
+        let check = |text: &str, expect| {
+            let address: Address = text.parse().expect(text);
+            assert_eq!(address.host_name(), expect, "{text}");
+        };
+        check("tcp://build.example:1234", Some("build.example"));
+        check("tcp://[::1]:1234", Some("::1"));
+        check("unix:///x", None);
     }
 }

@@ -1,14 +1,16 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use errdefs::{Code, Error, Result, ResultExt as _};
 use hyper_util::rt::TokioIo;
 use proto::control as pb;
 use proto::control::control_client::ControlClient;
 use session::grpcerr;
-use tokio::net::{TcpStream, UnixStream};
 use tonic::transport::{Channel, Uri};
 
 use crate::address::Address;
+use crate::dial::{Said, dial};
+use crate::tls::Tls;
 use crate::usage::{PruneRequest, UsageRecord};
 
 /// A connection to an engine. Cheap to clone; clones share the connection.
@@ -24,6 +26,8 @@ pub struct EngineVersion {
     pub package: String,
     pub version: String,
     pub revision: String,
+    /// Of the Dockerfile frontend.
+    pub dockerfile_version: String,
 }
 
 /// One worker of an engine.
@@ -33,27 +37,56 @@ pub struct Worker {
     pub labels: BTreeMap<String, String>,
     /// As `linux/amd64`, most wanted first.
     pub platforms: Vec<String>,
+    /// How the build cache is kept small, in the order of application.
+    pub gc_policy: Vec<GcPolicy>,
+    pub version: EngineVersion,
 }
 
+/// What one policy lets go.
+pub type GcPolicy = PruneRequest;
+
 impl Client {
-    /// Connects. Fails with code `Unavailable` when nobody listens.
+    /// Connects without encryption. Fails with code `Unavailable` when nobody listens.
     pub async fn connect(address: &Address) -> Result<Self> {
-        let target = address.clone();
+        Self::connect_with(address, &Tls::default()).await
+    }
+
+    /// As [`Client::connect`]; with what `tls` says where the address is one of TCP.
+    pub async fn connect_with(address: &Address, tls: &Tls) -> Result<Self> {
+        let said = Said::default();
+        let (target, security, hears) = (address.clone(), tls.clone(), said.clone());
         let connector = tower::service_fn(move |_: Uri| {
-            let target = target.clone();
-            async move {
-                Ok::<_, std::io::Error>(TokioIo::new(match target {
-                    Address::Unix(path) => Either::Unix(UnixStream::connect(path).await?),
-                    Address::Tcp(host) => Either::Tcp(TcpStream::connect(host).await?),
-                }))
-            }
+            let (target, security, hears) = (target.clone(), security.clone(), hears.clone());
+            async move { Ok::<_, Error>(TokioIo::new(dial(&target, &security, &hears).await?)) }
         });
-        let channel = proto::transport::endpoint().connect_with_connector(connector).await.map_err(|e| {
-            let why = root_cause(&e);
+        let failed = |why: String| {
             Error::environment(format!("failed to connect to the engine at `{address}`: {why}"))
                 .with_code(Code::Unavailable)
-        })?;
-        Ok(Client { address: address.clone(), channel })
+        };
+        let words = async |e: String| match said.last_words().await {
+            words if words.is_empty() => failed(e),
+            words => failed(words),
+        };
+        let is_program = matches!(address, Address::Program(_));
+        let channel = match proto::transport::endpoint().connect_with_connector(connector).await {
+            Ok(channel) => channel,
+            Err(e) if is_program => return Err(words(root_cause(&e)).await),
+            Err(e) => return Err(failed(root_cause(&e))),
+        };
+        let client = Client { address: address.clone(), channel };
+        // That a program started, or that a port is open, does not say that there is an engine behind it which lets
+        // this client in.
+        if matches!(address, Address::Unix(_)) {
+            return Ok(client);
+        }
+        match (address, client.version().await) {
+            (Address::Unix(_), _) | (_, Ok(_)) => Ok(client),
+            (Address::Program(_), Err(e)) => Err(words(e.to_string()).await),
+            (Address::Tcp(_), Err(e)) if tls.is_wanted() => Err(failed(e.to_string())),
+            (Address::Tcp(_), Err(e)) => {
+                Err(failed(e.to_string()).hint("an engine with TLS wants certificates"))
+            }
+        }
     }
 
     pub fn address(&self) -> &Address {
@@ -71,11 +104,7 @@ impl Client {
     /// Asks what the engine is. Nothing when it is too old to tell.
     pub async fn version(&self) -> Result<Option<EngineVersion>> {
         match self.control().info(pb::InfoRequest {}).await {
-            Ok(answer) => Ok(answer.into_inner().buildkit_version.map(|v| EngineVersion {
-                package: v.package,
-                version: v.version,
-                revision: v.revision,
-            })),
+            Ok(answer) => Ok(answer.into_inner().buildkit_version.map(version)),
             Err(status) if status.code() == tonic::Code::Unimplemented => Ok(None),
             Err(status) => {
                 Err(grpcerr::from_status(status)).context("failed to ask for the engine's version")
@@ -84,7 +113,12 @@ impl Client {
     }
 
     pub async fn workers(&self) -> Result<Vec<Worker>> {
-        let answer = self.control().list_workers(pb::ListWorkersRequest { filter: Vec::new() }).await;
+        self.workers_where(&[]).await
+    }
+
+    /// Workers that match, after `filter` in containerd's syntax.
+    pub async fn workers_where(&self, filter: &[String]) -> Result<Vec<Worker>> {
+        let answer = self.control().list_workers(pb::ListWorkersRequest { filter: filter.to_vec() }).await;
         let answer = answer.map_err(grpcerr::from_status).context("failed to list workers")?.into_inner();
         Ok(answer
             .record
@@ -93,6 +127,8 @@ impl Client {
                 id: w.id,
                 labels: w.labels.into_iter().collect(),
                 platforms: w.platforms.iter().map(platform).collect(),
+                gc_policy: w.gc_policy.into_iter().map(gc_policy).collect(),
+                version: w.buildkit_version.map(version).unwrap_or_default(),
             })
             .collect())
     }
@@ -116,6 +152,26 @@ impl Client {
     }
 }
 
+fn version(v: proto::worker::BuildkitVersion) -> EngineVersion {
+    EngineVersion {
+        package: v.package,
+        version: v.version,
+        revision: v.revision,
+        dockerfile_version: v.dockerfile_version,
+    }
+}
+
+fn gc_policy(p: proto::worker::GcPolicy) -> GcPolicy {
+    PruneRequest {
+        filter: p.filters,
+        all: p.all,
+        keep_duration: Duration::from_nanos(u64::try_from(p.keep_duration).unwrap_or_default()),
+        reserved_space: p.reserved_space,
+        max_used_space: p.max_used_space,
+        min_free_space: p.min_free_space,
+    }
+}
+
 fn platform(p: &proto::pb::Platform) -> String {
     [&p.os, &p.architecture, &p.variant]
         .into_iter()
@@ -132,74 +188,4 @@ fn root_cause(error: &dyn std::error::Error) -> String {
         cause = source;
     }
     cause.to_string()
-}
-
-/// Either kind of connection.
-enum Either {
-    Unix(UnixStream),
-    Tcp(TcpStream),
-}
-
-mod io {
-    use std::io;
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
-
-    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-    use super::Either;
-
-    impl AsyncRead for Either {
-        fn poll_read(
-            self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buf: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            match self.get_mut() {
-                Either::Unix(s) => Pin::new(s).poll_read(cx, buf),
-                Either::Tcp(s) => Pin::new(s).poll_read(cx, buf),
-            }
-        }
-    }
-
-    impl AsyncWrite for Either {
-        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-            match self.get_mut() {
-                Either::Unix(s) => Pin::new(s).poll_write(cx, buf),
-                Either::Tcp(s) => Pin::new(s).poll_write(cx, buf),
-            }
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            match self.get_mut() {
-                Either::Unix(s) => Pin::new(s).poll_flush(cx),
-                Either::Tcp(s) => Pin::new(s).poll_flush(cx),
-            }
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            match self.get_mut() {
-                Either::Unix(s) => Pin::new(s).poll_shutdown(cx),
-                Either::Tcp(s) => Pin::new(s).poll_shutdown(cx),
-            }
-        }
-
-        fn poll_write_vectored(
-            self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            bufs: &[io::IoSlice<'_>],
-        ) -> Poll<io::Result<usize>> {
-            match self.get_mut() {
-                Either::Unix(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-                Either::Tcp(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-            }
-        }
-
-        fn is_write_vectored(&self) -> bool {
-            match self {
-                Either::Unix(s) => s.is_write_vectored(),
-                Either::Tcp(s) => s.is_write_vectored(),
-            }
-        }
-    }
 }

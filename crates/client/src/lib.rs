@@ -6,18 +6,26 @@
 //! Never: draws or parses arguments.
 
 mod address;
+mod bridge;
 mod client;
+mod dial;
+mod helper;
+mod history;
 mod images;
 mod request;
 mod run;
 mod solve;
 mod status;
+mod tls;
 mod usage;
 
 pub use address::Address;
-pub use client::{Client, EngineVersion, Worker};
+pub use client::{Client, EngineVersion, GcPolicy, Worker};
+pub use helper::Helper;
+pub use history::{BuildRecord, Descriptor, Failure, HistoryChange, HistoryEvent, HistoryQuery, Steps};
 pub use images::Image;
 pub use request::{CacheEntry, Exporter, SolveRequest, SolveResponse, new_id};
 pub use run::{BindMount, Run, RunEvent, RunExit, RunInput, RunNetwork, RunRequest, WindowSize};
 pub use solve::StatusSink;
-pub use usage::{PruneRequest, UsageRecord};
+pub use tls::Tls;
+pub use usage::{PruneRequest, Room, UsageRecord};

@@ -3,18 +3,24 @@ use std::collections::BTreeMap;
 use proto::control as pb;
 
 /// A build.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct SolveRequest {
     /// Unique; see [`new_id`].
     pub id: String,
     /// Names the folder that the session's files come from, so that the engine knows it again.
     pub shared_key: String,
+    /// A graph, in place of a frontend.
+    pub definition: Option<llb::Definition>,
     pub frontend: String,
     pub frontend_attrs: BTreeMap<String, String>,
     pub exporters: Vec<Exporter>,
     pub cache_imports: Vec<CacheEntry>,
     pub cache_exports: Vec<CacheEntry>,
     pub entitlements: Vec<String>,
+    /// The client asks the frontend itself; see [`SolveResponse::metadata`].
+    pub ask_frontend: bool,
+    /// Steps reach the network through a proxy that keeps account.
+    pub proxy_network: bool,
     /// Leave no trace in the history.
     pub internal: bool,
 }
@@ -37,6 +43,8 @@ pub struct CacheEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SolveResponse {
     pub exporter_response: BTreeMap<String, String>,
+    /// What the frontend said of its result, where the client asked it itself.
+    pub metadata: BTreeMap<String, Vec<u8>>,
 }
 
 impl SolveRequest {
@@ -51,7 +59,9 @@ impl SolveRequest {
         pb::SolveRequest {
             r#ref: self.id.clone(),
             session: session.to_owned(),
-            frontend: self.frontend.clone(),
+            // A build without work waits for what its client returns.
+            frontend: if self.ask_frontend { String::new() } else { self.frontend.clone() },
+            definition: self.definition.clone().filter(|_| !self.ask_frontend).map(Into::into),
             frontend_attrs: self.frontend_attrs.clone(),
             exporter_deprecated: first.r#type,
             exporter_attrs_deprecated: first.attrs,
@@ -62,6 +72,7 @@ impl SolveRequest {
                 ..pb::CacheOptions::default()
             }),
             entitlements: self.entitlements.clone(),
+            proxy_network: self.proxy_network,
             internal: self.internal,
             ..pb::SolveRequest::default()
         }

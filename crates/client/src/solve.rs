@@ -12,6 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::IntoStreamingRequest as _;
 
+use crate::address::Address;
 use crate::client::Client;
 use crate::request::{SolveRequest, SolveResponse, new_id};
 use crate::status::solve_status;
@@ -43,7 +44,15 @@ impl Client {
         let session = self.open_session(&session_id, request, attachables, done.clone());
         let follow = self.clone().follow(request.id.clone(), status, done.clone(), cancel.clone());
         let follow = tokio::spawn(follow);
-        let answer = self.run(request.to_wire(&session_id), cancel, session).await;
+        let asking = request.ask_frontend.then(|| {
+            let (client, request) = (self.clone(), request.clone());
+            tokio::spawn(async move { client.ask_frontend(request).await })
+        });
+        let mut answer = self.run(request.to_wire(&session_id), cancel, session).await;
+        if let (Ok(answer), Some(asking)) = (&mut answer, asking) {
+            let asked = asking.await.map_err(|e| Error::internal(e.to_string()))?;
+            answer.metadata = asked.context("failed to solve")?;
+        }
 
         done.cancel();
         if cancel.is_cancelled() {
@@ -69,7 +78,8 @@ impl Client {
             tokio::select! {
                 answer = &mut solve => {
                     let answer = answer.map_err(grpcerr::from_status).context("failed to solve")?;
-                    return Ok(SolveResponse { exporter_response: answer.into_inner().exporter_response });
+                    let exporter_response = answer.into_inner().exporter_response;
+                    return Ok(SolveResponse { exporter_response, ..SolveResponse::default() });
                 }
                 () = cancel.cancelled() => return Err(Error::canceled().context("failed to solve")),
                 // The engine notices too, and its answer says more; so only remember it.
@@ -91,6 +101,10 @@ impl Client {
     ) -> JoinHandle<Result<()>> {
         let (outgoing, messages) = mpsc::channel(TUNNEL_DEPTH);
         let mut call = ReceiverStream::new(messages).into_streaming_request();
+        let attachables = match self.address() {
+            Address::Unix(_) => attachables.hand_over(),
+            Address::Tcp(_) | Address::Program(_) => attachables,
+        };
         attachables.hello(id, "kiln", request.shared_key.as_str()).to_metadata(call.metadata_mut());
         let mut control = self.control();
         let serve = async move {

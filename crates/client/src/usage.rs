@@ -1,8 +1,13 @@
 use std::time::Duration;
 
+use errdefs::Result;
 use jiff::Timestamp;
 use proto::control as pb;
+use proto::kiln;
+use proto::kiln::store_client::StoreClient;
+use session::grpcerr;
 
+use crate::Client;
 use crate::status::timestamp;
 
 /// One thing that takes up disk.
@@ -37,6 +42,31 @@ impl From<pb::UsageRecord> for UsageRecord {
             usage_count: r.usage_count,
             description: r.description,
             record_type: r.record_type,
+        }
+    }
+}
+
+/// Bytes on disk that belong to no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Room {
+    /// Blobs of images, and what waits to be collected.
+    pub blobs: i64,
+    pub database: i64,
+    /// Folders, logs, work in progress.
+    pub other: i64,
+}
+
+impl Client {
+    /// What takes up disk beside the records; `None` where the engine is not Kiln's, which does not tell.
+    pub async fn room(&self) -> Result<Option<Room>> {
+        let mut client = proto::sized!(StoreClient::new(self.channel()));
+        match client.room(kiln::RoomRequest {}).await {
+            Ok(answer) => {
+                let kiln::RoomResponse { blobs, database, other } = answer.into_inner();
+                Ok(Some(Room { blobs, database, other }))
+            }
+            Err(status) if status.code() == tonic::Code::Unimplemented => Ok(None),
+            Err(status) => Err(grpcerr::from_status(status)),
         }
     }
 }

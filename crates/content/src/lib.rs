@@ -12,6 +12,7 @@
 //!
 //! Never: knows images, layers or networks.
 
+mod check;
 mod hash;
 mod ingest;
 mod lease;

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use errdefs::{Error, Result, ResultExt};
 use oci::Digest;
@@ -19,12 +20,16 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     dir: PathBuf,
+    /// Where damaged blobs are put.
+    damaged: PathBuf,
     table: Table,
     /// Names of files in `ingest/`.
     next: AtomicU64,
     held: Held,
     /// Committed and not yet known to be durable.
     pending: Mutex<Vec<Digest>>,
+    /// The boot of the machine, while the last one that the store has noted is another.
+    new_boot: Mutex<Option<String>>,
 }
 
 /// What a collection took away.
@@ -46,10 +51,12 @@ impl Store {
         clear().with_context(|| format!("failed to open `{}`", dir.display()))?;
         let inner = Inner {
             dir,
+            damaged: root.join("damaged"),
             table: Table::open(db)?,
             next: AtomicU64::new(0),
             held: Held::default(),
             pending: Mutex::default(),
+            new_boot: Mutex::default(),
         };
         let store = Store(Arc::new(inner));
         store.recover()?;
@@ -58,12 +65,12 @@ impl Store {
 
     /// Blobs that were not flushed are whole as long as the machine has not gone down since.
     fn recover(&self) -> Result<()> {
-        let mut there = Vec::new();
+        let mut there = HashSet::new();
         self.walk(|digest, _| {
-            there.push(digest);
+            there.insert(digest);
             Ok(())
         })?;
-        let loose = self.0.table.not_durable(there)?;
+        let loose = self.0.table.retain_durable(there)?;
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         if self.0.table.boot()?.as_deref() == Some(&boot) && !boot.is_empty() {
             *self.pending() = loose;
@@ -73,7 +80,22 @@ impl Store {
             std::fs::remove_file(self.path(digest))
                 .with_context(|| format!("failed to drop blob `{digest}`"))?;
         }
-        self.0.table.set_boot(&boot)
+        *self.0.new_boot.lock().unwrap_or_else(PoisonError::into_inner) = Some(boot);
+        Ok(())
+    }
+
+    /// Whether the machine went down since the store was last open, as far as [`Store::recovered`] was told. What was
+    /// not durable then is not to be trusted.
+    pub fn machine_restarted(&self) -> bool {
+        self.0.new_boot.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Says that everything that lies beside the blobs is fit for use too.
+    pub fn recovered(&self) -> Result<()> {
+        match self.0.new_boot.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(boot) => self.0.table.set_boot(&boot),
+            None => Ok(()),
+        }
     }
 
     /// Starts a blob. With `expected`, the commit fails unless digest and size come out so.
@@ -96,14 +118,45 @@ impl Store {
         Ok(metadata.len())
     }
 
+    /// Bytes that a blob takes on disk; `None` where it is not there.
+    pub fn disk_size(&self, digest: &Digest) -> Option<u64> {
+        std::fs::metadata(self.path(digest)).ok().map(|metadata| disk(&metadata))
+    }
+
+    /// Bytes on disk of all but the blobs: folders, and files that are being written.
+    pub fn folders_size(&self) -> Result<u64> {
+        let mut total = 0;
+        let mut todo = vec![(self.0.dir.clone(), 0)];
+        while let Some((dir, depth)) = todo.pop() {
+            let is_ingest = dir.ends_with("ingest");
+            let Ok(metadata) = std::fs::symlink_metadata(&dir) else { continue };
+            total += disk(&metadata);
+            for entry in list(&dir)? {
+                match entry.metadata() {
+                    Ok(metadata) if metadata.is_dir() => todo.push((entry.path(), depth + 1)),
+                    // Blobs lie two folders down.
+                    Ok(metadata) if is_ingest || depth < 2 => total += disk(&metadata),
+                    _ => {}
+                }
+            }
+        }
+        Ok(total)
+    }
+
     /// The file of a blob. It can be read to its end though the blob be removed meanwhile.
     pub fn open_blob(&self, digest: &Digest) -> Result<File> {
         File::open(self.path(digest)).map_err(|e| failed(digest, e))
     }
 
-    /// As [`Store::open_blob`], with the bytes checked against the digest.
+    /// As [`Store::open_blob`], with the bytes checked against the digest. A blob that turns out to be damaged is taken
+    /// out of the store.
     pub fn open_verified(&self, digest: &Digest) -> Result<Verified> {
-        Ok(Verified::new(self.open_blob(digest)?, digest))
+        Ok(Verified::new(self.open_blob(digest)?, digest, Some(self.clone())))
+    }
+
+    /// As [`Store::open_verified`], but nothing is done about damage.
+    pub(crate) fn open_plain(&self, digest: &Digest) -> Result<Verified> {
+        Ok(Verified::new(self.open_blob(digest)?, digest, None))
     }
 
     /// The bytes of a blob, checked. For manifests and configs: all of it is held in memory.
@@ -146,18 +199,22 @@ impl Store {
         Ok(())
     }
 
-    /// Removes what is neither a root nor held by a lease. `roots` is asked after the blobs were listed, so a blob that
+    /// Removes what is neither a root nor held by a lease, if it has been there for `age`. `roots` is asked after the blobs were listed, so a blob that
     /// comes later stays; one that comes earlier needs a lease until it is a root.
-    pub fn gc(&self, roots: impl FnOnce() -> Result<HashSet<Digest>>) -> Result<Collected> {
+    pub fn gc(&self, age: Duration, roots: impl FnOnce() -> Result<HashSet<Digest>>) -> Result<Collected> {
         let mut there = Vec::new();
         self.walk(|digest, _| {
             there.push(digest);
             Ok(())
         })?;
         let roots = roots()?;
+        let is_old = |digest: &Digest| {
+            let modified = std::fs::metadata(self.path(digest)).and_then(|m| m.modified());
+            age.is_zero() || modified.is_ok_and(|t| t.elapsed().is_ok_and(|is| is >= age))
+        };
         let mut collected = Collected::default();
         let mut gone = Vec::new();
-        for digest in there.into_iter().filter(|digest| !roots.contains(digest)) {
+        for digest in there.into_iter().filter(|digest| !roots.contains(digest) && is_old(digest)) {
             if let Some(size) = self.unlink(&digest)? {
                 collected.blobs += 1;
                 collected.bytes += size;
@@ -235,7 +292,15 @@ impl Store {
         Ok(Some(metadata.len()))
     }
 
-    fn path(&self, digest: &Digest) -> PathBuf {
+    pub(crate) fn damaged_dir(&self) -> &Path {
+        &self.0.damaged
+    }
+
+    pub(crate) fn forget(&self, digest: &Digest) -> Result<()> {
+        self.0.table.forget(std::slice::from_ref(digest))
+    }
+
+    pub(crate) fn path(&self, digest: &Digest) -> PathBuf {
         let (start, rest) = digest.hex().split_at(2);
         self.0.dir.join(digest.algorithm()).join(start).join(rest)
     }
@@ -244,9 +309,13 @@ impl Store {
         self.0.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_held(&self) -> MutexGuard<'_, std::collections::HashMap<Digest, usize>> {
+    pub(crate) fn lock_held(&self) -> MutexGuard<'_, std::collections::HashMap<Digest, usize>> {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn disk(metadata: &std::fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::blocks(metadata) * 512
 }
 
 fn list(dir: &Path) -> Result<Vec<std::fs::DirEntry>> {

@@ -1,11 +1,11 @@
 //! What the database knows of blobs: which are durable, and their labels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use errdefs::{Error, Result};
+use errdefs::{Class, Code, Error, Result};
 use oci::Digest;
-use redb::{Database, Durability, ReadableDatabase, TableDefinition, WriteTransaction};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable as _, TableDefinition, WriteTransaction};
 
 /// Blobs whose bytes a power cut cannot take.
 const DURABLE: TableDefinition<'_, &str, ()> = TableDefinition::new("content.durable.v1");
@@ -41,17 +41,25 @@ impl Table {
         })
     }
 
-    /// Those of `digests` that are not durable.
-    pub fn not_durable(&self, digests: Vec<Digest>) -> Result<Vec<Digest>> {
-        let txn = self.0.begin_read().map_err(failed)?;
-        let table = txn.open_table(DURABLE).map_err(failed)?;
-        let mut missing = Vec::new();
-        for digest in digests {
-            if table.get(digest.as_str()).map_err(failed)?.is_none() {
-                missing.push(digest);
+    /// Forgets the blobs that are not among `there`, which a process that was killed may have removed without a word,
+    /// and gives those that are there and not durable.
+    pub fn retain_durable(&self, mut there: HashSet<Digest>) -> Result<Vec<Digest>> {
+        let mut gone: Vec<Digest> = Vec::new();
+        {
+            let txn = self.0.begin_read().map_err(failed)?;
+            let table = txn.open_table(DURABLE).map_err(failed)?;
+            for row in table.iter().map_err(failed)? {
+                if let Ok(digest) = row.map_err(failed)?.0.value().parse()
+                    && !there.remove(&digest)
+                {
+                    gone.push(digest);
+                }
             }
         }
-        Ok(missing)
+        if !gone.is_empty() {
+            self.forget(&gone)?;
+        }
+        Ok(there.into_iter().collect())
     }
 
     pub fn set_durable(&self, digests: &[Digest]) -> Result<()> {
@@ -128,6 +136,9 @@ fn after(digest: &Digest) -> String {
 
 fn failed(e: impl Into<redb::Error>) -> Error {
     match e.into() {
+        redb::Error::Corrupted(e) => {
+            Error::new(Class::Environment, Code::DataLoss, format!("the metadata database failed: {e}"))
+        }
         redb::Error::Io(e) => Error::from(e).context("the metadata database failed"),
         e => Error::environment(format!("the metadata database failed: {e}")),
     }

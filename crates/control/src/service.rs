@@ -4,22 +4,23 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use engine::Engine;
-use errdefs::{Error, Result};
+use errdefs::Result;
 use futures_util::{Stream, StreamExt};
 use jiff::Timestamp;
 use proto::control::control_server::Control;
 use proto::control::*;
 use proto::worker::{BuildkitVersion, WorkerRecord};
 use refs::Filter;
-use session::{Hello, grpcerr};
+use session::{Hello, Peer, grpcerr};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tonic::metadata::MetadataValue;
+use tonic::transport::server::UdsConnectInfo;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::convert;
+use crate::{convert, history};
 
-type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub(crate) type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Tells clients how far their clock is from the engine's.
 const CURRENT_TIMESTAMP: &str = "buildkit-current-timestamp";
@@ -66,7 +67,18 @@ impl Control for Service {
     }
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<Self::StatusStream>, Status> {
-        let reader = self.engine.status(&request.get_ref().r#ref).await;
+        let id = &request.get_ref().r#ref;
+        let known = self.engine.known_status(id);
+        if known.is_none()
+            && let Some(messages) =
+                history::replay(&self.engine, id).await.map_err(|e| grpcerr::to_status(&e))?
+        {
+            return Ok(with_clock(messages));
+        }
+        let reader = match known {
+            Some(reader) => Ok(reader),
+            None => self.engine.status(id).await,
+        };
         let reader = reader.map_err(|e| grpcerr::to_status(&e))?;
         let messages = futures_util::stream::unfold(reader, |mut reader| async {
             let status = reader.next().await?;
@@ -80,13 +92,14 @@ impl Control for Service {
         request: Request<Streaming<BytesMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let hello = Hello::from_metadata(request.metadata());
+        let peer = peer(&request);
         let (outgoing, messages) = mpsc::channel(TUNNEL_QUEUE);
         let io = session::tunnel(request.into_inner(), outgoing);
         let sessions = self.engine.sessions().clone();
         // The tunnel's end, on either side, ends this task and with it the stream of the answer.
         tokio::spawn(async move {
             let id = hello.id.clone();
-            match sessions.serve(io, hello).await {
+            match sessions.serve_peer(io, hello, peer).await {
                 Ok(()) => tracing::debug!(session = id, "session ended"),
                 Err(e) => tracing::warn!(session = id, error = %e, "session ended"),
             }
@@ -129,25 +142,29 @@ impl Control for Service {
         Ok(Response::new(InfoResponse { buildkit_version: Some(self.version.clone()) }))
     }
 
-    /// No build is kept yet: those that want to know of old ones hear of none; those that want to know of new ones
-    /// wait.
     async fn listen_build_history(
         &self,
         request: Request<BuildHistoryRequest>,
     ) -> Result<Response<Self::ListenBuildHistoryStream>, Status> {
-        let events: Messages<_> = match request.get_ref().early_exit {
-            true => futures_util::stream::empty().boxed(),
-            false => futures_util::stream::pending().boxed(),
-        };
-        Ok(with_clock(events))
+        let query = convert::query(request.into_inner()).map_err(|e| grpcerr::to_status(&e))?;
+        let listening = self.engine.history().listen(query).await.map_err(|e| grpcerr::to_status(&e))?;
+        let events = futures_util::stream::unfold(listening, |mut listening| async {
+            let event = listening.next().await?;
+            Some((Ok(convert::history_event(event)), listening))
+        });
+        Ok(with_clock(events.boxed()))
     }
 
     async fn update_build_history(
         &self,
         request: Request<UpdateBuildHistoryRequest>,
     ) -> Result<Response<UpdateBuildHistoryResponse>, Status> {
-        let message = format!("no record of build {}", request.get_ref().r#ref);
-        answer(Err(Error::not_found(message)))
+        let request = request.into_inner();
+        let changed = match convert::change(&request) {
+            Ok(change) => self.engine.history().update(&request.r#ref, change).await,
+            Err(e) => Err(e),
+        };
+        answer(changed.map(|()| UpdateBuildHistoryResponse {}))
     }
 }
 
@@ -157,4 +174,10 @@ fn with_clock<T>(messages: T) -> Response<T> {
         response.metadata_mut().insert(CURRENT_TIMESTAMP, now);
     }
     response
+}
+
+/// Who the kernel says is at the other end; nothing for what is no unix socket.
+fn peer<T>(request: &Request<T>) -> Option<Peer> {
+    let cred = request.extensions().get::<UdsConnectInfo>()?.peer_cred?;
+    Some(Peer { pid: cred.pid()?, uid: cred.uid() })
 }

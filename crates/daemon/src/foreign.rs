@@ -28,24 +28,20 @@ const FLAGS: &[(&str, Takes)] = &[
     ("containerd-worker-namespace", Value),
     ("containerd-worker-net", Value),
     ("containerd-worker-platform", Value),
+    ("containerd-worker-rootless", Nothing),
     ("containerd-worker-runtime", Value),
     ("containerd-worker-selinux", Nothing),
     ("containerd-worker-snapshotter", Value),
-    ("debugaddr", Value),
-    ("group", Value),
-    ("log-format", Value),
-    ("log-level", Value),
     ("oci-cni-binary-dir", Value),
     ("oci-cni-config-path", Value),
     ("oci-cni-pool-size", Value),
     ("oci-worker", Value),
     ("oci-worker-apparmor-profile", Value),
     ("oci-worker-binary", Value),
-    ("oci-worker-gc", Nothing),
-    ("oci-worker-gc-keepstorage", Value),
     ("oci-worker-net", Value),
     ("oci-worker-no-process-sandbox", Nothing),
     ("oci-worker-platform", Value),
+    ("oci-worker-rootless", Nothing),
     ("oci-worker-proxy-snapshotter-path", Value),
     ("oci-worker-selinux", Nothing),
     ("oci-worker-snapshotter", Value),
@@ -96,7 +92,7 @@ mod tests {
         check("d --root /x --debug", "d --root /x --debug", "");
         check("d --oci-worker=true --root /x", "d --root /x", "--oci-worker");
         check("d --containerd-worker false --root /x", "d --root /x", "--containerd-worker");
-        check("d --oci-worker-gc --root /x", "d --root /x", "--oci-worker-gc");
+        check("d --rootless --root /x", "d --root /x", "--rootless");
         check("d --otel-socket-path", "d", "--otel-socket-path");
     }
 

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+/// Who has left for so long does not come back at once.
+const SETTLED: Duration = Duration::from_millis(500);
+
 /// Counts open connections.
 #[derive(Clone, Default)]
 pub struct Clients(Arc<Inner>);
@@ -26,6 +29,19 @@ impl Clients {
         Client(Arc::clone(&self.0))
     }
 
+    /// Returns as soon as somebody is connected.
+    async fn somebody_comes(&self) {
+        loop {
+            let changed = self.0.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.0.open.load(Ordering::SeqCst) > 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Returns once nobody has been connected for `timeout`.
     pub async fn idle_for(&self, timeout: Duration) {
         loop {
@@ -38,6 +54,21 @@ impl Clients {
                 return;
             }
         }
+    }
+}
+
+/// Gives memory back to the machine whenever the last client has left: after a crowd of builds the allocator keeps much
+/// of what they used. Never ends.
+pub async fn give_back_memory(clients: Clients) {
+    loop {
+        clients.idle_for(SETTLED).await;
+        let trimmed = tokio::task::spawn_blocking(|| {
+            // SAFETY: the call takes no pointers and may be made at any time, from any thread.
+            unsafe { libc::malloc_trim(0) }
+        });
+        // That it could not run does no harm.
+        let _ = trimmed.await;
+        clients.somebody_comes().await;
     }
 }
 

@@ -6,12 +6,23 @@
 //! Never: holds logic of a build.
 
 mod args;
+mod check;
 mod config;
+mod database;
+mod debug;
 mod foreign;
+mod gc;
+mod group;
 mod idle;
 mod listen;
 mod lock;
+mod log;
+mod notify;
+mod place;
 mod run;
+mod stores;
+mod tls;
+mod units;
 mod wiring;
 
 pub use args::Args;

@@ -1,12 +1,13 @@
 //! One engine to a store.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 
 use errdefs::{Class, Code, Error, Result, ResultExt};
 use rustix::fs::{FlockOperation, flock};
 
-/// The number of the store's format. A store of a higher number is left alone.
+/// The number of the store's format. A store of another number is left alone.
 const FORMAT: u32 = 1;
 
 /// Holds the store for as long as it lives.
@@ -33,18 +34,38 @@ pub fn take(root: &Path) -> Result<Lock> {
 
 fn check_format(root: &Path) -> Result<()> {
     let path = root.join("format-version");
-    match std::fs::read_to_string(&path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => std::fs::write(&path, format!("{FORMAT}\n"))
-            .with_context(|| format!("failed to write `{}`", path.display())),
-        Err(e) => Err(Error::from(e).context(format!("failed to read `{}`", path.display()))),
-        Ok(text) if text.trim() == FORMAT.to_string() => Ok(()),
-        Ok(text) => Err(Error::environment(format!(
-            "the store `{}` has format {}, this version of kiln reads format {FORMAT}",
-            root.display(),
-            text.trim()
-        ))
-        .hint("use the version of kiln that made it, or another store with `--root`")),
+    let text = match std::fs::read_to_string(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+        other => other.with_context(|| format!("failed to read `{}`", path.display()))?,
+    };
+    // A power cut may leave an empty file of a store that was just begun.
+    if text.trim_matches(['\0', '\n']).is_empty() {
+        return write_format(root, &path).with_context(|| format!("failed to write `{}`", path.display()));
     }
+    let there: Option<u32> = text.trim().parse().ok();
+    let age = match there {
+        Some(FORMAT) => return Ok(()),
+        Some(there) if there > FORMAT => ", which a newer version of kiln made",
+        Some(_) => ", which an older version of kiln made",
+        None => "",
+    };
+    Err(Error::environment(format!(
+        "the store `{}` has format {}{age}; this version of kiln reads format {FORMAT}",
+        root.display(),
+        text.trim()
+    ))
+    .with_code(Code::FailedPrecondition)
+    .hint("use the version of kiln that made it, another store with `--root`, or remove the folder"))
+}
+
+/// Comes before all else in a store, so that no part of it is ever without a number.
+fn write_format(root: &Path, path: &Path) -> std::io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = File::create(&new)?;
+    writeln!(file, "{FORMAT}")?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)?;
+    File::open(root)?.sync_all()
 }
 
 #[cfg(test)]
@@ -62,10 +83,28 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_store_is_left_alone() {
-        let dir = tempfile::tempdir().expect("temp dir");
-        std::fs::write(dir.path().join("format-version"), "99\n").expect("write");
-        let e = take(dir.path()).err().expect("too new");
-        assert!(e.to_string().contains("format 99"), "{e}");
+    fn stores_of_other_formats_are_left_alone() {
+        let check = |content: &str, told: Option<&str>| {
+            let dir = tempfile::tempdir().expect("temp dir");
+            let file = dir.path().join("format-version");
+            std::fs::write(&file, content).expect("write");
+            let error = take(dir.path()).err().map(|e| e.to_string()).unwrap_or_default();
+            assert!(
+                error.contains(told.unwrap_or_default()) && error.is_empty() == told.is_none(),
+                "{error}"
+            );
+            let expected = if told.is_none() { "1\n" } else { content };
+            assert_eq!(std::fs::read_to_string(&file).expect("there"), expected);
+        };
+        check("1\n", None);
+        check(
+            "99\n",
+            Some("has format 99, which a newer version of kiln made; this version of kiln reads format 1"),
+        );
+        check("0\n", Some("has format 0, which an older version of kiln made"));
+        check("x", Some("has format x;"));
+        // What a power cut leaves.
+        check("", None);
+        check("\0\0", None);
     }
 }

@@ -1,8 +1,9 @@
 //! From arguments to a running engine, and its end.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use errdefs::{Class, Error, Result, ResultExt};
@@ -12,22 +13,36 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
 use crate::config::Config;
-use crate::idle::Clients;
-use crate::listen::{Listener, listen};
-use crate::{foreign, lock, wiring};
+use crate::idle::{Clients, give_back_memory};
+use crate::listen::{Listener, Options, Owner, listen};
+use crate::place::Name;
+use crate::stores::Stores;
+use crate::tls::Tls;
+use crate::{check, debug, foreign, group, lock, log, notify, wiring};
 
-/// Where root's configuration lies.
-const CONFIG_FILE: &str = "/etc/kiln/kiln.toml";
+/// The exit code of a check that found damage.
+const DAMAGED: u8 = 3;
+/// After builds were cancelled, clients have this long to leave.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Runs the engine until it is told to stop. `args` begin with the name of the program.
 pub fn main(args: Vec<OsString>) -> ExitCode {
+    let name = Name::of(args.first().map(OsString::as_os_str));
+    if name == Name::Buildkitd && args.get(1).is_some_and(|word| word == "--version" || word == "-v") {
+        // Tools that start one look for the version in the third of four words.
+        let revision = option_env!("KILN_REVISION").unwrap_or("unknown");
+        let version = format!("buildkitd kiln v{} {revision}\n", env!("CARGO_PKG_VERSION"));
+        let _nobody_reads = std::io::Write::write_all(&mut std::io::stdout(), version.as_bytes());
+        return ExitCode::SUCCESS;
+    }
     let (args, ignored) = foreign::without(args);
     let args = match Args::try_parse_from(args) {
         Ok(args) => args,
         Err(e) => e.exit(),
     };
-    match run(&args, &ignored) {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(name, &args, &ignored) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(DAMAGED),
         Err(e) => {
             tell(&e);
             ExitCode::FAILURE
@@ -47,77 +62,108 @@ fn tell(e: &Error) {
     let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
 }
 
-fn run(args: &Args, ignored: &[String]) -> Result<()> {
-    let config_file = args.config.clone().unwrap_or_else(|| PathBuf::from(CONFIG_FILE));
+/// False where a check found damage.
+fn run(name: Name, args: &Args, ignored: &[String]) -> Result<bool> {
+    let config_file = args.config.clone().unwrap_or_else(|| name.config_file());
     let config = Config::load(&config_file, args.config.is_some())?;
-    start_log(args.debug || config.debug);
+    // A check tells all that it finds by itself.
+    if !args.check || args.debug {
+        log::start(args, &config)?;
+    }
     if !ignored.is_empty() {
         tracing::warn!("flags that have no use here: {}", ignored.join(", "));
     }
-    for key in config.unused() {
-        tracing::warn!("the key `{key}` of `{}` has no use here yet", config_file.display());
+    let unused = config.unused();
+    if !unused.is_empty() {
+        tracing::warn!("keys of `{}` that have no use here: {}", config_file.display(), unused.join(", "));
     }
-    let root = root(args, &config)?;
+    let root = name.root(args, &config)?;
     let lock = lock::take(&root)?;
+    if args.check {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        return runtime.context("failed to start the check")?.block_on(check::check(&root));
+    }
     // Before any other thread: it starts the process that makes containers.
     let executor = wiring::executor(&root, &config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result =
-        runtime.context("failed to start the engine")?.block_on(serve(args, &config, &root, executor));
+        runtime.context("failed to start the engine")?.block_on(serve(name, args, &config, &root, executor));
     drop(lock);
-    result
+    result.map(|()| true)
 }
 
-fn root(args: &Args, config: &Config) -> Result<PathBuf> {
-    if let Some(root) = args.root.clone().or_else(|| config.root.clone()) {
-        return std::path::absolute(&root).with_context(|| format!("failed to find `{}`", root.display()));
-    }
-    if rustix::process::geteuid().is_root() {
-        return Ok(PathBuf::from("/var/lib/kiln"));
-    }
-    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
-    let data = data.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/share")));
-    let data = data
-        .ok_or_else(|| Error::environment("neither HOME nor XDG_DATA_HOME is set").hint("give `--root`"))?;
-    Ok(data.join("kiln"))
-}
-
-fn start_log(debug: bool) {
-    let level = if debug { "debug,h2=info,hyper=info,tower=info" } else { "info" };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("KILN_LOG").unwrap_or_else(|_| level.into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
-}
-
-async fn serve(args: &Args, config: &Config, root: &Path, executor: executor::Executor) -> Result<()> {
+async fn serve(
+    name: Name,
+    args: &Args,
+    config: &Config,
+    root: &Path,
+    executor: executor::Executor,
+) -> Result<()> {
     let clients = Clients::default();
-    let engine = wiring::engine(args, config, root, executor).await?;
+    let options = listen_options(args, config, &clients)?;
+    let (engine, broken) = wiring::engine(args, config, root, executor).await?;
     let refs = engine.refs().clone();
-    let routes = control::routes(engine.clone(), &wiring::about(args, config, root));
-    let mut listeners = Vec::new();
-    for address in addresses(args, config, root) {
-        listeners.extend(listen(&address, &clients)?);
-        tracing::info!("listening on {address}");
+    let policies = wiring::policies(args, config, root)?;
+    if !policies.is_empty() {
+        tokio::spawn(refs::Collector::new(refs.clone(), policies.clone()).run());
     }
-    let stop = CancellationToken::new();
-    tokio::spawn(until_stopped(stop.clone(), clients, args.idle_timeout)?);
-    let stopped = stop.clone().cancelled_owned();
+    tokio::spawn(engine.history().clone().keep_limits());
+    let routes = control::routes(engine.clone(), &wiring::about(args, config, root, policies));
+    let mut listeners = Vec::new();
+    for address in name.addresses(args, config, root) {
+        let opened = listen(&address, &options).await?;
+        // A port that was left to the kernel is told.
+        let told = opened.iter().find_map(|l| Some(format!("tcp://{}", l.address()?)));
+        tracing::info!("listening on {}", told.unwrap_or(address));
+        listeners.extend(opened);
+    }
+    let debug = args.debug_address.as_deref().unwrap_or(&config.grpc.debug_address);
+    if !debug.is_empty() {
+        debug::serve(debug).await?;
+    }
+    notify::tell("READY=1");
+    tokio::spawn(give_back_memory(clients.clone()));
+    let stop = Stop::default();
+    tokio::spawn(until_stopped(stop.clone(), broken.clone(), clients, args.idle_timeout)?);
+    let stopped = stop.clone();
     tokio::spawn(async move {
-        stopped.await;
+        stopped.asked.cancelled().await;
+        notify::tell("STOPPING=1");
         // Builds are waited for. A user's container may run for ever.
         engine.end_containers();
+        engine.history().end_listeners();
+        stopped.hurried.cancelled().await;
+        engine.end_builds();
     });
-    let served = try_join_all(listeners.into_iter().map(|l| one(l, routes.clone(), stop.clone()))).await;
-    refs.close().await;
+    let serving = try_join_all(listeners.into_iter().map(|l| one(l, routes.clone(), stop.asked.clone())));
+    let served = tokio::select! {
+        served = serving => served,
+        () = stop.patience_is_over() => Ok(Vec::new()),
+    };
+    Stores::close(&refs, root).await;
     tracing::info!("stopped");
+    if broken.is_cancelled() {
+        return Err(Error::environment("the file of the database failed")
+            .hint("see what the log says before; the next engine opens it again"));
+    }
     served.map(drop)
 }
 
-fn addresses(args: &Args, config: &Config, root: &Path) -> Vec<String> {
-    match (&args.addrs[..], &config.grpc.address[..]) {
-        ([], []) => vec![format!("unix://{}", root.join("engine.sock").display())],
-        ([], configured) => configured.to_vec(),
-        (given, _) => given.to_vec(),
-    }
+/// What the command line says of sockets counts before what the configuration says.
+fn listen_options(args: &Args, config: &Config, clients: &Clients) -> Result<Options> {
+    let given = Tls { cert: args.tls_cert.clone(), key: args.tls_key.clone(), ca: args.tls_ca.clone() };
+    let configured = &config.grpc.tls;
+    let tls = Tls {
+        cert: given.cert.or_else(|| configured.cert.clone()),
+        key: given.key.or_else(|| configured.key.clone()),
+        ca: given.ca.or_else(|| configured.ca.clone()),
+    };
+    let gid = match &args.group {
+        Some(group) => Some(group::number(group)?),
+        None => config.grpc.gid,
+    };
+    let owner = Owner { uid: config.grpc.uid, gid };
+    Ok(Options { clients: clients.clone(), tls: tls.acceptor()?, owner })
 }
 
 async fn one(listener: Listener, routes: tonic::service::Routes, stop: CancellationToken) -> Result<()> {
@@ -128,11 +174,31 @@ async fn one(listener: Listener, routes: tonic::service::Routes, stop: Cancellat
         .map_err(|e| Error::environment(format!("failed to serve: {e}")))
 }
 
-/// Fires `stop` at SIGTERM, SIGINT, or when the engine has been idle for long enough.
+/// The two grades of an end.
+#[derive(Clone, Default)]
+struct Stop {
+    /// No new client is let in, and what runs comes to its end.
+    asked: CancellationToken,
+    /// What runs is cancelled.
+    hurried: CancellationToken,
+}
+
+impl Stop {
+    /// Waits until clients that do not leave after all was cancelled, as one that was stopped, are left behind.
+    async fn patience_is_over(&self) {
+        self.hurried.cancelled().await;
+        tokio::time::sleep(FAREWELL).await;
+        tracing::warn!("clients that did not leave are left behind");
+    }
+}
+
+/// Asks for an end at SIGTERM, SIGINT, when the store is `broken`, or when the engine has been idle for long enough;
+/// hurries at the next signal.
 fn until_stopped(
-    stop: CancellationToken,
+    stop: Stop,
+    broken: CancellationToken,
     clients: Clients,
-    idle: Option<std::time::Duration>,
+    idle: Option<Duration>,
 ) -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("failed to wait for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to wait for signals")?;
@@ -146,8 +212,17 @@ fn until_stopped(
         tokio::select! {
             _ = terminate.recv() => tracing::info!("told to stop"),
             _ = interrupt.recv() => tracing::info!("told to stop"),
+            () = broken.cancelled() => {
+                tracing::error!("the engine ends when its builds have; the next one opens the store again");
+            }
             () = idle => tracing::info!("idle, stopping"),
         }
-        stop.cancel();
+        stop.asked.cancel();
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("told to stop again, cancelling builds");
+        stop.hurried.cancel();
     })
 }

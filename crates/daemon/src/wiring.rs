@@ -2,29 +2,45 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use control::About;
+use engine::history::{History, Limits};
 use engine::{Engine, Parts};
 use errdefs::{Error, Result, ResultExt};
 use executor::Executor;
 use exporter::Exporters;
-use frontend::Frontend;
+use frontend::{Frontend, Worker};
 use oci::{Digest, Platform};
 use ops::Ops;
-use refs::Refs;
+use refs::PruneOptions;
 use registry::Registry;
+use remote_cache::Importer;
 use session::Sessions;
 use solver::{Options, Scheduler};
 use source::Sources;
+use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
 use crate::config::Config;
+use crate::gc;
+use crate::stores::Stores;
+
+const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
+const REVISION: &str = match option_env!("KILN_REVISION") {
+    Some(revision) => revision,
+    None => "",
+};
 
 /// Starts the helper that makes containers.
 pub fn executor(root: &Path, config: &Config) -> Result<Executor> {
     let mut options = executor::Options::new(root.join("executor"));
+    // Named by what no other store of this machine has, whatever name space of files it is seen from.
+    let place = root.metadata().with_context(|| format!("failed to look at `{}`", root.display()))?;
+    options.cgroup_parent = format!("kiln/{:x}-{:x}", place.dev(), place.ino());
+    options.owns_cgroup_parent = true;
     if let Some(dns) = &config.dns {
         let addresses = dns.nameservers.iter().map(|n| {
             n.parse().map_err(|_| Error::user(format!("`{n}` under [dns] is no address of a name server")))
@@ -38,38 +54,79 @@ pub fn executor(root: &Path, config: &Config) -> Result<Executor> {
     Executor::start(options)
 }
 
-/// Opens the store and puts the engine together.
-pub async fn engine(args: &Args, config: &Config, root: &Path, executor: Executor) -> Result<Engine> {
-    let path = root.join("metadata");
-    let database = redb::Database::create(&path)
-        .map_err(|e| Error::environment(e.to_string()))
-        .with_context(|| format!("failed to open `{}`", path.display()))?;
-    let database = Arc::new(database);
-    let content = content::Store::open(root, Arc::clone(&database))?;
-    let snapshots = snapshot::Store::open(root, snapshot::Options::default())?;
-    let refs = Refs::open(Arc::clone(&database), snapshots, content.clone()).await?;
-    let records = refs::Records::open(&refs)?;
-    let max_parallelism = NonZeroUsize::new(config.worker.oci.max_parallelism);
-    let scheduler = Scheduler::new(records.keys, records.results, Options { max_parallelism });
-    let registry = Registry::new(registry_config(config), Arc::new(registry::Anonymous));
+/// Opens the store and puts the engine together. The token tells when the store can be used no more.
+pub async fn engine(
+    args: &Args,
+    config: &Config,
+    root: &Path,
+    executor: Executor,
+) -> Result<(Engine, CancellationToken)> {
+    let stores = Stores::open(root, false, history(config, root)).await?;
+    let Stores { content, refs, records, more: history, broken, .. } = stores;
+    Stores::end_on_damage(root);
+    let max_parallelism = args.max_parallelism.unwrap_or(config.worker.oci.max_parallelism);
+    let max_parallelism = NonZeroUsize::new(max_parallelism);
+    let scheduler =
+        Scheduler::new(records.keys.clone(), records.results.clone(), Options { max_parallelism });
+    let registry = Registry::new(registry_config(config)?, Arc::new(registry::Anonymous));
     let sources = Arc::new(Sources::new(source::Parts {
         refs: refs.clone(),
         content: content.clone(),
         registry: registry.clone(),
     }));
     let ops = Ops::new(ops::Parts { refs: refs.clone(), sources: Arc::clone(&sources), executor });
+    let sessions = Sessions::new();
+    let importer = Arc::new(Importer::new(registry.clone(), sessions.clone(), refs.clone()));
     let exporters = Arc::new(Exporters::new(refs.clone(), registry));
     let dockerfile: Arc<dyn Frontend> = Arc::new(dockerfile_llb::DockerfileFrontend);
-    Ok(Engine::new(Parts {
-        sessions: Sessions::new(),
+    let allowed = config.frontend.get("gateway.v0").map_or(&[][..], |f| &f.allowed_repositories);
+    let gateway = gateway::ImageFrontend::new(allowed)?;
+    let engine = Engine::new(Parts {
+        sessions,
         refs,
+        records,
         sources,
         ops,
         scheduler,
         exporters,
-        frontends: BTreeMap::from([("dockerfile.v0".to_owned(), dockerfile)]),
+        history,
+        importer,
+        frontends: enabled(
+            config,
+            BTreeMap::from([
+                ("dockerfile.v0".to_owned(), dockerfile),
+                ("gateway.v0".to_owned(), Arc::new(gateway) as _),
+            ]),
+        ),
         entitlements: entitlements(args, config),
-    }))
+        worker: worker(args, config, root),
+    });
+    Ok((engine, broken))
+}
+
+/// Without those that the configuration turns off.
+fn enabled(
+    config: &Config,
+    mut frontends: BTreeMap<String, Arc<dyn Frontend>>,
+) -> BTreeMap<String, Arc<dyn Frontend>> {
+    frontends.retain(|name, _| config.frontend.get(name).is_none_or(|f| f.enabled != Some(false)));
+    frontends
+}
+
+/// Opens the history; it takes in what a killed engine left.
+fn history(config: &Config, root: &Path) -> impl Fn(&refs::Refs) -> Result<History> + use<> {
+    let standard = Limits::default();
+    let limits = Limits {
+        age: config.history.max_age.map_or(standard.age, |age| age.0),
+        entries: config.history.max_entries.unwrap_or(standard.entries),
+    };
+    let root = root.to_owned();
+    let wire = Arc::new(control::BuildKitWire {
+        version: VERSION.into(),
+        revision: REVISION.into(),
+        cmdline: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+    });
+    move |refs| History::open(refs, &root, wire.clone(), limits)
 }
 
 /// A user's own engine grants the host's network, which its steps share anyway.
@@ -78,29 +135,68 @@ fn entitlements(args: &Args, config: &Config) -> BTreeSet<String> {
     asked.chain(["network.host".to_owned()]).collect()
 }
 
-fn registry_config(config: &Config) -> registry::Config {
-    let host = |r: &crate::config::Registry| registry::HostConfig {
-        mirrors: r.mirrors.clone(),
-        http: r.http,
-        insecure: r.insecure,
-        ca: r.ca.clone(),
-        keys: Vec::new(),
-    };
+fn registry_config(config: &Config) -> Result<registry::Config> {
     let variable =
         |name: &str| std::env::var(name).or_else(|_| std::env::var(name.to_lowercase())).unwrap_or_default();
-    registry::Config {
-        hosts: config.registry.iter().map(|(name, r)| (name.clone(), host(r))).collect(),
+    let hosts = config.registry.iter().map(|(name, r)| Ok((name.clone(), registry_host(r)?)));
+    Ok(registry::Config {
+        hosts: hosts.collect::<Result<_>>()?,
         proxy: registry::ProxyConfig {
             http: variable("HTTP_PROXY"),
             https: variable("HTTPS_PROXY"),
             no: variable("NO_PROXY"),
         },
         ..registry::Config::default()
+    })
+}
+
+/// With what the folders hold: authorities in `*.crt`, certificates of the engine in `*.cert` beside their `*.key`.
+fn registry_host(r: &crate::config::Registry) -> Result<registry::HostConfig> {
+    let pair = |k: &crate::config::KeyPair| registry::KeyPair { cert: k.cert.clone(), key: k.key.clone() };
+    let (mut ca, mut keys) = (r.ca.clone(), r.keypair.iter().map(pair).collect::<Vec<_>>());
+    for dir in &r.tlsconfigdir {
+        let entries =
+            std::fs::read_dir(dir).with_context(|| format!("failed to read `{}`", dir.display()))?;
+        let mut paths = entries.map(|e| Ok(e?.path())).collect::<Result<Vec<_>, std::io::Error>>()?;
+        paths.sort();
+        for path in paths {
+            match path.extension().and_then(std::ffi::OsStr::to_str) {
+                Some("crt") => ca.push(path),
+                Some("cert") => keys.push(registry::KeyPair { key: path.with_extension("key"), cert: path }),
+                _ => {}
+            }
+        }
     }
+    Ok(registry::HostConfig { mirrors: r.mirrors.clone(), http: r.http, insecure: r.insecure, ca, keys })
+}
+
+/// How the build cache of a store is kept small.
+pub fn policies(args: &Args, config: &Config, root: &Path) -> Result<Vec<PruneOptions>> {
+    let mut gc = config.worker.oci.gc.clone();
+    gc.gc = args.gc.or(gc.gc);
+    if let Some([reserved, free, maximum]) = args.gc_limits {
+        (gc.reserved_space, gc.min_free_space, gc.max_used_space) = (reserved, free, maximum);
+    }
+    gc::policies(&gc, root)
 }
 
 /// What the engine says of itself.
-pub fn about(args: &Args, config: &Config, root: &Path) -> About {
+pub fn about(args: &Args, config: &Config, root: &Path, gc: Vec<PruneOptions>) -> About {
+    let Worker { id, labels, platforms } = worker(args, config, root);
+    About {
+        package: "kiln".into(),
+        version: VERSION.into(),
+        revision: REVISION.into(),
+        dockerfile_version: "1.20.0".into(),
+        worker_id: id,
+        labels,
+        platforms,
+        gc,
+    }
+}
+
+/// Who runs the steps.
+fn worker(args: &Args, config: &Config, root: &Path) -> Worker {
     let mut labels = config.worker.oci.labels.clone();
     labels.extend(args.labels.iter().cloned());
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -113,12 +209,8 @@ pub fn about(args: &Args, config: &Config, root: &Path) -> About {
     ] {
         labels.insert(format!("org.mobyproject.buildkit.worker.{key}"), value.to_owned());
     }
-    About {
-        package: "kiln".into(),
-        version: format!("v{}", env!("CARGO_PKG_VERSION")),
-        revision: option_env!("KILN_REVISION").unwrap_or_default().into(),
-        dockerfile_version: "1.20.0".into(),
-        worker_id: Digest::of(root.as_os_str().as_encoded_bytes()).hex()[..25].to_owned(),
+    Worker {
+        id: Digest::of(root.as_os_str().as_encoded_bytes()).hex()[..25].to_owned(),
         labels,
         platforms: vec![Platform::host()],
     }

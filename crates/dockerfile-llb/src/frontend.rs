@@ -6,10 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dockerfile::lint::{Finding, Settings};
-use errdefs::{Detail, Error, Result, ResultExt, SourceLocation};
+use errdefs::{Error, Result, ResultExt, SourceLocation};
 use frontend::{Bridge, BuildResult, Frontend, FrontendRequest, Ref, Refs, SolveRequest, Warning};
 use futures_util::future::try_join_all;
-use oci::{Platform, Reference};
+use oci::Platform;
 use serde::Serialize;
 
 use crate::config::Config;
@@ -19,9 +19,11 @@ use crate::image;
 mod client;
 mod context;
 mod named;
+mod other;
 
 pub(crate) use client::Client;
 pub(crate) use named::{Loaded, LocalContext, NamedContext};
+pub use other::{FrontendImage, frontend_image};
 
 use context::Entrypoint;
 
@@ -34,42 +36,16 @@ impl Frontend for DockerfileFrontend {
     /// Opts as `target`, `filename`, `build-arg:X`, `context:X`; inputs stand in for `context` and `dockerfile`.
     async fn solve(&self, bridge: Arc<dyn Bridge>, request: FrontendRequest) -> Result<BuildResult> {
         let config = Config::read(&request)?;
-        let client = Client::open(bridge, config, request.inputs).await?;
+        let client = Client::open(Arc::clone(&bridge), config, request.inputs.clone()).await?;
         let entrypoint = client.read_entrypoint().await?;
         if !request.opts.contains_key("cmdline") {
-            check_syntax(&entrypoint, request.opts.get("build-arg:BUILDKIT_SYNTAX").map(String::as_str))?;
+            let given = request.opts.get("build-arg:BUILDKIT_SYNTAX").map(String::as_str);
+            if let Some(other) = other::wanted(&entrypoint, given) {
+                return other.solve(&*bridge, request).await;
+            }
         }
         build(&client, &entrypoint).await
     }
-}
-
-/// Refuses a file that asks for another frontend.
-fn check_syntax(entrypoint: &Entrypoint, given: Option<&str>) -> Result<()> {
-    let unknown = |image: &str| {
-        Error::unimplemented(format!("the frontend image `{image}` cannot be run yet"))
-            .hint("the built-in frontend serves `docker/dockerfile:1`")
-    };
-    if let Some(given) = given {
-        let image = given.trim().split(' ').next().unwrap_or_default();
-        return if is_own(image) { Ok(()) } else { Err(unknown(image)) };
-    }
-    match dockerfile::detect_syntax(&entrypoint.info.data) {
-        Some(directive) if !is_own(directive.first_word()) => {
-            let location = SourceLocation { info: entrypoint.info.clone(), ranges: vec![directive.range] };
-            Err(unknown(directive.first_word()).with_detail(Detail::Source(location)))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Whether the built-in frontend speaks the language of this image.
-fn is_own(image: &str) -> bool {
-    let Ok(image) = image.parse::<Reference>() else { return false };
-    let known = ["docker.io/docker/dockerfile", "docker.io/docker/dockerfile-upstream"];
-    let version = image.tag().unwrap_or("latest");
-    let is_first = version == "1" || version.starts_with("1.") || version.starts_with("1-");
-    known.contains(&image.repository().as_str())
-        && (is_first || matches!(version, "latest" | "labs" | "master"))
 }
 
 /// Builds the file for each platform.

@@ -1,5 +1,9 @@
 //! Telling git repositories from other sources by their text.
 
+mod reference;
+
+pub(crate) use reference::GitRef;
+
 /// Whether an ADD source or a context is a git repository: `git://`, `ssh://`, `user@host:path`, or an address of the
 /// web whose path ends in `.git`.
 pub(crate) fn is_git(source: &str) -> bool {

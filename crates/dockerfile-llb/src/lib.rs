@@ -16,4 +16,4 @@ mod image;
 mod path;
 mod state;
 
-pub use frontend::DockerfileFrontend;
+pub use frontend::{DockerfileFrontend, FrontendImage, frontend_image};

@@ -1,5 +1,9 @@
 //! What a frontend may ask the engine, for one build.
 
+mod container;
+mod failure;
+mod mounted;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,19 +12,20 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::{Error, Result};
 use frontend::{
-    Bridge, BuildResult, FileInfo, FileRange, FrontendRequest, Ref, Refs, ResolveOptions, ResolvedImage,
-    SolveRequest, Warning,
+    Bridge, BuildResult, CacheImport, Container, ContainerRequest, FileInfo, FileRange, FrontendRequest, Ref,
+    Refs, ResolveOptions, ResolvedImage, SolveRequest, SourceMeta, Warning, Worker,
 };
-use llb::Definition;
+use llb::{Definition, SourceOp};
 use oci::{Digest, Platform};
 use ops::{BuildContext, BuildDomain, Value};
 use progress::{Event, Sink, Step, VertexWarning};
 use snapshot::{Meta, View};
-use solver::Job;
+use solver::{Job, Lineage};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::build::Parts;
+use crate::caches::{Caches, Importing, add_imports, imports_of};
 use crate::log::BuildLog;
 use crate::promise::Promise;
 
@@ -36,9 +41,21 @@ struct Inner {
     context: Arc<BuildContext>,
     job: Job<BuildDomain>,
     log: Arc<BuildLog>,
-    promises: Mutex<HashMap<String, Arc<Promise>>>,
+    /// What ids stand for.
+    known: Mutex<HashMap<String, Known>>,
     next: AtomicU64,
     inputs: BTreeMap<String, Definition>,
+    caches: Caches,
+    /// Fires when the build is cancelled: also what is asked from outside of its own task ends then.
+    cancel: CancellationToken,
+}
+
+/// What the id of a ref stands for.
+#[derive(Clone)]
+enum Known {
+    Promise(Arc<Promise>),
+    /// An input of a step that failed, or what the step left.
+    Value(Value),
 }
 
 impl BuildBridge {
@@ -48,15 +65,19 @@ impl BuildBridge {
         job: Job<BuildDomain>,
         log: Arc<BuildLog>,
         inputs: BTreeMap<String, Definition>,
+        cancel: CancellationToken,
     ) -> Self {
-        let (promises, next) = (Mutex::default(), AtomicU64::new(1));
-        BuildBridge(Arc::new(Inner { parts, context, job, log, promises, next, inputs }))
+        let (known, next) = (Mutex::default(), AtomicU64::new(1));
+        let sink: Arc<dyn Sink> = Arc::clone(&log) as _;
+        let caches = Caches::new(parts.importer.clone(), job.id(), &context.session, sink, cancel.clone());
+        BuildBridge(Arc::new(Inner { parts, context, job, log, known, next, inputs, caches, cancel }))
     }
 
     /// Ends the job and waits for what it still runs, unless somebody else holds the bridge: then it ends with them.
     pub(crate) async fn close(self) {
         if let Some(inner) = Arc::into_inner(self.0) {
-            inner.promises.into_inner().unwrap_or_else(PoisonError::into_inner).clear();
+            inner.known.into_inner().unwrap_or_else(PoisonError::into_inner).clear();
+            inner.context.failures.clear();
             inner.job.close().await;
         }
     }
@@ -66,24 +87,34 @@ impl BuildBridge {
         self.0.job.id()
     }
 
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.0.parts
+    }
+
+    /// The caches of others that the build looks into.
+    pub(crate) fn caches(&self) -> &Caches {
+        &self.0.caches
+    }
+
     pub(crate) fn context(&self) -> &BuildContext {
         &self.0.context
     }
 
-    /// Named graphs that the client gave along.
-    pub fn inputs(&self) -> &BTreeMap<String, Definition> {
-        &self.0.inputs
-    }
-
-    /// Takes a graph; its result is computed when it is needed.
-    pub fn define(&self, definition: Definition) -> Result<Ref> {
+    /// Takes a graph, and the caches that it may look into; its result is computed when it is needed.
+    pub fn define(&self, definition: Definition, imports: &[CacheImport]) -> Result<Ref> {
         if definition.is_empty() {
             return Ok(Ref::default());
         }
-        let promise = Promise::new(&self.0.parts.ops, &definition, self.entitlements())?;
+        let caches = self.0.caches.import(imports);
+        let promise = Promise::new(&self.0.parts.ops, &definition, self.entitlements(), caches)?;
+        Ok(Ref { id: self.name(Known::Promise(promise)), definition: Arc::new(definition) })
+    }
+
+    /// Gives an id.
+    fn name(&self, known: Known) -> String {
         let id = format!("{}-{}", self.0.job.id(), self.0.next.fetch_add(1, Ordering::Relaxed));
-        self.0.promises.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), promise);
-        Ok(Ref { id, definition: Arc::new(definition) })
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), known);
+        id
     }
 
     /// The result of a ref.
@@ -91,10 +122,26 @@ impl BuildBridge {
         if reference.id.is_empty() {
             return Ok(None);
         }
-        let promise =
-            self.0.promises.lock().unwrap_or_else(PoisonError::into_inner).get(&reference.id).cloned();
-        let promise = promise.ok_or_else(|| Error::not_found(format!("no such ref: {}", reference.id)))?;
-        promise.value(&self.0.parts.refs, &self.0.job).await
+        match self.known(reference) {
+            Some(Known::Promise(promise)) => promise.value(&self.0.parts.refs, &self.0.job).await,
+            Some(Known::Value(value)) => Ok(value),
+            None => Err(Error::not_found(format!("no such ref: {}", reference.id))),
+        }
+    }
+
+    /// The same for a frontend: with a failed step come ids by which it can look into what the step had.
+    async fn value_to_look_at(&self, reference: &Ref) -> Result<Value> {
+        self.value(reference).await.map_err(|e| self.with_failure(&reference.definition, e))
+    }
+
+    fn known(&self, reference: &Ref) -> Option<Known> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner).get(&reference.id).cloned()
+    }
+
+    /// What a ref that was computed is made of; nothing for scratch.
+    pub(crate) async fn lineage(&self, reference: &Ref) -> Option<Vec<Lineage<Value>>> {
+        let Known::Promise(promise) = self.known(reference)? else { return None };
+        Some(self.0.job.lineage(promise.edge()?).await)
     }
 
     fn entitlements(&self) -> &BTreeSet<String> {
@@ -106,12 +153,21 @@ impl BuildBridge {
             sessions: self.0.context.sessions.clone(),
             session_ids: vec![self.0.context.session.clone()],
             step: step.clone(),
-            cancel: CancellationToken::new(),
+            cancel: self.0.cancel.clone(),
+        }
+    }
+
+    /// A vertex of this name; none is shown for an empty one.
+    fn named_step(&self, name: &str) -> Step {
+        let sink: Arc<dyn Sink> = Arc::clone(&self.0.log) as _;
+        match name.is_empty() {
+            true => Step::attach(progress::discard(), Digest::of(name)),
+            false => Step::start(sink, &format!("{}:{name}", self.0.job.id()), name),
         }
     }
 
     async fn view(&self, reference: &Ref) -> Result<View> {
-        match self.value(reference).await? {
+        match self.value_to_look_at(reference).await? {
             Some(value) => value.view().await,
             None => Ok(View::empty()),
         }
@@ -125,30 +181,44 @@ impl Bridge for BuildBridge {
     }
 
     fn platforms(&self) -> Vec<Platform> {
-        vec![Platform::host()]
+        self.0.parts.worker.platforms.clone()
+    }
+
+    fn worker(&self) -> Worker {
+        self.0.parts.worker.clone()
+    }
+
+    fn inputs(&self) -> BTreeMap<String, Definition> {
+        self.0.inputs.clone()
     }
 
     async fn resolve_image_config(&self, reference: &str, options: ResolveOptions) -> Result<ResolvedImage> {
-        let sink: Arc<dyn Sink> = Arc::clone(&self.0.log) as _;
-        let name = options.log_name.clone();
-        let step = match name.is_empty() {
-            true => Step::attach(progress::discard(), Digest::of(reference)),
-            false => Step::start(sink, &format!("{}:{name}", self.0.job.id()), name),
-        };
+        let step = self.named_step(&options.log_name);
         let result =
             self.0.parts.sources.resolve_image_config(reference, &options, &self.source_context(&step)).await;
         step.finish(result)
     }
 
+    async fn resolve_source(&self, source: &SourceOp, log_name: &str, objects: bool) -> Result<SourceMeta> {
+        let source = self.0.parts.sources.identify(source, &Platform::host())?;
+        let step = self.named_step(log_name);
+        let meta = source.meta(&self.source_context(&step), objects).await;
+        step.finish(meta)
+    }
+
     async fn solve(&self, request: SolveRequest) -> Result<BuildResult> {
         let result = match (request.definition, request.frontend.as_str()) {
             (Some(definition), "") => {
-                BuildResult { refs: Refs::Single(self.define(definition)?), ..BuildResult::default() }
+                let reference = self.define(definition, &request.cache_imports)?;
+                BuildResult { refs: Refs::Single(reference), ..BuildResult::default() }
             }
             (None, "") => BuildResult::default(),
             (None, name) => {
                 let frontend = self.0.parts.frontend(name)?;
-                let bridge = Arc::new(self.clone());
+                let mut imports = request.cache_imports;
+                add_imports(&mut imports, imports_of(&request.opts)?);
+                self.0.caches.import(&imports);
+                let bridge = Arc::new(Importing { bridge: self.clone(), imports });
                 frontend.solve(bridge, FrontendRequest { opts: request.opts, inputs: request.inputs }).await?
             }
             (Some(_), _) => {
@@ -162,14 +232,14 @@ impl Bridge for BuildBridge {
                 Refs::Map(map) => map.values().collect(),
             };
             for reference in refs {
-                self.value(reference).await?;
+                self.value_to_look_at(reference).await?;
             }
         }
         Ok(result)
     }
 
     async fn evaluate(&self, reference: &Ref) -> Result<()> {
-        self.value(reference).await.map(drop)
+        self.value_to_look_at(reference).await.map(drop)
     }
 
     async fn read_file(&self, reference: &Ref, path: &str, range: Option<FileRange>) -> Result<Bytes> {
@@ -197,10 +267,7 @@ impl Bridge for BuildBridge {
             let mut entries = Vec::new();
             for entry in view.read_dir(path.as_bytes())? {
                 let name = String::from_utf8_lossy(&entry.name).into_owned();
-                let matched = include.is_empty()
-                    || fsutil::glob::matches(include.as_bytes(), &entry.name)
-                        .map_err(|e| Error::user(format!("invalid pattern `{include}`: {e}")))?;
-                if matched {
+                if matches(&include, &entry.name)? {
                     entries.push(stat(&view, &format!("{}/{name}", path.trim_end_matches('/')), &name)?);
                 }
             }
@@ -230,6 +297,24 @@ impl Bridge for BuildBridge {
         }));
         Ok(())
     }
+
+    async fn new_container(&self, request: ContainerRequest) -> Result<Arc<dyn Container>> {
+        let mut inputs = Vec::with_capacity(request.mounts.len());
+        for mount in &request.mounts {
+            inputs.push(match &mount.input {
+                Some(input) => self.value_to_look_at(input).await?,
+                None => None,
+            });
+        }
+        let (parts, context) = (Arc::clone(&self.0.parts), Arc::clone(&self.0.context));
+        Ok(container::BuildContainer::new(parts, context, request, inputs).await?)
+    }
+}
+
+fn matches(include: &str, name: &[u8]) -> Result<bool> {
+    let matched = || fsutil::glob::matches(include.as_bytes(), name);
+    Ok(include.is_empty()
+        || matched().map_err(|e| Error::user(format!("invalid pattern `{include}`: {e}")))?)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
@@ -251,7 +336,7 @@ fn stat(view: &View, path: &str, name: &str) -> Result<FileInfo> {
         mode: meta.st_mode(),
         uid: meta.uid,
         gid: meta.gid,
-        size: meta.size,
+        size: if meta.is_dir() { 0 } else { meta.size },
         mtime_ns: meta.mtime.as_nanos(),
         linkname,
     })

@@ -6,19 +6,22 @@ use std::time::Duration;
 
 use errdefs::{Class, Code, Error, Result};
 use exporter::Exporters;
-use frontend::{Bridge as _, BuildResult, Frontend, FrontendRequest, SolveRequest};
-use ops::{BuildContext, BuildDomain, Ops};
+use frontend::{Bridge as _, BuildResult, CacheImport, Frontend, SolveRequest, Worker};
+use gateway::Session;
+use ops::{BuildContext, BuildDomain, Failures, Ops};
 use progress::Sink;
-use refs::Refs;
+use refs::{Records, Refs};
+use remote_cache::Importer;
 use session::Sessions;
 use solver::Scheduler;
 use source::Sources;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::BuildBridge;
 use crate::builds::{Build, Builds};
-use crate::export;
+use crate::cache_export;
+use crate::export::{self, Exports};
+use crate::history::{BuildRecord, History};
 use crate::log::Reader;
 use crate::request::{BuildRequest, BuildResponse, Work};
 
@@ -31,14 +34,21 @@ const BRIDGE_PATIENCE: Duration = Duration::from_secs(3);
 pub struct Parts {
     pub sessions: Sessions,
     pub refs: Refs,
+    /// The build cache, which the scheduler reads and writes.
+    pub records: Records,
     pub sources: Arc<Sources>,
     pub ops: Ops,
     pub scheduler: Scheduler<BuildDomain>,
     pub exporters: Arc<Exporters>,
+    pub history: History,
+    /// Brings caches of other engines.
+    pub importer: Arc<Importer>,
     /// By name, as `dockerfile.v0`.
     pub frontends: BTreeMap<String, Arc<dyn Frontend>>,
     /// What this engine may grant: `network.host`, `security.insecure`.
     pub entitlements: BTreeSet<String>,
+    /// What frontends are told of who runs the steps.
+    pub worker: Worker,
 }
 
 impl Parts {
@@ -56,11 +66,14 @@ pub struct Engine {
     builds: Arc<Builds>,
     /// Ends all containers that are run for users.
     end_containers: CancellationToken,
+    /// Ends all builds.
+    end_builds: CancellationToken,
 }
 
 impl Engine {
     pub fn new(parts: Parts) -> Self {
-        Engine { parts: Arc::new(parts), builds: Arc::default(), end_containers: CancellationToken::new() }
+        let (end_containers, end_builds) = Default::default();
+        Engine { parts: Arc::new(parts), builds: Arc::default(), end_containers, end_builds }
     }
 
     pub fn sessions(&self) -> &Sessions {
@@ -69,6 +82,10 @@ impl Engine {
 
     pub fn refs(&self) -> &Refs {
         &self.parts.refs
+    }
+
+    pub fn history(&self) -> &History {
+        &self.parts.history
     }
 
     pub(crate) fn parts(&self) -> &Parts {
@@ -80,24 +97,37 @@ impl Engine {
         self.end_containers.cancel();
     }
 
+    /// Cancels the builds that run, and those that come.
+    pub fn end_builds(&self) {
+        self.end_builds.cancel();
+    }
+
     pub(crate) fn containers_end(&self) -> &CancellationToken {
         &self.end_containers
     }
 
     /// Runs a build. Dropping the future cancels it; what it had started is then ended in the background.
     pub async fn build(&self, request: BuildRequest) -> Result<BuildResponse> {
-        let (build, returned) = Build::new();
+        let build = Build::new();
         self.builds.insert(&request.id, Arc::clone(&build))?;
-        let cancel = CancellationToken::new();
+        let cancel = self.end_builds.child_token();
         let _cancel_when_dropped = cancel.clone().drop_guard();
         let engine = self.clone();
         let task = tokio::spawn(async move {
             let id = request.id.clone();
-            let result = engine.run(request, &build, returned, cancel).await;
+            let result = engine.run(request, &build, cancel).await;
             engine.builds.end(&id);
-            result
+            result.map_err(|e| match e.is_canceled() && engine.end_builds.is_cancelled() {
+                true => Error::environment("the engine was told to stop").with_code(Code::Unavailable),
+                false => e,
+            })
         });
         task.await.unwrap_or_else(|e| Err(Error::internal(format!("the build ended unexpectedly: {e}"))))
+    }
+
+    /// As [`Engine::status`], without waiting for a build that is not known.
+    pub fn known_status(&self, id: &str) -> Option<Reader> {
+        self.builds.find(id, |b| b.log.reader())
     }
 
     /// What happens in a build, from its start.
@@ -105,49 +135,63 @@ impl Engine {
         self.builds.wait(id, STATUS_PATIENCE, |b| Some(b.log.reader())).await
     }
 
-    /// The bridge of a build whose client is its own frontend.
-    pub async fn bridge(&self, id: &str) -> Result<BuildBridge> {
-        self.builds.wait(id, BRIDGE_PATIENCE, |b| b.bridge()).await
-    }
-
-    /// The client's own frontend has come to an end.
-    pub async fn give_back(&self, id: &str, result: Result<BuildResult>) -> Result<()> {
-        let build = self.builds.wait(id, BRIDGE_PATIENCE, |b| Some(Arc::clone(b))).await?;
-        build.give_back(result)
+    /// Where a client that is its own frontend finds its build.
+    pub async fn frontend_session(&self, id: &str) -> Result<Arc<Session>> {
+        self.builds.wait(id, BRIDGE_PATIENCE, |b| b.session()).await
     }
 
     async fn run(
         &self,
         request: BuildRequest,
         build: &Arc<Build>,
-        returned: mpsc::Receiver<Result<BuildResult>>,
         cancel: CancellationToken,
     ) -> Result<BuildResponse> {
         let exporters = export::resolve(&self.parts.exporters, &request)?;
+        let cache_exports = cache_export::resolve(&request)?;
         let context = Arc::new(BuildContext {
             sessions: self.parts.sessions.clone(),
             session: request.session.clone(),
             entitlements: self.entitlements(&request.entitlements)?,
+            failures: Failures::default(),
         });
+        let recording = (!request.internal).then(|| self.parts.history.begin(BuildRecord::of(&request)));
         let sink: Arc<dyn Sink> = Arc::clone(&build.log) as _;
         let job = self.parts.scheduler.job(request.id.clone(), Arc::clone(&context), Arc::clone(&sink));
         let inputs = match &request.work {
             Work::Frontend { inputs, .. } | Work::Client { inputs } => inputs.clone(),
             Work::Definition(_) => BTreeMap::new(),
         };
-        let bridge = BuildBridge::new(Arc::clone(&self.parts), context, job, Arc::clone(&build.log), inputs);
+        let (parts, log) = (Arc::clone(&self.parts), Arc::clone(&build.log));
+        let bridge = BuildBridge::new(parts, context, job, log, inputs, cancel.clone());
         let work = async {
-            let result = self.result(&request, build, &bridge, returned).await?;
-            export::run(exporters, &bridge, result, &sink, &cancel).await
+            let result = self.result(&request, build, &bridge).await?;
+            let exportable = export::compute(&bridge, &result).await?;
+            let exports = Exports { exporters, caches: cache_exports };
+            let exported = export::run(exports, &bridge, &result, exportable, &sink, &cancel);
+            // Who is told of a result finds it again, even if this process is killed the moment after.
+            let (exported, ()) = tokio::join!(exported, self.flush_records());
+            exported
         };
         let outcome = tokio::select! {
             outcome = work => outcome,
             () = cancel.cancelled() => Err(Error::canceled()),
         };
-        // Its clone in the table would keep the job open.
-        self.builds.close_bridge(build);
+        if let Some(session) = self.builds.close(build) {
+            session.close().await;
+        }
         bridge.close().await;
+        if let Some(recording) = recording {
+            build.log.close();
+            recording.complete(&build.log, &outcome).await;
+        }
         outcome
+    }
+
+    /// A build whose records cannot be written has its result all the same: the next one has more to do.
+    async fn flush_records(&self) {
+        if let Err(e) = self.parts.records.flush().await {
+            tracing::warn!("results of a build will not be found again: {e}");
+        }
     }
 
     /// What the client asks for and the engine may grant.
@@ -168,22 +212,32 @@ impl Engine {
         request: &BuildRequest,
         build: &Arc<Build>,
         bridge: &BuildBridge,
-        mut returned: mpsc::Receiver<Result<BuildResult>>,
     ) -> Result<BuildResult> {
         match &request.work {
             Work::Definition(definition) => {
                 let definition = Some(definition.clone());
-                bridge.solve(SolveRequest { definition, ..SolveRequest::default() }).await
+                let cache_imports = imports(request);
+                bridge.solve(SolveRequest { definition, cache_imports, ..SolveRequest::default() }).await
             }
             Work::Frontend { name, opts, inputs } => {
-                let request = FrontendRequest { opts: opts.clone(), inputs: inputs.clone() };
-                self.parts.frontend(name)?.solve(Arc::new(bridge.clone()), request).await
+                let (frontend, opts, inputs) = (name.clone(), opts.clone(), inputs.clone());
+                let cache_imports = imports(request);
+                bridge
+                    .solve(SolveRequest { frontend, opts, inputs, cache_imports, ..SolveRequest::default() })
+                    .await
             }
             Work::Client { .. } => {
-                self.builds.open_bridge(build, bridge.clone());
-                let result = returned.recv().await;
-                result.unwrap_or_else(|| Err(Error::internal("no result for incomplete build")))
+                let (session, returned) = Session::new(Arc::new(bridge.clone()));
+                self.builds.open(build, session);
+                let result = returned.await;
+                result.unwrap_or_else(|_| Err(Error::internal("no result for incomplete build")))
             }
         }
     }
+}
+
+/// The caches that a request names.
+fn imports(request: &BuildRequest) -> Vec<CacheImport> {
+    let imports = request.cache_imports.iter();
+    imports.map(|i| CacheImport { kind: i.kind.clone(), attrs: i.attrs.clone() }).collect()
 }

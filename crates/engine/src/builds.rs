@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use errdefs::{Error, Result};
-use frontend::BuildResult;
-use tokio::sync::{Notify, mpsc};
+use gateway::Session;
+use tokio::sync::Notify;
 
-use crate::bridge::BuildBridge;
 use crate::log::BuildLog;
 
 /// Ended builds whose log can still be read.
@@ -17,10 +16,8 @@ const ENDED: usize = 16;
 /// What is known of one build.
 pub struct Build {
     pub log: Arc<BuildLog>,
-    /// The bridge of a build whose client is its own frontend, while it runs.
-    bridge: Mutex<Option<BuildBridge>>,
-    /// Takes what that client returns.
-    returned: mpsc::Sender<Result<BuildResult>>,
+    /// That of a client which is its own frontend, while the build runs.
+    session: Mutex<Option<Arc<Session>>>,
 }
 
 #[derive(Default)]
@@ -37,19 +34,12 @@ pub struct Builds {
 }
 
 impl Build {
-    /// A build, and where the result of its client comes in.
-    pub fn new() -> (Arc<Self>, mpsc::Receiver<Result<BuildResult>>) {
-        let (returned, receiver) = mpsc::channel(1);
-        (Arc::new(Build { log: BuildLog::new(), bridge: Mutex::default(), returned }), receiver)
+    pub fn new() -> Arc<Self> {
+        Arc::new(Build { log: BuildLog::new(), session: Mutex::default() })
     }
 
-    pub fn bridge(&self) -> Option<BuildBridge> {
-        self.bridge.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Hands in the result of the client's own frontend.
-    pub fn give_back(&self, result: Result<BuildResult>) -> Result<()> {
-        self.returned.try_send(result).map_err(|_| Error::user("the build has its result already"))
+    pub fn session(&self) -> Option<Arc<Session>> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -65,29 +55,34 @@ impl Builds {
         Ok(())
     }
 
-    /// Opens the bridge of a build to its client.
-    pub fn open_bridge(&self, build: &Build, bridge: BuildBridge) {
-        *build.bridge.lock().unwrap_or_else(PoisonError::into_inner) = Some(bridge);
+    /// Opens a build to its client.
+    pub fn open(&self, build: &Build, session: Arc<Session>) {
+        *build.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
         self.changed.notify_waiters();
     }
 
-    /// Takes the bridge away from the client.
-    pub fn close_bridge(&self, build: &Build) {
-        build.bridge.lock().unwrap_or_else(PoisonError::into_inner).take();
+    /// Takes the build away from the client.
+    pub fn close(&self, build: &Build) -> Option<Arc<Session>> {
+        build.session.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Ends a build: its bridge closes, its log stays for a while.
+    /// Ends a build: its log stays for a while.
     pub fn end(&self, id: &str) {
         let mut state = self.state();
         let Some(build) = state.by_id.get(id) else { return };
         build.log.close();
-        self.close_bridge(build);
+        self.close(build);
         state.ended.push_back(id.to_owned());
         if state.ended.len() > ENDED
             && let Some(oldest) = state.ended.pop_front()
         {
             state.by_id.remove(&oldest);
         }
+    }
+
+    /// What `look` makes of a build; nothing where it is not known.
+    pub fn find<T>(&self, id: &str, look: impl FnOnce(&Arc<Build>) -> T) -> Option<T> {
+        self.state().by_id.get(id).map(look)
     }
 
     /// What `look` finds in a build, waiting for it up to `patience`.

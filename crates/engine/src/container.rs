@@ -78,7 +78,7 @@ impl Engine {
         let stop_when_dropped = stop.clone().drop_guard();
         let (started, starting) = oneshot::channel();
         let executor = self.parts().ops.parts().executor.clone();
-        let end = tokio::spawn(attend(executor, prepared, Io { stdin, output }, started, stop));
+        let end = tokio::spawn(attend(executor, prepared, Io { stdin, stdout: None, output }, started, stop));
         let Ok(remote) = starting.await else {
             let end = end.await.map_err(lost)?;
             return Err(end.err().unwrap_or_else(|| Error::internal("a container that did not start")));

@@ -4,37 +4,44 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use errdefs::{Error, Result};
-use exporter::{ExportContext, Exportable, Exporter, Exporters, Response};
+use exporter::{ExportContext, Exportable, Exporter, Exporters, InlineCache, Response};
 use frontend::{BuildResult, Refs};
 use futures_util::future::try_join_all;
 use progress::{Sink, Step};
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::BuildBridge;
+use crate::cache_export::{self, Inline};
 use crate::request::{BuildRequest, BuildResponse};
 
 /// The exporters of a request. Called before anything is built, so that what is asked for wrongly is said at once.
 pub fn resolve(exporters: &Exporters, request: &BuildRequest) -> Result<Vec<Box<dyn Exporter>>> {
-    if let Some(cache) = request.cache_exports.first() {
-        return Err(Error::unimplemented(format!("cache export of type {} is not there yet", cache.kind)));
-    }
-    if let Some(cache) = request.cache_imports.first() {
-        return Err(Error::unimplemented(format!("cache import of type {} is not there yet", cache.kind)));
-    }
     request.exporters.iter().map(|e| exporters.resolve(&e.kind, &e.attrs)).collect()
 }
 
-/// Computes the result and exports it; pushes come last, when all artifacts are made.
+/// All that is to be made of a result.
+pub struct Exports {
+    pub exporters: Vec<Box<dyn Exporter>>,
+    pub caches: Vec<remote_cache::Export>,
+}
+
+/// Exports a result; pushes and caches come last, when all artifacts are made.
 pub async fn run(
-    exporters: Vec<Box<dyn Exporter>>,
+    exports: Exports,
     bridge: &BuildBridge,
-    result: BuildResult,
+    built: &BuildResult,
+    result: Exportable,
     sink: &Arc<dyn Sink>,
     cancel: &CancellationToken,
 ) -> Result<BuildResponse> {
-    let result = compute(bridge, result).await?;
     let mut response = inline_metadata(&result);
     let mut finalizers = Vec::new();
+    let mut results = BTreeMap::new();
+    let Exports { exporters, caches } = exports;
+    let inline_cache: Option<Arc<dyn InlineCache>> = match cache_export::wants_inline(&caches) {
+        true => Some(Arc::new(Inline::new(bridge, built, sink))),
+        false => None,
+    };
     for (index, exporter) in exporters.iter().enumerate() {
         let step =
             Step::start(Arc::clone(sink), &format!("{}:export:{index}", bridge.build_id()), exporter.name());
@@ -44,11 +51,13 @@ pub async fn run(
             index: index as u32,
             step: step.clone(),
             cancel: cancel.clone(),
+            inline_cache: inline_cache.clone(),
         };
         let exported = exporter.export(&result, &cx).await;
         match exported {
             Ok(exported) => {
                 response.extend(exported.response);
+                results.extend(exported.descriptor.map(|descriptor| (index as u32, descriptor)));
                 match exported.finalize {
                     Some(finalize) => finalizers.push((finalize, cx, step)),
                     None => step.finish(Ok(()))?,
@@ -59,8 +68,10 @@ pub async fn run(
     }
     let finals =
         finalizers.into_iter().map(|(finalize, cx, step)| async move { step.finish(finalize.run(cx).await) });
-    try_join_all(finals).await?;
-    Ok(BuildResponse { exporter: response })
+    let cached = cache_export::run(&caches, bridge, built, sink);
+    let (_, cached) = futures_util::try_join!(try_join_all(finals), cached)?;
+    response.extend(cached);
+    Ok(BuildResponse { exporter: response, results })
 }
 
 /// Metadata that goes to the client as it is.
@@ -75,7 +86,8 @@ fn inline_metadata(result: &Exportable) -> Response {
         .collect()
 }
 
-async fn compute(bridge: &BuildBridge, result: BuildResult) -> Result<Exportable> {
+/// Computes all that is to be exported.
+pub async fn compute(bridge: &BuildBridge, result: &BuildResult) -> Result<Exportable> {
     let refs = match &result.refs {
         Refs::None => exporter::Refs::Single(None),
         Refs::Single(only) => exporter::Refs::Single(bridge.value(only).await?),
@@ -87,5 +99,5 @@ async fn compute(bridge: &BuildBridge, result: BuildResult) -> Result<Exportable
             exporter::Refs::Map(try_join_all(computed).await?.into_iter().collect::<BTreeMap<_, _>>())
         }
     };
-    Ok(Exportable { refs, metadata: result.metadata })
+    Ok(Exportable { refs, metadata: result.metadata.clone() })
 }

@@ -9,8 +9,11 @@
 mod bridge;
 mod build;
 mod builds;
+mod cache_export;
+mod caches;
 mod container;
 mod export;
+pub mod history;
 mod images;
 mod invocation;
 mod log;

@@ -1,8 +1,11 @@
 //! The events of one build: written once, read by any number of Status calls, each from the start.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use progress::{Event, Sink, SolveStatus};
+use jiff::Timestamp;
+use oci::Digest;
+use progress::{Event, Sink, SolveStatus, Vertex};
 use tokio::sync::watch;
 
 /// Bytes of output after which one status message ends and the next begins.
@@ -11,7 +14,22 @@ const MESSAGE_BYTES: usize = 1 << 20;
 #[derive(Default)]
 struct State {
     events: Vec<Event>,
+    /// Vertices that have begun and not ended.
+    open: BTreeMap<Digest, Vertex>,
     closed: bool,
+}
+
+impl State {
+    fn push(&mut self, event: Event) {
+        if let Event::Vertex(vertex) = &event {
+            if vertex.started.is_some() && vertex.completed.is_none() {
+                self.open.insert(vertex.digest.clone(), vertex.clone());
+            } else {
+                self.open.remove(&vertex.digest);
+            }
+        }
+        self.events.push(event);
+    }
 }
 
 /// The log of a build.
@@ -25,15 +43,30 @@ impl BuildLog {
         Arc::new(BuildLog { state: Mutex::default(), changed: watch::Sender::new(()) })
     }
 
-    /// Nothing more comes; readers end when they have read all.
+    /// Nothing more comes; readers end when they have read all. What had begun and was dropped where it stood, as the
+    /// resolution of a name in a build that was cancelled, is told to be canceled.
     pub fn close(&self) {
-        self.state().closed = true;
+        let mut state = self.state();
+        state.closed = true;
+        let mut open = Vec::from_iter(std::mem::take(&mut state.open).into_values());
+        open.sort_by_key(|vertex| vertex.started);
+        for vertex in open {
+            let error = errdefs::Error::canceled().to_string();
+            state.push(Event::Vertex(Vertex { completed: Some(Timestamp::now()), error, ..vertex }));
+        }
+        drop(state);
         self.changed.send_replace(());
     }
 
     /// A reader that starts at the first event.
     pub fn reader(self: &Arc<Self>) -> Reader {
         Reader { log: Arc::clone(self), next: 0, changed: self.changed.subscribe() }
+    }
+
+    /// All messages so far, one after the other.
+    pub fn messages(&self) -> impl Iterator<Item = SolveStatus> {
+        let mut next = 0;
+        std::iter::from_fn(move || Some(take(&self.state().events, &mut next)).filter(|m| !m.is_empty()))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -45,7 +78,7 @@ impl Sink for BuildLog {
     fn emit(&self, event: Event) {
         let mut state = self.state();
         if !state.closed {
-            state.events.push(event);
+            state.push(event);
             drop(state);
             self.changed.send_replace(());
         }
@@ -121,6 +154,22 @@ mod tests {
         let mut reader = log.reader();
         assert_eq!(reader.next().await.map(|m| m.logs.len()), Some(2));
         assert_eq!(reader.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn what_never_ended_is_told_to_be_canceled() {
+        let log = BuildLog::new();
+        let sink: Arc<dyn Sink> = Arc::clone(&log) as _;
+        let ended = progress::Step::start(Arc::clone(&sink), "a", "ended");
+        let dropped = progress::Step::start(sink, "b", "dropped");
+        ended.finish(Ok(())).unwrap();
+        drop(dropped);
+        log.close();
+        let told = log.reader().next().await.unwrap().vertexes;
+        let last = |name: &str| told.iter().rfind(|v| v.name == name).unwrap();
+        assert_eq!(last("ended").error, "");
+        assert_eq!(last("dropped").error, "context canceled");
+        assert!(told.iter().all(|v| v.started.is_some()) && last("dropped").completed.is_some());
     }
 
     #[tokio::test]

@@ -8,8 +8,10 @@ use llb::{Definition, Graph, SourceMap};
 use oci::Digest;
 use ops::{BuildDomain, Value};
 use refs::Refs;
-use solver::{Edge, Job};
+use solver::{Edge, Job, RemoteCache};
 use tokio::sync::OnceCell;
+
+use crate::caches::{self, Pending};
 
 /// One graph of one build. All who need the result share one computation.
 pub struct Promise {
@@ -17,6 +19,8 @@ pub struct Promise {
     source: SourceMap,
     /// Cache mounts that begin anew.
     renewed: BTreeSet<(String, bool)>,
+    /// Caches of others to be looked into.
+    caches: Vec<Pending>,
     value: OnceCell<Value>,
 }
 
@@ -26,6 +30,7 @@ impl Promise {
         ops: &ops::Ops,
         definition: &Definition,
         entitlements: &BTreeSet<String>,
+        caches: Vec<Pending>,
     ) -> Result<Arc<Self>> {
         let (mut edge, mut renewed) = (None, BTreeSet::new());
         if !definition.is_empty() {
@@ -33,7 +38,13 @@ impl Promise {
             renewed = ops::renewed_cache_mounts(&graph);
             edge = Some(ops.vertex(graph, entitlements)?);
         }
-        Ok(Arc::new(Promise { edge, source: definition.source.clone(), renewed, value: OnceCell::new() }))
+        let (source, value) = (definition.source.clone(), OnceCell::new());
+        Ok(Arc::new(Promise { edge, source, renewed, caches, value }))
+    }
+
+    /// The edge that gives the result; `None` is scratch.
+    pub fn edge(&self) -> Option<&Edge<BuildDomain>> {
+        self.edge.as_ref()
     }
 
     /// The result. A failure is not kept: the next who asks tries again.
@@ -42,11 +53,13 @@ impl Promise {
     /// That of the vertex which failed, with its place in the source.
     pub async fn value(&self, refs: &Refs, job: &Job<BuildDomain>) -> Result<Value> {
         let Some(edge) = &self.edge else { return Ok(None) };
-        let compute = || {
+        let compute = || async {
+            let caches = caches::ready(&self.caches).await;
             for (name, on_base) in &self.renewed {
                 refs.forget_cache_mounts(name, *on_base);
             }
-            job.build(edge.clone())
+            let caches = caches.into_iter().map(|cache| cache as Arc<dyn RemoteCache<BuildDomain>>);
+            job.build_with(edge.clone(), caches.collect()).await
         };
         let value = self.value.get_or_try_init(compute).await;
         value.cloned().map_err(|e| locate(&self.source, Some(edge), e))
@@ -64,26 +77,23 @@ fn locate(source: &SourceMap, graph: Option<&Edge<BuildDomain>>, error: Error) -
         _ => None,
     });
     let Some(failed) = failed else { return error };
-    let location = source.location(&failed).or_else(|| of_user(source, graph?, &failed));
-    match location {
-        Some(location) => error.with_detail(Detail::Source(location)),
-        None => error,
+    let mut locations = source.locations(&failed);
+    if let (true, Some(graph)) = (locations.is_empty(), graph) {
+        locations = of_user(source, graph, &failed);
     }
+    locations.into_iter().fold(error, |error, location| error.with_detail(Detail::Source(location)))
 }
 
-fn of_user(
-    source: &SourceMap,
-    graph: &Edge<BuildDomain>,
-    failed: &Digest,
-) -> Option<errdefs::SourceLocation> {
+fn of_user(source: &SourceMap, graph: &Edge<BuildDomain>, failed: &Digest) -> Vec<errdefs::SourceLocation> {
     let (mut seen, mut todo) = (HashSet::new(), vec![&graph.vertex]);
     while let Some(vertex) = todo.pop() {
-        if vertex.inputs.iter().any(|input| input.vertex.digest == *failed)
-            && let Some(location) = source.location(&vertex.digest)
-        {
-            return Some(location);
+        if vertex.inputs.iter().any(|input| input.vertex.digest == *failed) {
+            let locations = source.locations(&vertex.digest);
+            if !locations.is_empty() {
+                return locations;
+            }
         }
         todo.extend(vertex.inputs.iter().map(|input| &input.vertex).filter(|v| seen.insert(&v.digest)));
     }
-    None
+    Vec::new()
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use llb::Definition;
+use oci::Descriptor;
+use serde::{Deserialize, Serialize};
 
 /// One build.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +19,10 @@ pub struct BuildRequest {
     pub cache_exports: Vec<Attributed>,
     /// What the client allows: `network.host`, `security.insecure`.
     pub entitlements: Vec<String>,
+    /// Options for a frontend, also where the client is its own: for the record of the build.
+    pub attrs: BTreeMap<String, String>,
+    /// Leaves no record.
+    pub internal: bool,
 }
 
 /// Where the result of a build comes from.
@@ -35,7 +41,7 @@ pub enum Work {
 }
 
 /// A type and its attributes: an exporter, a cache.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Attributed {
     pub kind: String,
     pub attrs: BTreeMap<String, String>,
@@ -45,6 +51,8 @@ pub struct Attributed {
 #[derive(Debug, Clone, Default)]
 pub struct BuildResponse {
     pub exporter: BTreeMap<String, String>,
+    /// What exporters made, by their place in the request; some make nothing that has a name.
+    pub results: BTreeMap<u32, Descriptor>,
 }
 
 impl Default for Work {

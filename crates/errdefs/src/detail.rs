@@ -60,5 +60,14 @@ pub enum Detail {
     /// A frontend does not know this subrequest.
     Subrequest { name: String },
     /// The op that failed, encoded, with ids by which its mounts can be inspected.
-    Solve { input_ids: Vec<String>, mount_ids: Vec<String>, op: Vec<u8> },
+    Solve { input_ids: Vec<String>, mount_ids: Vec<String>, op: Vec<u8>, subject: Option<Subject> },
+}
+
+/// The part of an op that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// The action of this index, of a file op.
+    Action(i64),
+    /// Looking at the content of the input of this index.
+    Content(i64),
 }

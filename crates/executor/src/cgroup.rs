@@ -7,7 +7,9 @@ mod devices;
 mod group;
 mod layout;
 mod limits;
+mod sweep;
 
 pub(crate) use devices::Access;
 pub(crate) use group::Group;
 pub(crate) use layout::Layout;
+pub(crate) use sweep::sweep;

@@ -13,9 +13,9 @@ use rustix::pipe::PipeFlags;
 use rustix::termios::{LocalModes, SpecialCodeIndex};
 use tokio::io::unix::AsyncFd;
 
-use crate::io::{Output, Stream};
+use crate::io::{Io, Output, Stream, Streams};
 use crate::wire::{self, Report, Request};
-use crate::{Exit, WinSize};
+use crate::{Exit, Process, WinSize};
 
 /// Longest chunk of output: what a pipe holds.
 const CHUNK: usize = 64 << 10;
@@ -51,8 +51,9 @@ pub(crate) struct Outlet {
 }
 
 impl Container {
-    pub(crate) fn new(socket: OwnedFd, outlets: Vec<Outlet>, output: Output) -> Result<Container> {
+    pub(crate) fn new(socket: OwnedFd, streams: Streams) -> Result<Container> {
         let socket = Arc::new(nonblocking(socket)?);
+        let Streams { outlets, output, .. } = streams;
         Ok(Container { socket, outlets, output, state: State::Starting, tty: None })
     }
 
@@ -155,6 +156,25 @@ impl Control {
         wire::send(self.0.get_ref(), &Request::Signal(signal), &[]).context("failed to signal the container")
     }
 
+    /// Starts one more process in a container that runs: a guest, which sees what the first process sees, and ends with
+    /// it at the latest. Dropping the handle kills the guest alone. The first process's user is taken where `process`
+    /// names none, and its resource limits hold too.
+    pub async fn enter(&self, process: &Process, io: Io) -> Result<Container> {
+        crate::executor::check_process(process)?;
+        let mut guest = self.send_guest(process, io).context("failed to reach the container")?;
+        guest.started().await?;
+        Ok(guest)
+    }
+
+    fn send_guest(&self, process: &Process, io: Io) -> Result<Container> {
+        let job = wire::to_memfd(process)?;
+        let streams = Streams::open(io, process.tty.is_some())?;
+        let (socket, supervisor) = wire::pair()?;
+        let fds: Vec<_> = [supervisor.as_fd(), job.as_fd()].into_iter().chain(streams.theirs()).collect();
+        wire::send(self.0.get_ref(), &Request::Enter, &fds)?;
+        Container::new(socket, streams)
+    }
+
     /// Kills everything inside. What is left to do is heard from [`Container::wait`].
     pub fn kill(&self) {
         // It fails when the supervisor is gone, and then so is the container.
@@ -200,15 +220,10 @@ impl Outlet {
         Outlet { stream, fd, buffer: vec![0; CHUNK].into() }
     }
 
-    /// Pipes for stdout and stderr: our ends, and theirs.
-    pub(crate) fn pipes() -> Result<(Vec<Outlet>, [OwnedFd; 2])> {
-        let pipe = |stream| -> io::Result<(Outlet, OwnedFd)> {
-            let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-            Ok((Outlet::new(stream, Arc::new(nonblocking(read)?)), write))
-        };
-        let (out, stdout) = pipe(Stream::Stdout).context("failed to make a pipe")?;
-        let (err, stderr) = pipe(Stream::Stderr).context("failed to make a pipe")?;
-        Ok((vec![out, err], [stdout, stderr]))
+    /// A pipe: our end, and theirs.
+    pub(crate) fn pipe(stream: Stream) -> io::Result<(Outlet, OwnedFd)> {
+        let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        Ok((Outlet::new(stream, Arc::new(nonblocking(read)?)), write))
     }
 
     /// A chunk, an empty one at the end of the stream, or none when one would have to wait.

@@ -2,18 +2,20 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use errdefs::{Error, Result, ResultExt};
-use rustix::fs::{Mode, OFlags};
 use tokio_util::sync::CancellationToken;
 
-use crate::container::{Container, Outlet};
+use crate::alive::Alive;
+use crate::cgroup::{self, Layout};
+use crate::container::Container;
 use crate::hosts::{Dns, NetFiles};
+use crate::io::Streams;
 use crate::wire::{self, Job};
-use crate::{Exit, Io, Spec};
+use crate::{Exit, Io, Process, Spec};
 
 /// What the helper finds in place of the name of its program.
 pub(crate) const HELPER_NAME: &str = "kiln-executor";
@@ -25,6 +27,9 @@ pub struct Options {
     pub state_dir: PathBuf,
     /// The cgroup under which every container gets one of its own, when its spec names no parent.
     pub cgroup_parent: String,
+    /// Whether nobody else makes cgroups under that parent. Then what is found there at the start is of an engine that
+    /// died: it is killed and removed. The parent itself goes with the executor.
+    pub owns_cgroup_parent: bool,
     /// Where the unified cgroup hierarchy is mounted. `None`: as `/proc/self/mountinfo` tells, version 1 included.
     pub cgroup_mount: Option<PathBuf>,
     pub dns: Dns,
@@ -37,6 +42,7 @@ impl Options {
         Options {
             state_dir: state_dir.into(),
             cgroup_parent: "kiln".into(),
+            owns_cgroup_parent: false,
             cgroup_mount: None,
             dns: Dns::default(),
             helper: "/proc/self/exe".into(),
@@ -52,6 +58,7 @@ pub struct Executor(Arc<Inner>);
 struct Inner {
     options: Options,
     stage: PathBuf,
+    alive: Alive,
     helper: Mutex<Helper>,
 }
 
@@ -72,8 +79,12 @@ impl Executor {
         std::fs::create_dir_all(&stage).with_context(|| format!("failed to create `{}`", stage.display()))?;
         let stage =
             stage.canonicalize().with_context(|| format!("failed to resolve `{}`", stage.display()))?;
-        let helper = Mutex::new(Helper::start(&options)?);
-        Ok(Executor(Arc::new(Inner { options, stage, helper })))
+        let alive = Alive::take(&options.state_dir)?;
+        if options.owns_cgroup_parent {
+            options.sweep_cgroups();
+        }
+        let helper = Mutex::new(Helper::start(&options, &alive)?);
+        Ok(Executor(Arc::new(Inner { options, stage, alive, helper })))
     }
 
     /// Runs a container to its end. Err is for what kept it from running; a program that fails, or that cannot be
@@ -113,19 +124,11 @@ impl Executor {
             cgroup_parent: options.cgroup_parent.clone(),
             spec,
         })?;
+        let streams = Streams::open(io, tty)?;
         let (socket, supervisor) = wire::pair()?;
-        if tty {
-            self.send(&[supervisor.as_fd(), job.as_fd()])?;
-            return Container::new(socket, Vec::new(), io.output);
-        }
-        let stdin = match io.stdin {
-            Some(fd) => fd,
-            None => rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-                .map_err(std::io::Error::from)?,
-        };
-        let (outlets, [stdout, stderr]) = Outlet::pipes()?;
-        self.send(&[supervisor.as_fd(), job.as_fd(), stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
-        Container::new(socket, outlets, io.output)
+        let fds: Vec<_> = [supervisor.as_fd(), job.as_fd()].into_iter().chain(streams.theirs()).collect();
+        self.send(&fds)?;
+        Container::new(socket, streams)
     }
 
     /// Sends a request; a helper that somebody killed is replaced.
@@ -136,13 +139,30 @@ impl Executor {
             return Ok(());
         }
         tracing::warn!("the container helper died; starting another");
-        *helper = Helper::start(&self.0.options)?;
+        *helper = Helper::start(&self.0.options, &self.0.alive)?;
         wire::send(&helper.socket, &wire::Start, fds).context("failed to reach the container helper")
     }
 }
 
+impl Options {
+    fn sweep_cgroups(&self) {
+        let layout = self.cgroup_mount.clone().map_or_else(Layout::detect, Layout::V2);
+        cgroup::sweep(&layout, Path::new(self.cgroup_parent.trim_start_matches('/')));
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.options.owns_cgroup_parent {
+            // The helper first: it makes no container any more when it has ended.
+            self.helper.get_mut().unwrap_or_else(PoisonError::into_inner).end();
+            self.options.sweep_cgroups();
+        }
+    }
+}
+
 impl Helper {
-    fn start(options: &Options) -> Result<Helper> {
+    fn start(options: &Options, alive: &Alive) -> Result<Helper> {
         let (socket, theirs) = wire::pair().context("failed to make a socket")?;
         let child = Command::new(&options.helper)
             .arg0(HELPER_NAME)
@@ -150,7 +170,7 @@ impl Helper {
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
+            .stdout(alive.share()?)
             .spawn()
             .with_context(|| {
                 format!("failed to start the container helper `{}`", options.helper.display())
@@ -159,24 +179,34 @@ impl Helper {
     }
 }
 
-impl Drop for Helper {
-    fn drop(&mut self) {
+impl Helper {
+    fn end(&mut self) {
         // Half closed is enough for the helper to end, so that waiting cannot hang.
         let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
         let _ = self.child.wait();
     }
 }
 
+impl Drop for Helper {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// Refuses what no container can be made of.
 fn check(spec: &Spec) -> Result<()> {
-    if spec.process.args.is_empty() {
-        return Err(Error::user("no command to run"));
-    }
     let id = &spec.id;
     if id.is_empty() || id.len() > 200 || id.starts_with('.') || id.contains(['/', '\0']) {
         return Err(Error::internal(format!("`{id}` cannot name a container")));
     }
-    if spec.process.args.iter().chain(&spec.process.env).any(|s| s.contains('\0')) {
+    check_process(&spec.process)
+}
+
+pub(crate) fn check_process(process: &Process) -> Result<()> {
+    if process.args.is_empty() {
+        return Err(Error::user("no command to run"));
+    }
+    if process.args.iter().chain(&process.env).any(|s| s.contains('\0')) {
         return Err(Error::user("a NUL byte in an argument or in the environment"));
     }
     Ok(())

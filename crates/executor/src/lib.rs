@@ -5,6 +5,7 @@
 //!
 //! Never: know refs or builds.
 
+mod alive;
 mod cgroup;
 mod container;
 mod executor;

@@ -44,6 +44,9 @@ pub(crate) struct Job {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     Signal(i32),
+    /// Asks for one more process in the container. With it go: the socket of that process, a memfd with a
+    /// [`Process`](crate::Process), and unless it has a terminal its stdin, stdout and stderr.
+    Enter,
 }
 
 /// From a supervisor to the engine.
@@ -201,7 +204,8 @@ mod tests {
         let (a, b) = pair().expect("pair");
         let memfd = to_memfd(&vec!["x".repeat(1 << 20)]).expect("memfd");
         send(&a, &Request::Signal(9), &[memfd.as_fd()]).expect("send");
-        let (Request::Signal(n), mut fds) = recv(&b, RecvFlags::empty()).expect("recv").expect("a message");
+        let (request, mut fds) = recv(&b, RecvFlags::empty()).expect("recv").expect("a message");
+        let Request::Signal(n) = request else { panic!("another request") };
         let back: Vec<String> = from_memfd(fds.pop().expect("one descriptor")).expect("JSON");
         assert_eq!((n, back[0].len()), (9, 1 << 20));
         drop(a);

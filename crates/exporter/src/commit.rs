@@ -138,7 +138,8 @@ impl Writer<'_> {
     async fn manifest(&self, platform: &ResultPlatform, layers: &Layers) -> Result<(Descriptor, Digest)> {
         // Those of one platform have no place where the result is not by platform.
         let annotations = self.annotations.of(self.result.is_map().then_some(&platform.platform));
-        let config = self.config(platform, layers)?;
+        let inline_cache = self.inline_cache(platform, layers).await?;
+        let config = self.config(platform, layers, inline_cache)?;
         let oci = self.options.oci_types;
         let (manifest_type, config_type) = match oci {
             true => (media::OCI_MANIFEST, media::OCI_CONFIG),
@@ -157,7 +158,19 @@ impl Writer<'_> {
         Ok((descriptor, config_descriptor.digest))
     }
 
-    fn config(&self, platform: &ResultPlatform, layers: &Layers) -> Result<Vec<u8>> {
+    /// What the config says of the build cache.
+    async fn inline_cache(&self, platform: &ResultPlatform, layers: &Layers) -> Result<Option<Vec<u8>>> {
+        let Some(cache) = &self.cx.inline_cache else { return Ok(None) };
+        let records = cache.records(&platform.id, &layers.blobs, self.options.compression);
+        self.cx.step.part("preparing layers for inline cache", records).await
+    }
+
+    fn config(
+        &self,
+        platform: &ResultPlatform,
+        layers: &Layers,
+        inline_cache: Option<Vec<u8>>,
+    ) -> Result<Vec<u8>> {
         let given = self.result.key(IMAGE_CONFIG, platform).filter(|config| !config.is_empty());
         let config = given.map_or_else(config::default_config, |config| config.to_vec());
         let mut history = history::parse(&config)?;
@@ -165,7 +178,10 @@ impl Writer<'_> {
         let epoch = self.options.epoch.of(self.result, platform)?.map(Time::from_seconds).transpose()?;
         let base = self.result.key(BASE_CONFIG, platform).filter(|base| !base.is_empty());
         let diff_ids = layers.blobs.iter().map(|blob| DiffId(blob.diff_id.clone())).collect();
-        config::patch(&config, Patch { diff_ids, history, epoch, base: base.map(|base| &base[..]) })
+        config::patch(
+            &config,
+            Patch { diff_ids, history, epoch, base: base.map(|base| &base[..]), inline_cache },
+        )
     }
 
     async fn index(&self, manifests: Vec<Descriptor>) -> Result<Descriptor> {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use errdefs::{Error, Result};
 use oci::json::to_vec;
 use oci::{DiffId, History, ImageConfig, Platform, RootFs, RunConfig};
@@ -9,6 +11,9 @@ use serde_json::value::RawValue;
 
 use crate::history::{self, Entry};
 use crate::time::Time;
+
+/// The field with the build cache of an image.
+const INLINE_CACHE: &str = "moby.buildkit.cache.v0";
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -21,6 +26,8 @@ pub struct Patch<'a> {
     pub epoch: Option<Time>,
     /// The config of the image that this one is built on.
     pub base: Option<&'a [u8]>,
+    /// Records of the build cache.
+    pub inline_cache: Option<Vec<u8>>,
 }
 
 /// The config of an image for which the frontend gave none.
@@ -46,6 +53,9 @@ pub fn patch(config: &[u8], mut patch: Patch<'_>) -> Result<Vec<u8>> {
     if let Some(epoch) = &patch.epoch {
         let base = patch.base.map(history::parse).transpose()?.unwrap_or_default();
         history::clamp(&mut patch.history, &base, epoch);
+    }
+    if let Some(records) = &patch.inline_cache {
+        fields.insert(INLINE_CACHE.into(), text(to_vec(&STANDARD.encode(records))));
     }
     let created = created(fields.get("created"), &patch)?;
     fields.insert("created".into(), created);
@@ -145,7 +155,7 @@ mod tests {
         history::fit(&mut history, &infos);
         let diff_ids = layers.iter().map(|(name, _)| DiffId(oci::Digest::of(name))).collect();
         let epoch = epoch.map(|s| Time::from_seconds(s).expect("a time"));
-        patch(config.as_bytes(), Patch { diff_ids, history, epoch, base: None }).map(text)
+        patch(config.as_bytes(), Patch { diff_ids, history, epoch, base: None, inline_cache: None }).map(text)
     }
 
     /// What BuildKit made of these layers and this config.

@@ -1,12 +1,15 @@
 //! The contract of an exporter.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use errdefs::{Error, Result};
 use futures_util::future::BoxFuture;
+use oci::Descriptor;
 use progress::Step;
+use refs::{Compression, LayerBlob};
 use session::{Session, Sessions};
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +42,20 @@ pub struct ExportContext {
     /// The vertex that shows the work; the caller starts and ends it.
     pub step: Step,
     pub cancel: CancellationToken,
+    /// The cache that goes into the configs of images, if one was asked for.
+    pub inline_cache: Option<Arc<dyn InlineCache>>,
+}
+
+/// Tells what the config of an image says of the build cache.
+#[async_trait]
+pub trait InlineCache: Send + Sync {
+    /// The records for the image of a platform that has these layers; `None` where there are none.
+    async fn records(
+        &self,
+        platform: &str,
+        layers: &[LayerBlob],
+        compression: Compression,
+    ) -> Result<Option<Vec<u8>>>;
 }
 
 impl ExportContext {
@@ -63,6 +80,8 @@ impl ExportContext {
 #[derive(Default)]
 pub struct Exported {
     pub response: Response,
+    /// The image, where it is one.
+    pub descriptor: Option<Descriptor>,
     /// What is left to be done.
     pub finalize: Option<Finalize>,
 }

@@ -159,7 +159,8 @@ impl Exporter for NamedImage {
             }
             response.insert(IMAGE_NAME.into(), names.given.join(","));
         }
+        let descriptor = Some(image.descriptor.clone());
         let finalize = (self.push && !names.given.is_empty()).then(|| self.finalize(image, names.given));
-        Ok(Exported { response, finalize })
+        Ok(Exported { response, descriptor, finalize })
     }
 }

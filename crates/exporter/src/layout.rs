@@ -103,7 +103,7 @@ impl Exporter for Layout {
         }
         image.fetch().await?;
         cx.step.part("sending tarball", self.send(&image, names, &response, cx)).await?;
-        Ok(Exported { response, finalize: None })
+        Ok(Exported { response, descriptor: Some(image.descriptor), finalize: None })
     }
 }
 

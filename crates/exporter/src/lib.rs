@@ -32,6 +32,6 @@ mod resolve;
 mod tarball;
 mod time;
 
-pub use context::{ExportContext, Exported, Exporter, Finalize, Response};
+pub use context::{ExportContext, Exported, Exporter, Finalize, InlineCache, Response};
 pub use exportable::{Exportable, Refs};
 pub use resolve::Exporters;

@@ -5,7 +5,7 @@ use refs::{Compression, CompressionKind};
 
 use crate::Exportable;
 use crate::annotations::Group;
-use crate::attrs::{Attrs, parse_bool};
+use crate::attrs::Attrs;
 use crate::epoch::Epoch;
 use crate::exportable::IMAGE_NAME;
 
@@ -62,26 +62,7 @@ fn conflict(option: &str) -> Error {
 }
 
 fn compression(attrs: &mut Attrs) -> Result<Compression> {
-    let kind = match attrs.take("compression").as_deref() {
-        None | Some("gzip") => CompressionKind::Gzip,
-        Some("uncompressed") => CompressionKind::Uncompressed,
-        Some("zstd") => CompressionKind::Zstd,
-        Some("estargz") => {
-            return Err(Error::unimplemented("compression type estargz is not implemented yet"));
-        }
-        Some(other) => return Err(Error::user(format!("unsupported compression type {other}"))),
-    };
-    let force = match attrs.take("force-compression").as_deref() {
-        None => false,
-        Some("") => true,
-        Some(value) => parse_bool("force-compression", value)
-            .map_err(|_| Error::user(format!("non-bool value {value} specified for force-compression")))?,
-    };
-    let level = match attrs.take("compression-level") {
-        None => None,
-        Some(value) => Some(value.parse().map_err(|e| {
-            Error::user(format!("non-integer value {value} specified for compression-level: {e}"))
-        })?),
-    };
-    Ok(Compression { kind, level, force })
+    let [kind, level, force] =
+        ["compression", "compression-level", "force-compression"].map(|key| attrs.take(key));
+    Compression::parse(kind.as_deref(), level.as_deref(), force.as_deref())
 }

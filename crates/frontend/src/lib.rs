@@ -7,14 +7,23 @@
 //!
 //! Never: holds an implementation.
 
+mod container;
+mod scope;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::Result;
-use llb::Definition;
+use llb::{Definition, SourceOp};
 use oci::{Digest, Platform};
+
+pub use container::{
+    Container, ContainerMount, ContainerRequest, Input, Process, ProcessExit, ProcessIo, ProcessRequest,
+    Started, Stdin,
+};
+pub use scope::Scope;
 
 /// Turns options and inputs into a result.
 #[async_trait]
@@ -62,8 +71,17 @@ pub struct SolveRequest {
     pub frontend: String,
     pub opts: BTreeMap<String, String>,
     pub inputs: BTreeMap<String, Definition>,
+    /// Caches that the steps of it may come from.
+    pub cache_imports: Vec<CacheImport>,
     /// Run it now rather than when it is needed.
     pub evaluate: bool,
+}
+
+/// A cache of builds elsewhere: a type, as `registry`, and its attributes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CacheImport {
+    pub kind: String,
+    pub attrs: BTreeMap<String, String>,
 }
 
 /// How to resolve an image.
@@ -88,6 +106,36 @@ pub struct ResolvedImage {
     pub digest: Digest,
     /// The image config of the platform, as its JSON.
     pub config: Bytes,
+}
+
+/// What is known of a source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum SourceMeta {
+    /// Nothing beyond its name.
+    #[default]
+    Plain,
+    Git(GitMeta),
+    Http(HttpMeta),
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GitMeta {
+    /// `refs/heads/main`, or a commit.
+    pub reference: String,
+    /// What it names.
+    pub checksum: String,
+    /// The commit of an annotated tag; empty otherwise.
+    pub commit_checksum: String,
+    pub commit_object: Bytes,
+    pub tag_object: Bytes,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpMeta {
+    pub digest: Digest,
+    pub filename: String,
+    /// Seconds since 1970, where the server says it.
+    pub modified: Option<i64>,
 }
 
 /// An entry of a directory, or a file. `mode` is `st_mode`, `mtime_ns` counts from 1970.
@@ -118,8 +166,21 @@ pub trait Bridge: Send + Sync {
     /// Platforms that steps can run on, the engine's own first.
     fn platforms(&self) -> Vec<Platform>;
 
+    /// Who runs the steps.
+    fn worker(&self) -> Worker {
+        Worker { platforms: self.platforms(), ..Worker::default() }
+    }
+
+    /// Named graphs that the client of the build gave along.
+    fn inputs(&self) -> BTreeMap<String, Definition> {
+        BTreeMap::new()
+    }
+
     /// `docker.io/library/alpine:3` or `oci-layout://...` -> digest and config.
     async fn resolve_image_config(&self, reference: &str, options: ResolveOptions) -> Result<ResolvedImage>;
+
+    /// What is known of a source without its files; `objects` asks for encoded commits and tags of git.
+    async fn resolve_source(&self, source: &SourceOp, log_name: &str, objects: bool) -> Result<SourceMeta>;
 
     /// Takes a graph, or runs another frontend.
     async fn solve(&self, request: SolveRequest) -> Result<BuildResult>;
@@ -136,6 +197,18 @@ pub trait Bridge: Send + Sync {
 
     /// Tells the client of something that does not fail the build. The warning hangs on `vertex`.
     async fn warn(&self, vertex: &Digest, warning: Warning) -> Result<()>;
+
+    /// Makes a container for processes of the frontend's own. It lives until it is released, and not longer than the
+    /// build.
+    async fn new_container(&self, request: ContainerRequest) -> Result<Arc<dyn Container>>;
+}
+
+/// Who runs the steps, as clients are told.
+#[derive(Debug, Clone, Default)]
+pub struct Worker {
+    pub id: String,
+    pub labels: BTreeMap<String, String>,
+    pub platforms: Vec<Platform>,
 }
 
 /// A finding of a frontend.

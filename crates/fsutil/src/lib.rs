@@ -2,9 +2,12 @@
 //!
 //! Never: know images or builds.
 
+mod aside;
 pub mod copy;
 pub mod glob;
 pub mod mount;
 pub mod passwd;
 pub mod pattern;
 pub mod tar;
+
+pub use aside::set_aside;

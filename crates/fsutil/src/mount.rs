@@ -1,7 +1,7 @@
 //! Mounts as plain data, and the calls that make them.
 //!
-//! A [`Mount`] is made in two steps: [`Mount::detached`] builds it where nobody sees it, [`attach`] puts it in its
-//! place. A selector is resolved inside the detached mount and never leads out of it.
+//! A [`Mount`] is made in two steps: [`Mount::detached_by`] builds it where nobody sees it, [`attach`] puts it in its
+//! place. A selector is resolved inside the mount and never leads out of it.
 
 use std::ffi::CString;
 use std::io;
@@ -91,19 +91,33 @@ impl Mount {
     }
 
     /// Builds the mount without a place. It is gone when the descriptor is closed, unless it was attached.
+    ///
+    /// # Errors
+    /// Also for a selector, which wants [`Mount::detached_by`].
     pub fn detached(&self) -> Result<OwnedFd> {
-        let whole = self.source.detached().map_err(|e| self.failed(&e))?;
-        let selector = self.selector.strip_prefix("/").unwrap_or(&self.selector);
-        let tree = if selector.as_os_str().is_empty() {
-            whole
-        } else {
-            let flags = OFlags::PATH | OFlags::CLOEXEC;
-            let part = openat2(&whole, selector, flags, Mode::empty(), ResolveFlags::IN_ROOT)
-                .map_err(|e| self.failed(&e))?;
-            clone_tree(&part).map_err(|e| self.failed(&e))?
+        self.built(|_, _| Err(Errno::INVAL))
+    }
+
+    /// The same with a selector. Before Linux 6.15 only a mount that has a place can be copied in part, so the whole lies
+    /// on the directory `bench` for a moment and hides what is there.
+    pub fn detached_by(&self, bench: BorrowedFd<'_>) -> Result<OwnedFd> {
+        self.built(|whole, selector| part_of(whole, selector, bench))
+    }
+
+    fn built(&self, part: impl FnOnce(&OwnedFd, &Path) -> Result<OwnedFd, Errno>) -> Result<OwnedFd> {
+        let whole = self.source.detached().map_err(|e| self.failed(e))?;
+        let tree = match self.part() {
+            None => whole,
+            Some(selector) => part(&whole, selector).map_err(|e| self.failed(e))?,
         };
-        set_attributes(tree.as_fd(), self.attributes()).map_err(|e| self.failed(&e))?;
+        set_attributes(tree.as_fd(), self.attributes()).map_err(|e| self.failed(e))?;
         Ok(tree)
+    }
+
+    /// The selector, relative, unless it means all.
+    fn part(&self) -> Option<&Path> {
+        let selector = self.selector.strip_prefix("/").unwrap_or(&self.selector);
+        (!selector.as_os_str().is_empty()).then_some(selector)
     }
 
     fn attributes(&self) -> u64 {
@@ -116,12 +130,13 @@ impl Mount {
         pairs.into_iter().filter(|(set, _)| *set).map(|(_, flag)| u64::from(flag.bits())).sum()
     }
 
-    fn failed(&self, e: &Errno) -> Error {
-        Error::from(io::Error::from(*e)).context(format!(
-            "failed to mount {} at `{}`",
-            self.source,
-            self.target.display()
-        ))
+    fn failed(&self, e: Errno) -> Error {
+        let what = match self.part() {
+            None => self.source.to_string(),
+            Some(_) => format!("`{}` of {}", self.selector.display(), self.source),
+        };
+        Error::from(io::Error::from(e))
+            .context(format!("failed to mount {what} at `{}`", self.target.display()))
     }
 }
 
@@ -270,6 +285,15 @@ fn configure(fs: &OwnedFd, upper: Option<&Upper>) -> Result<(), Errno> {
     Ok(())
 }
 
+fn part_of(whole: &OwnedFd, selector: &Path, bench: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    attach(whole.as_fd(), bench)?;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let part = openat2(whole, selector, flags, Mode::empty(), ResolveFlags::IN_ROOT).and_then(clone_tree);
+    let whole = format!("/proc/self/fd/{}", whole.as_raw_fd());
+    rustix::mount::unmount(whole, UnmountFlags::DETACH)?;
+    part
+}
+
 /// A copy of the mount at `at`, without a place.
 pub fn clone_tree(at: impl AsFd) -> Result<OwnedFd, Errno> {
     let flags =
@@ -333,15 +357,16 @@ pub fn mount_all(mounts: &[Mount], root: &Path) -> Result<()> {
 }
 
 fn place(mount: &Mount, base: &OwnedFd, root: &Path) -> Result<()> {
-    let tree = mount.detached()?;
     let target = mount.target.strip_prefix("/").unwrap_or(&mount.target);
     let target = if target.as_os_str().is_empty() {
         rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
     } else {
         openat2(base, target, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT)
     };
-    let target = target.map_err(|e| mount.failed(&e))?;
-    attach(tree.as_fd(), target.as_fd()).map_err(|e| mount.failed(&e))
+    let target = target.map_err(|e| mount.failed(e))?;
+    // The root is the one directory that is sure to be there. What it holds is reached by descriptors meanwhile.
+    let tree = mount.detached_by(base.as_fd())?;
+    attach(tree.as_fd(), target.as_fd()).map_err(|e| mount.failed(e))
 }
 
 fn below(root: &Path, target: &Path) -> PathBuf {

@@ -11,6 +11,10 @@ use std::process::ExitCode;
 enum Face {
     /// `kiln daemon`, or started as `buildkitd`: the engine, with its arguments.
     Engine(Vec<OsString>),
+    /// Started as `buildctl`: BuildKit's command line.
+    Buildctl(Vec<OsString>),
+    /// Started as `docker-buildx`: the plugin of Docker's command line.
+    Plugin(Vec<OsString>),
     /// The command line.
     Client(Vec<OsString>),
 }
@@ -20,6 +24,8 @@ fn main() -> ExitCode {
     executor::entry();
     match face(std::env::args_os().collect()) {
         Face::Engine(args) => daemon::main(args),
+        Face::Buildctl(args) => cli::buildctl::main(args),
+        Face::Plugin(args) => cli::plugin::main(args),
         Face::Client(args) => cli::main(args),
     }
 }
@@ -30,13 +36,15 @@ fn face(mut args: Vec<OsString>) -> Face {
     if name == "buildkitd" {
         return Face::Engine(args);
     }
+    if name == "buildctl" {
+        return Face::Buildctl(args);
+    }
     if args.get(1).is_some_and(|word| word == "daemon") {
         args.remove(1);
         return Face::Engine(args);
     }
-    // The Docker CLI starts a plugin with the plugin's name as the first word.
-    if name == "docker-buildx" && args.get(1).is_some_and(|word| word == "buildx") {
-        args.remove(1);
+    if name == "docker-buildx" {
+        return Face::Plugin(args);
     }
     Face::Client(args)
 }
@@ -52,8 +60,8 @@ mod tests {
         check("kiln build .", Face::Client(words("kiln build .")));
         check("/usr/bin/kiln daemon --root /x", Face::Engine(words("/usr/bin/kiln --root /x")));
         check("/usr/bin/buildkitd --addr fd://", Face::Engine(words("/usr/bin/buildkitd --addr fd://")));
-        check("docker-buildx buildx build .", Face::Client(words("docker-buildx build .")));
-        check("docker-buildx build .", Face::Client(words("docker-buildx build .")));
+        check("/usr/bin/buildctl du", Face::Buildctl(words("/usr/bin/buildctl du")));
+        check("/x/docker-buildx buildx build .", Face::Plugin(words("/x/docker-buildx buildx build .")));
         assert_eq!(face(Vec::new()), Face::Client(Vec::new()));
     }
 }

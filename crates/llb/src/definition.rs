@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use errdefs::Range;
+use errdefs::{Range, Result};
 use oci::Digest;
 
 use crate::metadata::OpMetadata;
-use crate::wire::encode_definition;
+use crate::wire::{decode_definition, encode_definition};
 
 /// Encoded ops, inputs before users. The last is a pointer: an op of one input and nothing else, the result.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -41,9 +41,13 @@ pub struct Location {
 }
 
 impl SourceMap {
-    /// The first known place of a vertex, with the text of its file.
-    pub fn location(&self, digest: &Digest) -> Option<errdefs::SourceLocation> {
-        let location = self.locations.get(digest)?.first()?;
+    /// The places of a vertex, with the text of their files.
+    pub fn locations(&self, digest: &Digest) -> Vec<errdefs::SourceLocation> {
+        let places = self.locations.get(digest).into_iter().flatten();
+        places.filter_map(|place| self.with_text(place)).collect()
+    }
+
+    fn with_text(&self, location: &Location) -> Option<errdefs::SourceLocation> {
         let info = self.infos.get(location.source)?;
         Some(errdefs::SourceLocation {
             info: errdefs::SourceInfo {
@@ -58,6 +62,17 @@ impl SourceMap {
 }
 
 impl Definition {
+    /// As it travels.
+    pub fn encode(&self) -> Vec<u8> {
+        encode_definition(self.clone())
+    }
+
+    /// Reads what [`Definition::encode`] or another builder of graphs has written. The ops are checked when the graph is
+    /// loaded.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        decode_definition(bytes)
+    }
+
     /// No graph: the result is scratch.
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()

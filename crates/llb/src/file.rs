@@ -157,7 +157,7 @@ pub enum User {
     Id(u32),
 }
 
-/// A oneof stands in Go's JSON as `{"User":{"byID":7}}`, without the field where it is 0.
+/// A oneof stands in Go's JSON as `{"User":{"byId":7}}`, without the field where it is 0.
 impl Serialize for User {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
@@ -171,7 +171,7 @@ impl Serialize for User {
         struct Kind<'a> {
             #[serde(rename = "byName", skip_serializing_if = "Option::is_none")]
             by_name: Option<Named<'a>>,
-            #[serde(rename = "byID", skip_serializing_if = "is_zero")]
+            #[serde(rename = "byId", skip_serializing_if = "is_zero")]
             by_id: u32,
         }
         let kind = match self {

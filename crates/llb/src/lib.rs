@@ -14,6 +14,7 @@ mod definition;
 mod exec;
 mod file;
 mod graph;
+mod json;
 mod metadata;
 mod node;
 mod op;
@@ -26,6 +27,7 @@ pub use exec::{
 };
 pub use file::{Chown, Copy, FileAction, FileActionKind, FileOp, MkDir, MkFile, Rm, Symlink, User};
 pub use graph::{Graph, Input, LoadedOp};
+pub use json::op_json;
 pub use metadata::{LinuxResources, OpMetadata, ProgressGroup};
 pub use node::{Node, Output};
 pub use op::{BuildOp, DiffOp, MergeOp, Op, OpKind, PassthroughOp, SourceOp};

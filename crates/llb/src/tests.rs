@@ -52,7 +52,7 @@ fn the_wire_form_gives_the_same_definition_back() {
     definition.source.locations.insert(digest.clone(), vec![place]);
     let wire = proto::pb::Definition::from(definition.clone());
     assert_eq!(Definition::try_from(wire).expect("valid"), definition);
-    let info = definition.source.location(&digest).expect("was put there").info;
+    let info = definition.source.locations(&digest).remove(0).info;
     assert_eq!((info.filename.as_str(), info.definition.is_empty()), ("Dockerfile", false));
 }
 

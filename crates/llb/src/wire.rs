@@ -156,6 +156,11 @@ pub(crate) fn encode_definition(definition: Definition) -> Vec<u8> {
     pb::Definition::from(definition).encode_to_vec()
 }
 
+pub(crate) fn decode_definition(bytes: &[u8]) -> Result<Definition> {
+    let wire = pb::Definition::decode(bytes);
+    wire.map_err(|e| Error::user(format!("failed to parse LLB definition: {e}")))?.try_into()
+}
+
 fn build_from_wire(b: pb::BuildOp) -> Result<BuildOp> {
     Ok(BuildOp {
         builder: b.builder,

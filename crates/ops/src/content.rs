@@ -1,11 +1,12 @@
 //! Content keys: what an op sees of an input.
 
 use async_trait::async_trait;
-use errdefs::{Result, ResultExt};
+use errdefs::{Result, ResultExt, Subject};
 use oci::Digest;
+use refs::ImmutableRef;
 use solver::{ContentKey, OpContext};
 
-use crate::domain::{BuildDomain, Value};
+use crate::domain::{BuildDomain, Failure, Value};
 
 /// A part of an input.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -31,20 +32,18 @@ impl Selector {
 
 /// The hash of some parts of an input; of all of it when there is no selector.
 pub struct ContentHash {
+    /// The index of the input.
+    input: usize,
     selectors: Vec<Selector>,
 }
 
 impl ContentHash {
-    pub fn new(selectors: Vec<Selector>) -> Self {
+    pub fn new(input: usize, selectors: Vec<Selector>) -> Self {
         let selectors = if selectors.is_empty() { vec![Selector::default()] } else { selectors };
-        ContentHash { selectors }
+        ContentHash { input, selectors }
     }
-}
 
-#[async_trait]
-impl ContentKey<BuildDomain> for ContentHash {
-    async fn key(&self, _: &OpContext<BuildDomain>, input: &Value) -> Result<Option<Digest>> {
-        let Some(input) = input else { return Ok(None) };
+    async fn hash(&self, input: &ImmutableRef) -> Result<Digest> {
         let mut digests = Vec::with_capacity(self.selectors.len());
         for selector in &self.selectors {
             let options = snapshot::HashOptions {
@@ -61,7 +60,22 @@ impl ContentKey<BuildDomain> for ContentHash {
                 .with_context(|| format!("failed to calculate checksum of ref {}", input.id()))?;
             digests.push(digest.to_string());
         }
-        Ok(Some(Digest::of(digests.join("\0"))))
+        Ok(Digest::of(digests.join("\0")))
+    }
+}
+
+#[async_trait]
+impl ContentKey<BuildDomain> for ContentHash {
+    async fn key(&self, cx: &OpContext<BuildDomain>, input: &Value) -> Result<Option<Digest>> {
+        let Some(input) = input else { return Ok(None) };
+        match self.hash(input).await {
+            Ok(digest) => Ok(Some(digest)),
+            Err(e) => {
+                let subject = Some(Subject::Content(self.input as i64));
+                Failure { inputs: vec![Some(input.clone())], subject, ..Failure::default() }.tell(cx);
+                Err(e)
+            }
+        }
     }
 }
 

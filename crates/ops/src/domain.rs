@@ -1,12 +1,14 @@
 //! What flows through the solver in a build.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use errdefs::{Class, Code, Error, Result};
+use errdefs::{Class, Code, Error, Result, Subject};
+use oci::Digest;
 use refs::ImmutableRef;
 use session::{Session, Sessions};
+use solver::OpContext;
 
 /// How long a build waits for the session of its client.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,6 +31,45 @@ pub struct BuildContext {
     pub session: String,
     /// What client and engine both allow.
     pub entitlements: BTreeSet<String>,
+    /// What steps that failed have left.
+    pub failures: Failures,
+}
+
+/// What a step had when it failed. `None` is scratch, or nothing that could be kept.
+#[derive(Clone, Default)]
+pub struct Failure {
+    /// One for each input of the op; of an exec op, one for each mount.
+    pub inputs: Vec<Value>,
+    /// One for each mount, with what the step did to it; of a file op, one for each action.
+    pub mounts: Vec<Value>,
+    pub subject: Option<Subject>,
+}
+
+impl Failure {
+    /// Keeps it for all builds that want the vertex.
+    pub fn tell(self, cx: &OpContext<BuildDomain>) {
+        for build in cx.job_contexts() {
+            build.failures.add(cx.vertex.clone(), self.clone());
+        }
+    }
+}
+
+/// The failures of one build, by vertex. They are kept as long as the build runs, so that somebody can look.
+#[derive(Default)]
+pub struct Failures(Mutex<HashMap<Digest, Failure>>);
+
+impl Failures {
+    pub fn of(&self, vertex: &Digest) -> Option<Failure> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(vertex).cloned()
+    }
+
+    pub fn add(&self, vertex: Digest, failure: Failure) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(vertex, failure);
+    }
+
+    pub fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
 }
 
 impl BuildContext {

@@ -5,19 +5,21 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use errdefs::{Class, Code, Detail, Error, Result, ResultExt};
 use executor::{Exit, Io, Network, Process, Resources, Spec};
-use llb::{LinuxResources, Mount, MountType, NetMode, SecurityMode};
+use llb::{HostIp, LinuxResources, Mount, MountType, NetMode, SecretEnv, SecurityMode};
 use oci::Platform;
 use solver::{CacheMap, CacheMapPart, ContentKey, Dep, Op, OpContext, ParallelClass};
 
 use crate::content::{ContentHash, Selector, dedupe_paths};
-use crate::domain::{BuildDomain, Value, any_session};
+use crate::domain::{BuildContext, BuildDomain, Failure, Value, any_session};
 use crate::key;
-use crate::mounts::{self, Prepared};
+use crate::mounts::{self, Prepared, Purpose};
 use crate::tail::Tail;
 use crate::vertex::Ops;
 
 /// The `PATH` of a step that sets none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+const WINDOWS_PATH: &str = r"c:\Windows\System32;c:\Windows;C:\Windows\System32\WindowsPowerShell\v1.0";
 
 pub struct ExecOp {
     ops: Ops,
@@ -53,10 +55,10 @@ impl ExecOp {
             by_content[input] = content_decides(mount, &path)?;
             paths[input].push(path);
         }
-        let deps = paths.into_iter().zip(by_content).map(|(paths, by_content)| {
+        let deps = paths.into_iter().zip(by_content).enumerate().map(|(input, (paths, by_content))| {
             let selector = key::exec_selector(&paths);
-            let content =
-                by_content.then(|| Arc::new(ContentHash::new(selectors(paths))) as Arc<dyn ContentKey<_>>);
+            let content = by_content
+                .then(|| Arc::new(ContentHash::new(input, selectors(paths))) as Arc<dyn ContentKey<_>>);
             Dep { selector, content }
         });
         Ok(deps.collect())
@@ -78,6 +80,18 @@ impl ExecOp {
             return Ok(exit);
         }
         Err(self.exit_error(exit, &tail))
+    }
+
+    /// Keeps what is there after a failure for all builds that want this step.
+    async fn keep(&self, cx: &OpContext<BuildDomain>, prepared: Prepared, inputs: Vec<Value>) {
+        let mounts = prepared.leave().await.unwrap_or_else(|e| {
+            tracing::warn!(vertex = %cx.vertex, "what a failed step has left is lost: {e}");
+            Vec::new()
+        });
+        let of_mount =
+            |m: &Mount| usize::try_from(m.input).ok().and_then(|i| inputs.get(i)).cloned().flatten();
+        let inputs = self.op.mounts.iter().map(of_mount).collect();
+        Failure { inputs, mounts, subject: None }.tell(cx);
     }
 
     fn accepts(&self, exit: Exit) -> bool {
@@ -108,18 +122,8 @@ impl ExecOp {
         let meta = &self.op.meta;
         let mut env = meta.env.clone();
         env.extend(proxy_env(meta.proxy_env.as_ref()));
-        if !env.iter().any(|e| e.starts_with("PATH=")) {
-            env.push(format!("PATH={DEFAULT_PATH}"));
-        }
-        env.extend(self.secret_env(cx).await?);
-        let extra_hosts = meta
-            .extra_hosts
-            .iter()
-            .map(|h| {
-                let ip = h.ip.parse().map_err(|_| Error::user(format!("failed to parse IP {}", h.ip)))?;
-                Ok(executor::HostIp { host: h.host.clone(), ip })
-            })
-            .collect::<Result<Vec<_>>>()?;
+        default_path(&mut env, &self.platform);
+        env.extend(secret_env(&self.op.secret_env, &cx.job_contexts()).await?);
         let ulimits =
             meta.ulimit.iter().map(|u| executor::Ulimit { name: u.name.clone(), soft: u.soft, hard: u.hard });
         Ok(Spec {
@@ -133,12 +137,8 @@ impl ExecOp {
             },
             mounts: prepared.mounts.clone(),
             hostname: meta.hostname.clone(),
-            extra_hosts,
-            network: match self.op.network {
-                NetMode::Unset => Network::Sandbox,
-                NetMode::Host => Network::Host,
-                NetMode::None => Network::None,
-            },
+            extra_hosts: extra_hosts(&meta.extra_hosts)?,
+            network: network(self.op.network),
             insecure: self.op.security == SecurityMode::Insecure,
             readonly_root: prepared.readonly_root,
             remove_stubs_recursive: meta.remove_mount_stubs_recursive,
@@ -147,22 +147,49 @@ impl ExecOp {
             ..Spec::new(mounts::unique_id(), prepared.root.clone(), [""; 0])
         })
     }
+}
 
-    async fn secret_env(&self, cx: &OpContext<BuildDomain>) -> Result<Vec<String>> {
-        let mut env = Vec::with_capacity(self.op.secret_env.len());
-        for secret in &self.op.secret_env {
-            let value = any_session(&cx.job_contexts()).await?.secret(&secret.id).await?;
-            let value = match value {
-                Some(value) => value,
-                None if secret.optional => Vec::new(),
-                None => return Err(mounts::missing_secret(&secret.id)),
-            };
-            let value = String::from_utf8(value).map_err(|_| {
-                Error::user(format!("secret {} is no text and cannot be in the environment", secret.id))
-            })?;
-            env.push(format!("{}={value}", secret.name));
-        }
-        Ok(env)
+/// Secrets as variables of the environment.
+pub async fn secret_env(secrets: &[SecretEnv], builds: &[Arc<BuildContext>]) -> Result<Vec<String>> {
+    let mut env = Vec::with_capacity(secrets.len());
+    for secret in secrets {
+        let value = any_session(builds).await?.secret(&secret.id).await?;
+        let value = match value {
+            Some(value) => value,
+            None if secret.optional => Vec::new(),
+            None => return Err(mounts::missing_secret(&secret.id)),
+        };
+        let value = String::from_utf8(value).map_err(|_| {
+            Error::user(format!("secret {} is no text and cannot be in the environment", secret.id))
+        })?;
+        env.push(format!("{}={value}", secret.name));
+    }
+    Ok(env)
+}
+
+/// What a step finds in `PATH` when it sets none.
+pub fn default_path(env: &mut Vec<String>, platform: &Platform) {
+    let path = if platform.os == "windows" { WINDOWS_PATH } else { DEFAULT_PATH };
+    if !env.iter().any(|e| e.starts_with("PATH=")) {
+        env.push(format!("PATH={path}"));
+    }
+}
+
+/// Names for `/etc/hosts`.
+pub fn extra_hosts(hosts: &[HostIp]) -> Result<Vec<executor::HostIp>> {
+    let convert = |h: &HostIp| {
+        let ip = h.ip.parse().map_err(|_| Error::user(format!("failed to parse IP {}", h.ip)))?;
+        Ok(executor::HostIp { host: h.host.clone(), ip })
+    };
+    hosts.iter().map(convert).collect()
+}
+
+/// The network of a container.
+pub fn network(mode: NetMode) -> Network {
+    match mode {
+        NetMode::Unset => Network::Sandbox,
+        NetMode::Host => Network::Host,
+        NetMode::None => Network::None,
     }
 }
 
@@ -177,9 +204,23 @@ impl Op<BuildDomain> for ExecOp {
     }
 
     async fn exec(&self, cx: &OpContext<BuildDomain>, inputs: Vec<Value>) -> Result<Vec<Option<Value>>> {
-        let prepared = mounts::prepare(&self.ops, cx, &self.op, &inputs, &self.name).await?;
-        self.run(cx, &prepared).await?;
-        prepared.commit().await
+        let purpose = Purpose {
+            builds: cx.job_contexts(),
+            cwd: &self.op.meta.cwd,
+            name: &self.name,
+            command: self.op.meta.args.join(" "),
+        };
+        let preparing = mounts::prepare(&self.ops, purpose, &self.op.mounts, &inputs);
+        let prepared = cx.while_wanted(preparing).await?;
+        match self.run(cx, &prepared).await {
+            Ok(_) => prepared.commit().await,
+            Err(e) => {
+                if !e.is_canceled() {
+                    self.keep(cx, prepared, inputs).await;
+                }
+                Err(e)
+            }
+        }
     }
 
     fn parallel_class(&self) -> ParallelClass {

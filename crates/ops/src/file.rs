@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use errdefs::{Error, Result};
+use errdefs::{Error, Result, Subject};
 use llb::{Chown, FileAction, FileActionKind, User};
 use refs::ImmutableRef;
 use snapshot::{CopyOptions, FileOptions, MkdirOptions, Mode, Owner, RemoveOptions, Time, TreeBuilder, View};
 use solver::{CacheMap, CacheMapPart, ContentKey, Dep, Op, OpContext};
 
 use crate::content::{ContentHash, Selector, dedupe};
-use crate::domain::{BuildDomain, Value};
+use crate::domain::{BuildDomain, Failure, Value};
 use crate::key;
+use crate::recopy::Task;
 use crate::vertex::Ops;
 
 pub struct FileOp {
@@ -95,11 +96,13 @@ impl Op<BuildDomain> for FileOp {
         map.deps = self
             .selectors()
             .into_iter()
-            .map(|selectors| match selectors {
+            .enumerate()
+            .map(|(input, selectors)| match selectors {
                 Some(selectors) if !selectors.is_empty() => {
                     let paths: Vec<_> = selectors.iter().map(|s| s.path.as_str()).collect();
                     let selector = Some(key::file_selector(&paths));
-                    let content: Arc<dyn ContentKey<_>> = Arc::new(ContentHash::new(dedupe(&selectors)));
+                    let content: Arc<dyn ContentKey<_>> =
+                        Arc::new(ContentHash::new(input, dedupe(&selectors)));
                     Dep { selector, content: Some(content) }
                 }
                 _ => Dep::plain(),
@@ -108,12 +111,38 @@ impl Op<BuildDomain> for FileOp {
         Ok(CacheMapPart::only(map))
     }
 
-    async fn exec(&self, _: &OpContext<BuildDomain>, inputs: Vec<Value>) -> Result<Vec<Option<Value>>> {
-        let mut run = Run { ops: &self.ops, op: &self.op, name: &self.name, inputs, made: BTreeMap::new() };
-        for index in 0..self.op.actions.len() {
-            run.action(index).await?;
+    async fn exec(&self, cx: &OpContext<BuildDomain>, inputs: Vec<Value>) -> Result<Vec<Option<Value>>> {
+        let (ops, op, name) = (&self.ops, &self.op, self.name.as_str());
+        let names = op.actions.iter().flat_map(|action| owners(&action.kind));
+        let users: Vec<_> = names.filter_map(|(user, _)| input_of(user)).collect();
+        let task = Task::of(op, &inputs, &users);
+        let mut run = Run { ops, cx, op, name, inputs, made: BTreeMap::new() };
+        if let Some(task) = &task
+            && let Some(done) = run.redo(task).await?
+        {
+            return Ok(vec![Some(Some(done))]);
         }
-        run.outputs().await
+        for index in 0..self.op.actions.len() {
+            if let Err(e) = run.action(index).await {
+                if !e.is_canceled() {
+                    run.leave(index).await.tell(cx);
+                }
+                return Err(e);
+            }
+        }
+        let outputs = run.outputs().await?;
+        if let (Some(task), [Some(Some(result))]) = (&task, &outputs[..]) {
+            ops.copies().remember(task, result).await?;
+        }
+        Ok(outputs)
+    }
+}
+
+/// Where a user is looked up.
+fn input_of(user: &User) -> Option<i64> {
+    match user {
+        User::Name { input, .. } => Some(*input),
+        User::Id(_) => None,
     }
 }
 
@@ -126,6 +155,7 @@ enum Made {
 /// One run of the actions.
 struct Run<'a> {
     ops: &'a Ops,
+    cx: &'a OpContext<BuildDomain>,
     op: &'a Arc<llb::FileOp>,
     name: &'a str,
     inputs: Vec<Value>,
@@ -138,19 +168,52 @@ impl Run<'_> {
         let action = &self.op.actions[index];
         let (mut builder, base) = self.base(action, index).await?;
         let source = self.view(action.secondary_input).await?;
-        let mut users = BTreeMap::new();
-        for (user, _) in owners(&action.kind) {
-            if let User::Name { input, .. } = user {
-                users.insert(*input, self.view(*input).await?);
-            }
-        }
+        let users = self.users(action).await?;
         let op = Arc::clone(self.op);
         let done = tokio::task::spawn_blocking(move || {
-            apply(&mut builder, &op.actions[index], &source, &users).map(|()| builder)
+            let applied = apply(&mut builder, &op.actions[index], &source, &users);
+            (builder, applied)
         });
-        let builder = done.await.map_err(|e| Error::internal(format!("file action: {e}")))??;
+        let (builder, applied) = done.await.map_err(|e| Error::internal(format!("file action: {e}")))?;
         self.made.insert(index, Made::Open { builder, base });
-        Ok(())
+        applied
+    }
+
+    /// What there is after the action at `failed` did not do its work.
+    async fn leave(mut self, failed: usize) -> Failure {
+        let mut mounts = vec![None; self.op.actions.len()];
+        for (index, left) in mounts.iter_mut().enumerate() {
+            if self.made.contains_key(&index) {
+                *left = self.commit(index).await.ok();
+            }
+        }
+        Failure { inputs: self.inputs, mounts, subject: Some(Subject::Action(failed as i64)) }
+    }
+
+    /// Does the work by what an earlier run left, where that helps.
+    async fn redo(&mut self, task: &Task) -> Result<Option<ImmutableRef>> {
+        let FileActionKind::Copy(copy) = &self.op.actions[0].kind else { return Ok(None) };
+        let options = copy_options(copy, &self.users(&self.op.actions[0]).await?)?;
+        let (copies, refs) = (self.ops.copies(), &self.ops.parts().refs);
+        let done = match self.cx.while_wanted(copies.redo(refs, task, options, self.name)).await {
+            Ok(Some(done)) => done,
+            Ok(None) => return Ok(None),
+            Err(e) => {
+                tracing::debug!("all of a source is copied: {e}");
+                return Ok(None);
+            }
+        };
+        copies.remember(task, &done).await?;
+        Ok(Some(done))
+    }
+
+    /// The views in which an action looks users up, by input.
+    async fn users(&mut self, action: &FileAction) -> Result<BTreeMap<i64, View>> {
+        let mut users = BTreeMap::new();
+        for input in owners(&action.kind).filter_map(|(user, _)| input_of(user)) {
+            users.insert(input, self.view(input).await?);
+        }
+        Ok(users)
     }
 
     /// The tree that an action edits: the open one of the action before, where nobody else looks at it, else a new one.
@@ -179,7 +242,7 @@ impl Run<'_> {
                 Some(self.commit(earlier).await?)
             }
         };
-        let view = view_of(base.as_ref()).await?;
+        let view = self.view_of(base.as_ref()).await?;
         let tree = self.ops.parts().refs.new_tree()?;
         Ok((Box::new(tree.builder(view)), base))
     }
@@ -216,7 +279,15 @@ impl Run<'_> {
             Ok(i) if i < self.inputs.len() => self.inputs[i].clone(),
             Ok(i) => Some(self.commit(i - self.inputs.len()).await?),
         };
-        view_of(input.as_ref()).await
+        self.view_of(input.as_ref()).await
+    }
+
+    /// The files of an input, which may have to be fetched.
+    async fn view_of(&self, input: Option<&ImmutableRef>) -> Result<View> {
+        match input {
+            Some(input) => self.cx.while_wanted(input.view()).await,
+            None => Ok(View::empty()),
+        }
     }
 
     async fn outputs(mut self) -> Result<Vec<Option<Value>>> {
@@ -234,13 +305,6 @@ impl Run<'_> {
             outputs.push(Some(Some(self.commit(action).await?)));
         }
         Ok(outputs)
-    }
-}
-
-async fn view_of(input: Option<&ImmutableRef>) -> Result<View> {
-    match input {
-        Some(input) => input.view().await,
-        None => Ok(View::empty()),
     }
 }
 

@@ -16,7 +16,11 @@
 //! | content of secrets | never | - | - | - |
 //! | names, progress groups, resources | no | no | no | no |
 
-use llb::{CacheSharing, DiffOp, ExecOp, FileActionKind, FileOp, MergeOp, Mount, MountType};
+use std::collections::BTreeMap;
+
+use llb::{
+    BuildOp, CacheSharing, DiffOp, ExecOp, FileActionKind, FileOp, MergeOp, Mount, MountType, PassthroughOp,
+};
 use oci::{Digest, Platform};
 use serde::Serialize;
 
@@ -194,6 +198,51 @@ pub fn diff(op: &DiffOp) -> Key {
     let diff = Sides { lower: Index { input: op.lower }, upper: Index { input: op.upper } };
     let json = oci::json::to_vec(&Diff { r#type: "buildkit.diff.v0", diff });
     Key { digest: Digest::of(&json), ingredients: Vec::new() }
+}
+
+pub fn build(op: &BuildOp) -> Key {
+    #[derive(Serialize)]
+    struct Build<'a> {
+        builder: i64,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        inputs: BTreeMap<&'a str, Index>,
+        /// Clients leave it out: the definition comes from a file.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        def: Option<String>,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        attrs: &'a BTreeMap<String, String>,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Keyed<'a> {
+        r#type: &'static str,
+        exec: Build<'a>,
+    }
+    let inputs = op.inputs.iter().map(|(name, &input)| (name.as_str(), Index { input })).collect();
+    let def = op.definition.as_ref().map(|d| base64(&d.encode()));
+    let exec = Build { builder: op.builder, inputs, def, attrs: &op.attrs };
+    let json = oci::json::to_vec(&Keyed { r#type: "buildkit.build.v0", exec });
+    let file = op.attrs.get("llbbuild.filename").cloned().unwrap_or_default();
+    Key { digest: Digest::of(&json), ingredients: vec![("definition".into(), file)] }
+}
+
+pub fn passthrough(op: &PassthroughOp) -> Key {
+    #[derive(Serialize)]
+    struct Passthrough<'a> {
+        #[serde(skip_serializing_if = "str::is_empty")]
+        id: &'a str,
+        #[serde(skip_serializing_if = "<[i64]>::is_empty")]
+        outputs: &'a [i64],
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Keyed<'a> {
+        r#type: &'static str,
+        passthrough: Passthrough<'a>,
+    }
+    let passthrough = Passthrough { id: &op.id, outputs: &op.outputs };
+    let json = oci::json::to_vec(&Keyed { r#type: "buildkit.passthrough.v0", passthrough });
+    Key { digest: Digest::of(&json), ingredients: vec![("id".into(), op.id.clone())] }
 }
 
 /// The index of an input; 0 is left out.

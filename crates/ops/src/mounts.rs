@@ -1,16 +1,17 @@
 //! From the mounts of an exec op to those of a container, and back to results.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use errdefs::{Error, Result};
 use fsutil::mount::{self, Source};
 use llb::{CacheSharing, Graph, Mount, MountType, OpKind};
 use refs::{CacheMount, ImmutableRef, MutableRef, Sharing};
-use solver::OpContext;
 
-use crate::domain::{BuildDomain, Value, any_session};
+use crate::domain::{BuildContext, Value, any_session};
+use crate::ssh::StepAgent;
 use crate::vertex::Ops;
 
 /// The mounts of one run. What is not committed is gone when this is dropped.
@@ -19,10 +20,19 @@ pub struct Prepared {
     pub mounts: Vec<mount::Mount>,
     pub readonly_root: bool,
     /// One for each output, in their order.
-    outputs: Vec<Output>,
-    /// Kept for as long as the process may use them.
-    #[expect(dead_code, reason = "held, not read")]
-    held: Vec<Held>,
+    outputs: Vec<Made>,
+    /// Kept for as long as the process may use them, each with the index of its mount.
+    held: Vec<(usize, Held)>,
+    /// The file system of each mount that was asked for, in their order; none for what was left out.
+    pub shown: Vec<Option<Source>>,
+}
+
+/// An output.
+struct Made {
+    index: i64,
+    /// The mount that it comes from.
+    mount: usize,
+    output: Output,
 }
 
 enum Output {
@@ -32,25 +42,48 @@ enum Output {
     Same(ImmutableRef),
 }
 
-#[expect(dead_code, reason = "held, not read")]
 enum Held {
     Input(ImmutableRef),
     Scratch(Box<MutableRef>),
+    #[expect(dead_code, reason = "held, not read")]
     Cache(CacheMount),
+    #[expect(dead_code, reason = "held, not read")]
+    Agent(StepAgent),
 }
 
 impl Prepared {
     /// Makes results of the outputs.
     pub async fn commit(self) -> Result<Vec<Option<Value>>> {
         let mut results = Vec::with_capacity(self.outputs.len());
-        for output in self.outputs {
-            let result = match output {
-                Output::New(active) => active.commit().await?,
-                Output::Same(input) => input,
-            };
-            results.push(Some(Some(result)));
+        for made in self.outputs {
+            results.push(Some(Some(made.output.commit().await?)));
         }
         Ok(results)
+    }
+
+    /// Makes a result of what each mount shows, where there are files of its own or of an input.
+    pub async fn leave(self) -> Result<Vec<Value>> {
+        let mut left = vec![None; self.shown.len()];
+        for made in self.outputs {
+            left[made.mount] = Some(made.output.commit().await?);
+        }
+        for (mount, held) in self.held {
+            left[mount] = match held {
+                Held::Input(input) => Some(input),
+                Held::Scratch(active) => Some(active.commit().await?),
+                Held::Cache(_) | Held::Agent(_) => continue,
+            };
+        }
+        Ok(left)
+    }
+}
+
+impl Output {
+    async fn commit(self) -> Result<ImmutableRef> {
+        match self {
+            Output::New(active) => active.commit().await,
+            Output::Same(input) => Ok(input),
+        }
     }
 }
 
@@ -77,26 +110,38 @@ pub fn missing_secret(id: &str) -> Error {
         .hint(format!("give it with `--secret id={id},src=FILE`"))
 }
 
-/// Prepares the mounts of `op`.
+/// What mounts are prepared for.
+pub struct Purpose<'a> {
+    /// The builds that want it: any of them can give secrets.
+    pub builds: Vec<Arc<BuildContext>>,
+    /// The directory that relative targets are taken from.
+    pub cwd: &'a str,
+    /// Shown for what is made.
+    pub name: &'a str,
+    /// The command line, shown for what is mounted beside the root.
+    pub command: String,
+}
+
+/// Prepares mounts; `inputs` are what their indexes count.
 pub async fn prepare(
     ops: &Ops,
-    cx: &OpContext<BuildDomain>,
-    op: &llb::ExecOp,
+    purpose: Purpose<'_>,
+    mounts: &[Mount],
     inputs: &[Value],
-    name: &str,
 ) -> Result<Prepared> {
     let mut preparing = Preparing {
         ops,
-        cx,
-        op,
-        name,
+        purpose,
         root: None,
         mounts: Vec::new(),
         outputs: Vec::new(),
         held: Vec::new(),
+        shown: Vec::with_capacity(mounts.len()),
+        caches: HashMap::new(),
     };
-    for mount in &op.mounts {
+    for mount in mounts {
         let input = usize::try_from(mount.input).ok().and_then(|i| inputs.get(i)).cloned().flatten();
+        preparing.shown.push(None);
         preparing.add(mount, input).await?;
     }
     preparing.finish()
@@ -104,13 +149,14 @@ pub async fn prepare(
 
 struct Preparing<'a> {
     ops: &'a Ops,
-    cx: &'a OpContext<BuildDomain>,
-    op: &'a llb::ExecOp,
-    name: &'a str,
+    purpose: Purpose<'a>,
     root: Option<(mount::Mount, bool)>,
     mounts: Vec<mount::Mount>,
-    outputs: Vec<(i64, Output)>,
-    held: Vec<Held>,
+    outputs: Vec<Made>,
+    held: Vec<(usize, Held)>,
+    shown: Vec<Option<Source>>,
+    /// By name, and by what they began with.
+    caches: HashMap<(String, Option<String>), Source>,
 }
 
 impl Preparing<'_> {
@@ -128,8 +174,7 @@ impl Preparing<'_> {
                 Ok(())
             }
             MountType::Secret => self.secret(m).await,
-            MountType::Ssh if m.ssh.as_ref().is_some_and(|s| s.optional) => Ok(()),
-            MountType::Ssh => Err(Error::unimplemented("ssh mounts are not there yet")),
+            MountType::Ssh => self.ssh(m).await,
         }
     }
 
@@ -141,31 +186,31 @@ impl Preparing<'_> {
             && !is_root
             && let Some(input) = &input
         {
-            self.outputs.push((m.output, Output::Same(input.clone())));
+            self.make(m, Output::Same(input.clone()));
         } else if has_output {
             let active = self.mutable(m, input.as_ref()).await?;
             self.place(m, active.mount_source()?, |_| ());
-            self.outputs.push((m.output, Output::New(Box::new(active))));
+            self.make(m, Output::New(Box::new(active)));
             return Ok(());
         } else if !m.readonly || input.is_none() || is_root {
             // Writes are allowed and thrown away. A root needs a writable top for its mount points.
             let active = self.mutable(m, input.as_ref()).await?;
             self.place(m, active.mount_source()?, |_| ());
-            self.held.push(Held::Scratch(Box::new(active)));
+            self.hold(Held::Scratch(Box::new(active)));
             return Ok(());
         }
         let input = input.ok_or_else(|| Error::user(format!("mount {} has no input", m.dest)))?;
         let source = input.mount_source().await?;
         self.place(m, source, |_| ());
-        self.held.push(Held::Input(input));
+        self.hold(Held::Input(input));
         Ok(())
     }
 
     async fn mutable(&self, m: &Mount, parent: Option<&ImmutableRef>) -> Result<MutableRef> {
         // The root carries the name of its step: it is what `kiln du` shows.
         let description = match m.dest.as_str() {
-            "/" => self.name.to_owned(),
-            dest => format!("mount {dest} from exec {}", self.op.meta.args.join(" ")),
+            "/" => self.purpose.name.to_owned(),
+            dest => format!("mount {dest} from exec {}", self.purpose.command),
         };
         self.ops.parts().refs.new_mutable(parent, description).await
     }
@@ -178,20 +223,27 @@ impl Preparing<'_> {
             CacheSharing::Locked => Sharing::Locked,
         };
         let description = match options.id == m.dest {
-            true => format!("cached mount {} from {}", m.dest, self.name),
-            false => format!("cached mount {} from {} with id {:?}", m.dest, self.name, options.id),
+            true => format!("cached mount {} from {}", m.dest, self.purpose.name),
+            false => format!("cached mount {} from {} with id {:?}", m.dest, self.purpose.name, options.id),
         };
         let refs = &self.ops.parts().refs;
-        let mount = tokio::select! {
-            mount = refs.cache_mount(&options.id, base.as_ref(), sharing, &description) => mount?,
-            () = self.cx.cancel.cancelled() => return Err(Error::canceled()),
+        let name = (options.id.clone(), base.as_ref().map(|base| base.id().to_owned()));
+        // One directory for all mounts of the step that name it: it would wait for itself.
+        let source = match self.caches.get(&name) {
+            Some(source) => source.clone(),
+            None => {
+                let mount = refs.cache_mount(&options.id, base.as_ref(), sharing, &description).await?;
+                let source = mount.mount_source()?;
+                self.hold(Held::Cache(mount));
+                self.caches.insert(name, source.clone());
+                source
+            }
         };
-        self.place(m, mount.mount_source()?, |_| ());
-        self.held.push(Held::Cache(mount));
+        self.place(m, source, |_| ());
         if m.output != llb::NONE
             && let Some(base) = base
         {
-            self.outputs.push((m.output, Output::Same(base)));
+            self.make(m, Output::Same(base));
         }
         Ok(())
     }
@@ -201,7 +253,7 @@ impl Preparing<'_> {
         if options.id.is_empty() {
             return Err(Error::user("secret ID missing from mount options"));
         }
-        let data = any_session(&self.cx.job_contexts()).await?.secret(&options.id).await?;
+        let data = any_session(&self.purpose.builds).await?.secret(&options.id).await?;
         match data {
             Some(data) => {
                 let source =
@@ -218,8 +270,33 @@ impl Preparing<'_> {
         Ok(())
     }
 
+    async fn ssh(&mut self, m: &Mount) -> Result<()> {
+        let options = m.ssh.as_ref().ok_or_else(|| Error::user("invalid ssh mount options"))?;
+        let session = match any_session(&self.purpose.builds).await {
+            Err(_) if options.optional => return Ok(()),
+            session => session?,
+        };
+        let Some(socket) = StepAgent::open(&self.ops.parts().refs, session, options).await? else {
+            return Ok(());
+        };
+        self.place(m, Source::Bind(socket.path()), |_| ());
+        self.hold(Held::Agent(socket));
+        Ok(())
+    }
+
+    fn make(&mut self, m: &Mount, output: Output) {
+        self.outputs.push(Made { index: m.output, mount: self.shown.len() - 1, output });
+    }
+
+    fn hold(&mut self, held: Held) {
+        self.held.push((self.shown.len() - 1, held));
+    }
+
     fn place(&mut self, m: &Mount, source: Source, edit: impl FnOnce(&mut mount::Mount)) {
         let is_root = m.dest == "/";
+        if let Some(shown) = self.shown.last_mut() {
+            *shown = Some(source.clone());
+        }
         let mut mount = mount::Mount::new(source, self.target(&m.dest)).readonly(m.readonly && !is_root);
         mount.selector = PathBuf::from(&m.selector);
         edit(&mut mount);
@@ -234,15 +311,15 @@ impl Preparing<'_> {
         if dest.starts_with('/') {
             return PathBuf::from(dest);
         }
-        PathBuf::from("/").join(&self.op.meta.cwd).join(dest)
+        PathBuf::from("/").join(self.purpose.cwd).join(dest)
     }
 
     fn finish(mut self) -> Result<Prepared> {
         let (root, readonly_root) = self.root.ok_or_else(|| Error::user("invalid exec op with no rootfs"))?;
         // Parents first; of equal targets the later wins.
         self.mounts.sort_by(|a, b| a.target.cmp(&b.target));
-        self.outputs.sort_by_key(|(index, _)| *index);
-        let outputs = self.outputs.into_iter().map(|(_, output)| output).collect();
-        Ok(Prepared { root, mounts: self.mounts, readonly_root, outputs, held: self.held })
+        self.outputs.sort_by_key(|made| made.index);
+        let Preparing { mounts, outputs, held, shown, .. } = self;
+        Ok(Prepared { root, mounts, readonly_root, outputs, held, shown })
     }
 }

@@ -36,7 +36,7 @@ impl Op<BuildDomain> for SourceOp {
     }
 
     async fn exec(&self, cx: &OpContext<BuildDomain>, _: Vec<Value>) -> Result<Vec<Option<Value>>> {
-        Ok(vec![Some(self.source.snapshot(&context(cx)).await?)])
+        Ok(vec![Some(cx.while_wanted(self.source.snapshot(&context(cx))).await?)])
     }
 }
 

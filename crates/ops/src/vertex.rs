@@ -11,7 +11,8 @@ use refs::Refs;
 use solver::{Edge, Op, Vertex, VertexOptions};
 
 use crate::domain::BuildDomain;
-use crate::{diff, exec, file, merge, name, source};
+use crate::recopy::Copies;
+use crate::{build, diff, exec, file, merge, name, passthrough, source};
 
 /// What ops work with.
 pub struct Parts {
@@ -22,27 +23,38 @@ pub struct Parts {
 
 /// Makes vertices.
 #[derive(Clone)]
-pub struct Ops(Arc<Parts>);
+pub struct Ops(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    copies: Copies,
+}
 
 impl Ops {
     pub fn new(parts: Parts) -> Self {
-        Ops(Arc::new(parts))
+        Ops(Arc::new(Inner { parts, copies: Copies::default() }))
     }
 
     pub fn parts(&self) -> &Parts {
-        &self.0
+        &self.0.parts
+    }
+
+    pub(crate) fn copies(&self) -> &Copies {
+        &self.0.copies
     }
 
     /// The result edge of a graph.
     ///
     /// # Errors
-    /// A step that asks for more than `entitlements` allow, or an op that is not there yet.
+    /// A step that asks for more than `entitlements` allow, or a source that does not exist.
     pub fn vertex(&self, graph: Graph, entitlements: &BTreeSet<String>) -> Result<Edge<BuildDomain>> {
         let Graph { mut ops, order, root } = graph;
         let mut made: HashMap<Digest, Arc<Vertex<BuildDomain>>> = HashMap::with_capacity(order.len());
         for digest in order {
             let loaded = ops.remove(&digest).expect("the order names each op of the graph once");
-            allow(&loaded, entitlements)?;
+            if let OpKind::Exec(exec) = &loaded.op.kind {
+                allow(exec.network, exec.security, entitlements)?;
+            }
             let inputs: Vec<_> = loaded
                 .inputs
                 .iter()
@@ -76,8 +88,8 @@ impl Ops {
             OpKind::File(f) => Arc::new(file::FileOp::new(self.clone(), f, count, name.clone())),
             OpKind::Merge(m) => Arc::new(merge::MergeOp::new(self.clone(), m, name.clone())),
             OpKind::Diff(d) => Arc::new(diff::DiffOp::new(self.clone(), d, name.clone())),
-            OpKind::Build(_) => return Err(Error::unimplemented("build ops are not there yet")),
-            OpKind::Passthrough(_) => return Err(Error::unimplemented("passthrough ops are not there yet")),
+            OpKind::Build(b) => Arc::new(build::BuildOp::new(self.clone(), b, count)),
+            OpKind::Passthrough(p) => Arc::new(passthrough::PassthroughOp::new(p, count)),
         };
         let options = VertexOptions {
             ignore_cache: metadata.ignore_cache,
@@ -94,11 +106,10 @@ impl Ops {
 }
 
 /// Refuses a step that wants out of the sandbox without leave.
-fn allow(loaded: &LoadedOp, entitlements: &BTreeSet<String>) -> Result<()> {
-    let OpKind::Exec(exec) = &loaded.op.kind else { return Ok(()) };
+pub fn allow(network: NetMode, security: SecurityMode, entitlements: &BTreeSet<String>) -> Result<()> {
     let wanted = [
-        (exec.network == NetMode::Host, "network.host"),
-        (exec.security == SecurityMode::Insecure, "security.insecure"),
+        (network == NetMode::Host, "network.host"),
+        (security == SecurityMode::Insecure, "security.insecure"),
     ];
     match wanted.into_iter().find(|&(wanted, name)| wanted && !entitlements.contains(name)) {
         None => Ok(()),

@@ -32,6 +32,9 @@ pub use generated::pb;
 pub use generated::stack;
 pub use prost_types::{Any, FieldMask, Timestamp};
 
+/// All of the .proto files, compiled (`google.protobuf.FileDescriptorSet`).
+pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");
+
 /// FileSend, whose messages are left as bytes (see `proto/filesync.proto`).
 pub mod filesend {
     #[allow(clippy::all)]

@@ -8,7 +8,7 @@ use futures_util::future::try_join_all;
 use oci::media::{self, LayerCompression};
 use oci::{Descriptor, Digest};
 
-use crate::compress::pack;
+use crate::compress::{Reader, pack};
 use crate::node::{ImmutableRef, Node, Parents};
 use crate::record::{Kind, LayerBlob};
 use crate::refs::{Inner, blocking, threads};
@@ -72,6 +72,34 @@ impl Compression {
     }
 }
 
+impl Compression {
+    /// Reads the attributes `compression`, `compression-level` and `force-compression`.
+    pub fn parse(kind: Option<&str>, level: Option<&str>, force: Option<&str>) -> Result<Self> {
+        let kind = match kind {
+            None | Some("gzip") => CompressionKind::Gzip,
+            Some("uncompressed") => CompressionKind::Uncompressed,
+            Some("zstd") => CompressionKind::Zstd,
+            Some("estargz") => {
+                return Err(Error::unimplemented("compression type estargz is not implemented yet"));
+            }
+            Some(other) => return Err(Error::user(format!("unsupported compression type {other}"))),
+        };
+        let force = match force {
+            None | Some("0" | "f" | "F" | "false" | "FALSE" | "False") => false,
+            Some("" | "1" | "t" | "T" | "true" | "TRUE" | "True") => true,
+            Some(value) => {
+                return Err(Error::user(format!("non-bool value {value} specified for force-compression")));
+            }
+        };
+        let level = level.map(|value| {
+            value.parse().map_err(|e| {
+                Error::user(format!("non-integer value {value} specified for compression-level: {e}"))
+            })
+        });
+        Ok(Compression { kind, level: level.transpose()?, force })
+    }
+}
+
 impl Default for Compression {
     fn default() -> Self {
         Compression::gzip()
@@ -100,6 +128,18 @@ impl ImmutableRef {
     /// The same without making any: `None` for a layer that there is no blob of yet.
     pub fn known_blobs(&self, compression: Compression) -> Vec<Option<LayerBlob>> {
         self.layers().iter().map(|layer| known_blob(layer.node(), compression)).collect()
+    }
+
+    /// All layers as blobs that are there or can be fetched, lowest first; `None` where one would have to be made. `lease`
+    /// holds those that are there.
+    pub fn ready_blobs(&self, compression: Compression, lease: &content::Lease) -> Option<Vec<LayerBlob>> {
+        let refs = self.refs().ok()?;
+        self.layers().iter().map(|layer| refs.usable(layer.node(), compression, lease)).collect()
+    }
+
+    /// Brings the blob of the topmost layer into the content store, if it is not there.
+    pub async fn fetch_blob(&self, blob: &LayerBlob, lease: &content::Lease) -> Result<()> {
+        self.refs()?.fetch(self.node(), blob, lease).await
     }
 
     /// Brings the blobs of the layers into the content store where they are not there.
@@ -140,7 +180,7 @@ impl Inner {
                 self.fetch(node, &packed, lease).await?;
                 Source::Packed(Box::new(packed))
             }
-            None => self.tree_and_base(node).await?,
+            None => Source::Trees(self.trees_and_base(node).await?),
         };
         let _one_at_a_time = node.making.lock().await;
         if let Some(blob) = self.usable(node, compression, lease) {
@@ -152,12 +192,7 @@ impl Inner {
         let made = blocking(move || refs.make_blob(&source, compression, &lease, &stopped)).await;
         let blob =
             made.with_context(|| format!("failed to make a blob of `{}`", node.record().description))?;
-        {
-            let mut record = node.record();
-            record.blobs.insert(compression.key(), blob.clone());
-            // It takes room that was not counted.
-            record.size = None;
-        }
+        node.record().blobs.insert(compression.key(), blob.clone());
         self.save(node);
         Ok(blob)
     }
@@ -165,8 +200,8 @@ impl Inner {
     /// A blob that serves and is there, or can be fetched.
     fn usable(&self, node: &Node, compression: Compression, lease: &content::Lease) -> Option<LayerBlob> {
         let blob = known_blob(node, compression)?;
-        let can_be_fetched =
-            matches!(&node.record().kind, Kind::Layer { blob: Some(came), .. } if **came == blob);
+        let came_so = matches!(&node.record().kind, Kind::Layer { blob: Some(came), .. } if **came == blob);
+        let can_be_fetched = came_so && node.can_be_fetched();
         (lease.hold(&blob.descriptor.digest) || can_be_fetched).then_some(blob)
     }
 
@@ -182,18 +217,29 @@ impl Inner {
         })
     }
 
-    async fn tree_and_base(self: &Arc<Self>, node: &Arc<Node>) -> Result<Source> {
+    /// The trees that a blob of a layer is made of.
+    pub async fn trees_and_base(self: &Arc<Self>, node: &Arc<Node>) -> Result<Trees> {
         let chain = self.chain(node).await?;
         let base = match &node.parents {
             Parents::None => Vec::new(),
             Parents::Layer(parent) => self.chain(parent.node()).await?,
+            Parents::Revision(of) => match of.below_layer() {
+                Some(below) => self.chain(below.node()).await?,
+                None => Vec::new(),
+            },
             Parents::Diff { lower: Some(lower), .. } => self.chain(lower.node()).await?,
             Parents::Diff { .. } => Vec::new(),
             Parents::Merge(_) => return Err(Error::internal(format!("`{}` is not one layer", node.id))),
         };
-        let layer =
-            chain.last().cloned().ok_or_else(|| Error::internal(format!("`{}` has no tree", node.id)))?;
-        Ok(Source::Tree { layer, base })
+        // Of a difference only what lies on top, of a revision all that is changed, too.
+        let layers = match &node.parents {
+            Parents::Revision(_) => chain.get(base.len()..).unwrap_or_default(),
+            _ => chain.last().map(std::slice::from_ref).unwrap_or_default(),
+        };
+        if layers.is_empty() {
+            return Err(Error::internal(format!("`{}` has no tree", node.id)));
+        }
+        Ok(Trees { layers: layers.to_vec(), base })
     }
 
     fn make_blob(
@@ -204,33 +250,43 @@ impl Inner {
         stop: &AtomicBool,
     ) -> Result<LayerBlob> {
         let mut ingest = lease.ingest(None)?;
-        let diff_id: Digest = match source {
-            Source::Tree { layer, base } => {
+        let open = |blob: &Digest| self.content.open_blob(blob).ok();
+        let known = Reader::new(&self.packed_pieces, &open);
+        let done = match source {
+            Source::Trees(Trees { layers, base }) => {
                 let base = self.snapshots.view(base)?;
-                let produce = |w: &mut dyn std::io::Write| self.snapshots.write_diff(&base, layer, w);
-                pack(compression, threads(), stop, &mut ingest, produce)?
+                let produce = |w: &mut dyn std::io::Write| self.snapshots.write_diff(&base, layers, w);
+                pack(compression, threads(), stop, &known, &mut ingest, produce)?
             }
             Source::Packed(packed) => {
                 let file = self.content.open_verified(&packed.descriptor.digest)?;
                 let mut archive = snapshot::Decoder::detect(file)?;
                 let produce = |w: &mut dyn std::io::Write| Ok(std::io::copy(&mut archive, w).map(drop)?);
-                let diff_id = pack(compression, threads(), stop, &mut ingest, produce)?;
-                if diff_id != packed.diff_id {
-                    let text = format!("the layer unpacks to {diff_id}, not to {}", packed.diff_id);
+                let done = pack(compression, threads(), stop, &known, &mut ingest, produce)?;
+                if done.diff_id != packed.diff_id {
+                    let text = format!("the layer unpacks to {}, not to {}", done.diff_id, packed.diff_id);
                     return Err(Error::user(text));
                 }
-                diff_id
+                done
             }
         };
         let size = ingest.written();
         let digest = ingest.commit()?;
+        self.packed_pieces.add(&digest, done.places);
+        let diff_id = done.diff_id;
         Ok(LayerBlob { descriptor: Descriptor::new(compression.media_type(), digest, size), diff_id })
     }
 }
 
+/// The trees of one layer, and those below it, lowest first.
+pub(crate) struct Trees {
+    pub layers: Vec<snapshot::LayerId>,
+    pub base: Vec<snapshot::LayerId>,
+}
+
 /// What a blob is made of.
 enum Source {
-    Tree { layer: snapshot::LayerId, base: Vec<snapshot::LayerId> },
+    Trees(Trees),
     Packed(Box<LayerBlob>),
 }
 

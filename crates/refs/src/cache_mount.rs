@@ -66,6 +66,13 @@ impl Mounts {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The directories of `key` that nobody uses.
+    fn free(&self, key: &str) -> Vec<Arc<Node>> {
+        let keys = self.lock();
+        let all = keys.get(key).into_iter().flatten();
+        all.filter(|directory| directory.used == Use::Free).map(|directory| directory.node.clone()).collect()
+    }
+
     /// Takes a directory of `key`, if one can be had.
     fn take(&self, key: &str, sharing: Sharing, refs: &Arc<Inner>) -> Taken {
         let mut keys = self.lock();
@@ -78,10 +85,17 @@ impl Mounts {
                 }
             }
         }
-        if let Some(free) = directories.iter_mut().find(|directory| directory.used == Use::Free) {
-            free.used = Self::first_use(sharing);
-            return Taken::Directory(free.node.hold(refs));
+        for free in directories.iter_mut().filter(|directory| directory.used == Use::Free) {
+            let held = free.node.hold(refs);
+            // One that is being removed is not given out.
+            if refs.state().nodes.contains_key(&free.node.id) {
+                free.used = Self::first_use(sharing);
+                return Taken::Directory(held);
+            }
         }
+        directories.retain(|directory| {
+            directory.used != Use::Free || refs.state().nodes.contains_key(&directory.node.id)
+        });
         if sharing == Sharing::Locked && !directories.is_empty() { Taken::Wait } else { Taken::Make }
     }
 
@@ -137,7 +151,7 @@ impl CacheMount {
 
 impl Drop for CacheMount {
     fn drop(&mut self) {
-        self.state.node().record().size = None;
+        self.state.node().recount();
         if let Ok(refs) = self.state.refs() {
             refs.mounts.give_back(&self.key, self.state.id());
         }
@@ -161,6 +175,11 @@ impl Refs {
             // Before the look, so that nothing that is given back after it is missed.
             let freed = self.0.mounts.freed.notified();
             let choosing = self.0.mounts.choosing.lock().await;
+            for node in self.0.mounts.free(&key) {
+                if self.0.lost_part(&node).is_some() {
+                    self.0.drop_lost(&node);
+                }
+            }
             match self.0.mounts.take(&key, sharing, &self.0) {
                 Taken::Directory(state) => return mount(key, state),
                 Taken::Wait => {

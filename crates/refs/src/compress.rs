@@ -1,8 +1,11 @@
-//! Packs a stream on all cores. The stream is cut at fixed places and each piece is packed on its own, so the bytes
-//! depend on the stream alone, not on the number of threads or on timing.
+//! Packs a stream on all cores. The stream is cut into pieces and each piece is packed on its own, so the bytes depend
+//! on the stream alone, not on the number of threads or on timing. A piece that was packed before is not packed again.
+
+mod cut;
+mod known;
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
@@ -12,23 +15,35 @@ use oci::Digest;
 use sha2::{Digest as _, Sha256};
 
 use crate::blobs::{Compression, CompressionKind};
+use cut::{Cutter, Piece};
+use known::{Key, Place};
+pub use known::{KnownPieces, Reader};
 
-type Piece = Arc<Vec<u8>>;
-type Packed = io::Result<Vec<u8>>;
+/// A packed piece, and what the piece is known by; nothing where it is not to be remembered.
+type Packed = io::Result<(Vec<u8>, Option<Key>)>;
 
-/// Writes what `produce` makes, packed, to `out`; gives the digest of the stream before packing. Ends early with an
-/// error when `stop` is set.
+/// What packing gave.
+#[derive(Debug)]
+pub struct Done {
+    /// Of the stream before it was packed.
+    pub diff_id: Digest,
+    /// Where the pieces lie in what was written.
+    pub places: Vec<(Key, Place)>,
+}
+
+/// Writes what `produce` makes, packed, to `out`.
 pub fn pack(
     compression: Compression,
     threads: usize,
     stop: &AtomicBool,
+    known: &Reader<'_>,
     out: &mut (dyn Write + Send),
     produce: impl FnOnce(&mut dyn Write) -> Result<()> + Send,
-) -> Result<Digest> {
+) -> Result<Done> {
     std::thread::scope(|scope| {
         // As many pieces wait as there are threads to pack them: memory is bounded.
         let (order, packed) = sync_channel(threads * 2);
-        let (to_hash, pieces) = sync_channel::<Piece>(4);
+        let (to_hash, pieces) = sync_channel::<Piece>(1);
         let hashed = scope.spawn(move || {
             let mut sha = Sha256::new();
             for piece in pieces {
@@ -36,41 +51,44 @@ pub fn pack(
             }
             Digest::from_sha256(sha.finalize().into())
         });
-        let jobs = workers(scope, compression, threads);
+        let jobs = workers(scope, compression, threads, known);
         let produced = scope.spawn(move || {
-            let mut cutter = Cutter {
-                piece: Vec::new(),
-                size: piece_size(compression),
-                any: false,
-                to_hash,
-                jobs,
-                order,
-                stop,
+            let mut next = |piece: Piece| {
+                let (answer, packed) = sync_channel(1);
+                let sent = to_hash.send(piece.clone()).is_ok()
+                    && order.send(packed).is_ok()
+                    && jobs.send((piece, answer)).is_ok();
+                if sent { Ok(()) } else { Err(io::Error::other("nobody takes the packed bytes")) }
             };
+            let mut cutter = Cutter::new(piece_size(compression), stop, &mut next);
             produce(&mut cutter)?;
             cutter.finish().map_err(Error::from)
         });
         let written = write_all(packed, out);
         let produced = produced.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let digest = hashed.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let diff_id = hashed.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // Where writing fails, producing fails for that reason.
-        written?;
+        let places = written?;
         produced?;
-        Ok(digest)
+        Ok(Done { diff_id, places })
     })
 }
 
-fn write_all(packed: Receiver<Receiver<Packed>>, out: &mut (dyn Write + Send)) -> Result<()> {
+fn write_all(packed: Receiver<Receiver<Packed>>, out: &mut (dyn Write + Send)) -> Result<Vec<(Key, Place)>> {
+    let (mut places, mut offset) = (Vec::new(), 0);
     for piece in packed {
-        match piece.recv() {
-            Ok(bytes) => out.write_all(&bytes?)?,
-            Err(_) => return Err(Error::internal("a packing thread ended")),
+        let packed = piece.recv().map_err(|_| Error::internal("a packing thread ended"))?;
+        let (bytes, key) = packed?;
+        out.write_all(&bytes)?;
+        if let Some(key) = key {
+            places.push((key, Place { offset, len: bytes.len(), crc: known::crc(&bytes) }));
         }
+        offset += bytes.len() as u64;
     }
-    Ok(())
+    Ok(places)
 }
 
-/// What one thread packs at a time. Small enough to share the work, large enough to pack well.
+/// The most that one thread packs at a time. Small enough to share the work, large enough to pack well.
 fn piece_size(compression: Compression) -> usize {
     match compression.kind {
         CompressionKind::Uncompressed | CompressionKind::Gzip => 1 << 20,
@@ -85,6 +103,7 @@ fn workers<'scope>(
     scope: &'scope Scope<'scope, '_>,
     compression: Compression,
     threads: usize,
+    known: &'scope Reader<'_>,
 ) -> SyncSender<Job> {
     let (sender, queue) = sync_channel::<Job>(threads);
     let queue = Arc::new(Mutex::new(queue));
@@ -95,16 +114,28 @@ fn workers<'scope>(
             loop {
                 let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 let Ok((piece, answer)) = job else { return };
+                let packed = match &mut packer {
+                    Ok(packer) => pack_one(packer, compression, &piece, known),
+                    Err(e) => Err(io::Error::new(e.kind(), e.to_string())),
+                };
                 // Where nobody waits any more, another piece failed.
-                let _ = answer.send(packer.as_mut().map_err(clone).and_then(|packer| packer.pack(&piece)));
+                let _ = answer.send(packed);
             }
         });
     }
     sender
 }
 
-fn clone(e: &mut io::Error) -> io::Error {
-    io::Error::new(e.kind(), e.to_string())
+fn pack_one(packer: &mut Packer, compression: Compression, piece: &[u8], known: &Reader<'_>) -> Packed {
+    if let Packer::None = packer {
+        return Ok((piece.to_vec(), None));
+    }
+    let key = known::key(compression, piece);
+    let packed = match known.read(&key) {
+        Some(packed) => packed,
+        None => packer.pack(piece)?,
+    };
+    Ok((packed, Some(key)))
 }
 
 enum Packer {
@@ -128,7 +159,7 @@ impl Packer {
     }
 
     /// A whole gzip member or zstd frame; they may follow each other.
-    fn pack(&mut self, piece: &[u8]) -> Packed {
+    fn pack(&mut self, piece: &[u8]) -> io::Result<Vec<u8>> {
         match self {
             Packer::None => Ok(piece.to_vec()),
             Packer::Gzip(packer) => {
@@ -143,67 +174,25 @@ impl Packer {
     }
 }
 
-/// Cuts a stream into pieces and hands them on.
-struct Cutter<'a> {
-    piece: Vec<u8>,
-    size: usize,
-    any: bool,
-    to_hash: SyncSender<Piece>,
-    jobs: SyncSender<Job>,
-    order: SyncSender<Receiver<Packed>>,
-    stop: &'a AtomicBool,
-}
-
-impl Cutter<'_> {
-    fn send(&mut self) -> io::Result<()> {
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(io::Error::other("context canceled"));
-        }
-        self.any = true;
-        let piece = Arc::new(std::mem::take(&mut self.piece));
-        let (answer, packed) = sync_channel(1);
-        let sent = self.to_hash.send(piece.clone()).is_ok()
-            && self.order.send(packed).is_ok()
-            && self.jobs.send((piece, answer)).is_ok();
-        if sent { Ok(()) } else { Err(io::Error::other("nobody takes the packed bytes")) }
-    }
-
-    fn finish(mut self) -> io::Result<()> {
-        // An empty stream is one empty piece, so that it is a gzip file or zstd frame.
-        if self.piece.is_empty() && self.any { Ok(()) } else { self.send() }
-    }
-}
-
-impl Write for Cutter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.piece.capacity() == 0 {
-            self.piece.reserve_exact(self.size);
-        }
-        let n = bytes.len().min(self.size - self.piece.len());
-        self.piece.extend_from_slice(&bytes[..n]);
-        if self.piece.len() == self.size {
-            self.send()?;
-        }
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::Read as _;
+    use std::os::unix::fs::FileExt as _;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
-    fn packed(compression: Compression, threads: usize, bytes: &[u8]) -> Vec<u8> {
+    fn packed(compression: Compression, threads: usize, bytes: &[u8], known: &Reader<'_>) -> (Vec<u8>, Done) {
         let mut out = Vec::new();
         let produce = |w: &mut dyn Write| Ok(w.write_all(bytes)?);
-        let digest = pack(compression, threads, &AtomicBool::new(false), &mut out, produce).unwrap();
-        assert_eq!(digest, Digest::of(bytes));
-        out
+        let done = pack(compression, threads, &AtomicBool::new(false), known, &mut out, produce).unwrap();
+        assert_eq!(done.diff_id, Digest::of(bytes));
+        (out, done)
+    }
+
+    fn nothing(_: &Digest) -> Option<File> {
+        None
     }
 
     #[test]
@@ -211,8 +200,10 @@ mod tests {
         let bytes: Vec<u8> = (0..9_500_000u32).flat_map(|i| (i / 7).to_le_bytes()[..1].to_vec()).collect();
         for compression in [Compression::gzip(), Compression::zstd(), Compression::uncompressed()] {
             for bytes in [&bytes[..], &bytes[..1 << 20], b""] {
-                let one = packed(compression, 1, bytes);
-                assert!(one == packed(compression, 5, bytes));
+                let pieces = KnownPieces::default();
+                let known = Reader::new(&pieces, &nothing);
+                let (one, _) = packed(compression, 1, bytes, &known);
+                assert!(one == packed(compression, 5, bytes, &known).0);
                 let mut back = Vec::new();
                 snapshot::Decoder::detect(&one[..]).unwrap().read_to_end(&mut back).unwrap();
                 assert!(back == bytes, "{compression:?}");
@@ -221,10 +212,60 @@ mod tests {
     }
 
     #[test]
+    fn what_was_packed_before_is_taken_from_there() {
+        let bytes: Vec<u8> = (0..3_000_000u32).map(|i| (i / 5) as u8).collect();
+        let gzip = Compression::gzip();
+        let pieces = KnownPieces::default();
+        let (first, done) = packed(gzip, 2, &bytes, &Reader::new(&pieces, &nothing));
+        let blob = Digest::of(&first);
+        assert_eq!(done.places.iter().map(|(_, place)| place.len).sum::<usize>(), first.len());
+        let last = done.places[2];
+        pieces.add(&blob, done.places);
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&first).unwrap();
+        let opened = AtomicUsize::new(0);
+        let open = |digest: &Digest| {
+            opened.fetch_add(1, Ordering::Relaxed);
+            (*digest == blob).then(|| file.try_clone().unwrap())
+        };
+        let known = Reader::new(&pieces, &open);
+        assert!(packed(gzip, 2, &bytes, &known).0 == first);
+        assert_eq!((opened.load(Ordering::Relaxed), known.read(&last.0).is_some()), (1, true));
+        // Another level is another piece.
+        let high = Compression { level: Some(9), ..gzip };
+        assert!(packed(high, 2, &bytes, &known).0 != first);
+        // What is damaged is packed again.
+        file.write_all_at(b"x", last.1.offset + 100).unwrap();
+        assert!(known.read(&last.0).is_none());
+        assert!(packed(gzip, 2, &bytes, &known).0 == first);
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten() {
+        let pieces = KnownPieces::default();
+        let place = Place { offset: 0, len: 1, crc: known::crc(b"x") };
+        let open = |_: &Digest| {
+            let mut file = tempfile::tempfile().ok()?;
+            file.write_all(b"x").ok()?;
+            Some(file)
+        };
+        let key = |i: u32| known::key(Compression::gzip(), &i.to_le_bytes());
+        for blob in 0..5u32 {
+            let own = (0..10_000).map(|i| (key(blob * 10_000 + i), place)).chain([(key(7), place)]);
+            pieces.add(&Digest::of(blob.to_le_bytes()), own.collect());
+        }
+        let known = Reader::new(&pieces, &open);
+        let there = [0, 7, 9_999, 20_000, 49_999].map(|i| known.read(&key(i)).is_some());
+        assert_eq!(there, [false, true, false, true, true]);
+    }
+
+    #[test]
     fn failures_end_it() {
+        let pieces = KnownPieces::default();
+        let known = Reader::new(&pieces, &nothing);
         let stop = AtomicBool::new(true);
         let many = |w: &mut dyn Write| (0..100).try_for_each(|_| Ok(w.write_all(&[7; 1 << 20])?));
-        assert!(pack(Compression::gzip(), 2, &stop, &mut io::sink(), many).is_err());
+        assert!(pack(Compression::gzip(), 2, &stop, &known, &mut io::sink(), many).is_err());
         struct Full;
         impl Write for Full {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -234,9 +275,9 @@ mod tests {
                 Ok(())
             }
         }
-        let e = pack(Compression::gzip(), 2, &AtomicBool::new(false), &mut Full, many).unwrap_err();
+        let e = pack(Compression::gzip(), 2, &AtomicBool::new(false), &known, &mut Full, many).unwrap_err();
         assert_eq!(e.io_kind(), Some(io::ErrorKind::StorageFull));
-        let e = pack(Compression::zstd(), 2, &AtomicBool::new(false), &mut io::sink(), |_| {
+        let e = pack(Compression::zstd(), 2, &AtomicBool::new(false), &known, &mut io::sink(), |_| {
             Err(Error::user("no"))
         });
         assert_eq!(e.unwrap_err().message(), "no");

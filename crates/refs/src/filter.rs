@@ -6,7 +6,10 @@ use crate::usage::UsageRecord;
 
 /// A list of filters of which one must match; an empty list matches all.
 #[derive(Debug, Clone, Default)]
-pub struct Filter(Vec<Vec<Selector>>);
+pub struct Filter {
+    texts: Vec<String>,
+    any: Vec<Vec<Selector>>,
+}
 
 #[derive(Debug, Clone)]
 struct Selector {
@@ -25,17 +28,28 @@ enum Test {
 impl Filter {
     /// Each text is a list of selectors, between commas, which all must hold.
     pub fn parse<S: AsRef<str>>(texts: &[S]) -> Result<Self> {
-        texts.iter().map(|text| parse_one(text.as_ref())).collect::<Result<_>>().map(Filter)
+        let any = texts.iter().map(|text| parse_one(text.as_ref())).collect::<Result<_>>()?;
+        Ok(Filter { texts: texts.iter().map(|text| text.as_ref().to_owned()).collect(), any })
+    }
+
+    /// What it was read from.
+    pub fn texts(&self) -> &[String] {
+        &self.texts
     }
 
     pub fn matches(&self, record: &UsageRecord) -> bool {
-        self.0.is_empty() || self.0.iter().any(|all| all.iter().all(|selector| selector.matches(record)))
+        self.matches_fields(&|field| value(record, field))
+    }
+
+    /// As [`Filter::matches`], for something else that has fields.
+    pub fn matches_fields(&self, value: &dyn Fn(&str) -> Option<String>) -> bool {
+        self.any.is_empty() || self.any.iter().any(|all| all.iter().all(|selector| selector.matches(value)))
     }
 }
 
 impl Selector {
-    fn matches(&self, record: &UsageRecord) -> bool {
-        let value = value(record, &self.field);
+    fn matches(&self, value: &dyn Fn(&str) -> Option<String>) -> bool {
+        let value = value(&self.field);
         match &self.test {
             Test::Present => value.is_some(),
             Test::Equal(want) => value.as_ref() == Some(want),

@@ -24,11 +24,63 @@ pub type BlobStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 pub trait BlobProvider: Send + Sync + 'static {
     /// Opens a blob. The stream ends with an error where it breaks off.
     async fn open(&self, blob: &Descriptor) -> Result<BlobStream>;
+
+    /// Whether it has nothing to give any more, as a client that has left.
+    fn is_gone(&self) -> bool {
+        false
+    }
 }
 
+/// Those that can give a blob, the latest last: builds that share a layer come and go.
+#[derive(Default)]
+pub(crate) struct Providers(Vec<Arc<dyn BlobProvider>>);
+
+impl Providers {
+    fn add(&mut self, provider: Arc<dyn BlobProvider>) {
+        self.0.retain(|known| !known.is_gone());
+        if self.0.len() == PROVIDERS {
+            self.0.remove(0);
+        }
+        self.0.push(provider);
+    }
+
+    pub(crate) fn is_there(&self) -> bool {
+        self.0.iter().any(|known| !known.is_gone())
+    }
+
+    /// The latest that is there; one that is not, where all have left, to say so.
+    fn latest(&self) -> Option<Arc<dyn BlobProvider>> {
+        self.0.iter().rfind(|known| !known.is_gone()).or(self.0.last()).cloned()
+    }
+}
+
+impl Inner {
+    /// Whether all that a state is made of is there or can be fetched.
+    pub fn is_available(&self, node: &Arc<Node>) -> bool {
+        let mut todo = vec![node.clone()];
+        while let Some(node) = todo.pop() {
+            if node.chain.get().is_some() {
+                continue;
+            }
+            let blob = match &node.record().kind {
+                Kind::Layer { tree: None, blob: Some(blob), .. } => Some(blob.descriptor.digest.clone()),
+                _ => None,
+            };
+            if blob.is_some_and(|blob| !node.can_be_fetched() && !self.content.contains(&blob)) {
+                return false;
+            }
+            todo.extend(node.parents.all().into_iter().map(|parent| parent.node().clone()));
+        }
+        true
+    }
+}
+
+/// Providers of one blob that are kept.
+const PROVIDERS: usize = 8;
+
 impl ImmutableRef {
-    pub(crate) fn set_provider(&self, provider: Arc<dyn BlobProvider>) {
-        *self.node().provider.lock().unwrap_or_else(PoisonError::into_inner) = Some(provider);
+    pub(crate) fn add_provider(&self, provider: Arc<dyn BlobProvider>) {
+        self.node().providers.lock().unwrap_or_else(PoisonError::into_inner).add(provider);
     }
 }
 
@@ -49,7 +101,7 @@ impl Inner {
                     break stacked;
                 }
                 Parents::None => break Vec::new(),
-                Parents::Layer(parent) => parent.node().clone(),
+                Parents::Layer(parent) | Parents::Revision(parent) => parent.node().clone(),
             };
             if let Some(chain) = below.chain.get() {
                 break chain.clone();
@@ -88,6 +140,7 @@ impl Inner {
         if let Kind::Layer { tree: slot, .. } = &mut node.record().kind {
             *slot = Some(Tree(tree.clone()));
         }
+        node.recount();
         self.save(node);
         Ok(tree)
     }
@@ -128,26 +181,26 @@ impl Inner {
         fed.and(unpacked)
     }
 
-    /// Sends a blob's bytes on as they come.
+    /// Sends a blob's bytes on as they come. Where a provider leaves, another goes on.
     async fn feed(&self, node: &Node, blob: &Descriptor, sender: mpsc::Sender<Result<Bytes>>) -> Result<()> {
-        let provider = node.provider.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let provider = provider.ok_or_else(|| {
+        let latest = || node.providers.lock().unwrap_or_else(PoisonError::into_inner).latest();
+        let mut provider = latest().ok_or_else(|| {
             Error::not_found(format!("content digest {}: not found", blob.digest)).hint(
                 "the image was pulled by an earlier run and its layers were not fetched then; pull it again",
             )
         })?;
-        let mut stream = provider.open(blob).await?;
-        while let Some(chunk) = stream.next().await {
-            let failed = chunk.as_ref().err().cloned();
-            // Where nobody reads any more, the reader has the error.
-            if sender.send(chunk).await.is_err() {
-                return Ok(());
-            }
-            if let Some(e) = failed {
-                return Err(e);
+        let mut sent = 0;
+        loop {
+            let Err(e) = feed_from(&*provider, blob, &sender, &mut sent).await else { return Ok(()) };
+            match latest().filter(|next| provider.is_gone() && !next.is_gone()) {
+                Some(next) => provider = next,
+                None => {
+                    // Where nobody reads any more, the reader has an error of its own.
+                    let _ = sender.send(Err(e.clone())).await;
+                    return Err(e);
+                }
             }
         }
-        Ok(())
     }
 
     /// Unpacks an archive and checks what it unpacks to.
@@ -188,6 +241,28 @@ impl Inner {
     }
 }
 
+/// Sends on what a provider gives beyond what was `sent` already.
+async fn feed_from(
+    provider: &dyn BlobProvider,
+    blob: &Descriptor,
+    sender: &mpsc::Sender<Result<Bytes>>,
+    sent: &mut u64,
+) -> Result<()> {
+    let mut known = *sent;
+    let mut stream = provider.open(blob).await?;
+    while let Some(mut chunk) = stream.next().await.transpose()? {
+        let again = known.min(chunk.len() as u64);
+        known -= again;
+        chunk.advance(again as usize);
+        *sent += chunk.len() as u64;
+        // Where nobody reads any more, the reader has the error.
+        if !chunk.is_empty() && sender.send(Ok(chunk)).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
 /// A tree that is removed unless somebody keeps it: who waited for it may be gone.
 struct Unpacked {
     snapshots: Arc<snapshot::Store>,
@@ -213,6 +288,7 @@ impl Drop for Unpacked {
 fn tree_of(node: &Node) -> Result<Option<LayerId>> {
     match &node.record().kind {
         Kind::Layer { tree, .. } => Ok(tree.as_ref().map(|tree| tree.0.clone())),
+        Kind::Revision { tree, .. } => Ok(Some(tree.0.clone())),
         _ => Err(Error::internal(format!("`{}` is no layer", node.id))),
     }
 }

@@ -18,18 +18,26 @@ mod make;
 mod stack;
 
 mod blobs;
+mod check;
 mod compress;
 
 mod cache_mount;
+mod collector;
 mod filter;
 mod images;
+mod ledger;
 mod prune;
+mod rank;
+mod room;
 mod usage;
+mod watched;
 
 mod records;
 
 pub use blobs::{Compression, CompressionKind};
 pub use cache_mount::{CacheMount, Sharing};
+pub use check::Found;
+pub use collector::Collector;
 pub use filter::Filter;
 pub use images::{Image, Images};
 pub use lazy::{BlobProvider, BlobStream};
@@ -39,4 +47,7 @@ pub use prune::PruneOptions;
 pub use record::{LayerBlob, RecordType};
 pub use records::{Keys, Records, Results};
 pub use refs::Refs;
+pub use room::Room;
+pub use table::{begin as begin_write, failed as database_failed};
 pub use usage::UsageRecord;
+pub use watched::Watched;

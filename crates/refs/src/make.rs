@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use errdefs::Result;
+use errdefs::{Error, Result};
 use fsutil::mount::Source;
 use jiff::Timestamp;
 use snapshot::{LayerId, TreeWriter};
@@ -38,7 +38,6 @@ impl NewRef {
             created_at: self.created_at.unwrap_or_else(Timestamp::now),
             last_used_at: None,
             usage_count: 0,
-            size: None,
             retained: false,
             blobs: Default::default(),
         }
@@ -91,6 +90,27 @@ impl Refs {
         .await
     }
 
+    /// Makes a state of `of`, whose topmost layer must be one of a tree, and a tree that was made on it. The tree adds no
+    /// layer but changes that one.
+    pub async fn revise(
+        &self,
+        of: &ImmutableRef,
+        tree: TreeWriter,
+        new: impl Into<NewRef>,
+    ) -> Result<ImmutableRef> {
+        let (refs, of, new) = (self.0.clone(), of.clone(), new.into());
+        blocking(move || {
+            let kind = &of.node().record().kind.clone();
+            if !matches!(kind, Kind::Layer { blob: None, .. } | Kind::Revision { .. }) {
+                return Err(Error::internal(format!("`{}` has no layer to be changed", of.id())));
+            }
+            let tree = Tree(tree.commit()?);
+            let record = new.record(Kind::Revision { of: of.id().to_owned(), tree, whole: None });
+            Ok(refs.create(Parents::Revision(of), record))
+        })
+        .await
+    }
+
     /// A state that adds a layer to `parent` of which there is only a blob, which `provider` fetches when it is needed.
     /// Where there is the same layer on the same parent already, it is that one.
     pub fn lazy_layer(
@@ -103,14 +123,14 @@ impl Refs {
         let key = (parent.map(|parent| parent.node().id.clone()), blob.diff_id.clone());
         let known = self.0.state().blobs.get(&key).cloned();
         if let Some(known) = known.and_then(|id| self.get(&id)) {
-            known.set_provider(provider);
+            known.add_provider(provider);
             return known;
         }
         let parent_id = parent.map(|parent| parent.id().to_owned());
         let record =
             new.into().record(Kind::Layer { parent: parent_id, tree: None, blob: Some(Box::new(blob)) });
         let made = self.0.create(parent.cloned().map_or(Parents::None, Parents::Layer), record);
-        made.set_provider(provider);
+        made.add_provider(provider);
         made
     }
 

@@ -1,6 +1,6 @@
 //! States in memory, and the handles on them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use errdefs::{Error, Result};
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use oci::Digest;
 use snapshot::{HashOptions, LayerId, View};
 
-use crate::lazy::BlobProvider;
+use crate::lazy::Providers;
 use crate::record::{Kind, Record, RecordType, RefId};
 use crate::refs::{Inner, blocking};
 
@@ -18,41 +18,78 @@ pub(crate) struct Node {
     pub id: RefId,
     pub parents: Parents,
     record: Mutex<Record>,
+    /// Held by who uses the state.
     handle: Mutex<Weak<Handle>>,
+    /// Held by the states that are made of this one. That they go is no use of it.
+    lineage: Mutex<Weak<Handle>>,
     /// Set once its trees are in the store and fit together.
     pub chain: OnceLock<Vec<LayerId>>,
     /// Held by who makes the trees or blobs of this state.
     pub making: tokio::sync::Mutex<()>,
     /// Where the blob is fetched from.
-    pub provider: Mutex<Option<Arc<dyn BlobProvider>>>,
+    pub providers: Mutex<Providers>,
     /// Whether the database has the record.
     stored: AtomicBool,
+    /// Bytes that the ledger has for its trees.
+    pub counted: AtomicU64,
+    /// Whether its trees changed since they were counted.
+    pub uncounted: Arc<AtomicBool>,
 }
 
 /// The states that a state is made of.
 pub(crate) enum Parents {
     None,
     Layer(ImmutableRef),
+    /// The state that is changed.
+    Revision(ImmutableRef),
     Merge(Vec<ImmutableRef>),
-    Diff { lower: Option<ImmutableRef>, upper: Option<ImmutableRef> },
+    Diff {
+        lower: Option<ImmutableRef>,
+        upper: Option<ImmutableRef>,
+    },
 }
 
 impl Parents {
     pub fn all(&self) -> Vec<&ImmutableRef> {
         match self {
             Parents::None => Vec::new(),
-            Parents::Layer(parent) => vec![parent],
+            Parents::Layer(parent) | Parents::Revision(parent) => vec![parent],
             Parents::Merge(parents) => parents.iter().collect(),
             Parents::Diff { lower, upper } => lower.iter().chain(upper).collect(),
+        }
+    }
+
+    /// The same states, held as parts of another.
+    pub fn as_parts(&self, refs: &Arc<Inner>) -> Self {
+        let part = |state: &ImmutableRef| state.node().hold_as_part(refs);
+        match self {
+            Parents::None => Parents::None,
+            Parents::Layer(parent) => Parents::Layer(part(parent)),
+            Parents::Revision(of) => Parents::Revision(part(of)),
+            Parents::Merge(parents) => Parents::Merge(parents.iter().map(part).collect()),
+            Parents::Diff { lower, upper } => {
+                Parents::Diff { lower: lower.as_ref().map(part), upper: upper.as_ref().map(part) }
+            }
         }
     }
 }
 
 impl Node {
     pub fn new(id: RefId, parents: Parents, record: Record, stored: bool) -> Arc<Self> {
-        let (handle, chain, making, provider) = Default::default();
-        let stored = AtomicBool::new(stored);
-        Arc::new(Node { id, parents, record: Mutex::new(record), handle, chain, making, provider, stored })
+        let (handle, lineage, chain, making, providers, counted) = Default::default();
+        Arc::new(Node {
+            id,
+            parents,
+            record: Mutex::new(record),
+            handle,
+            lineage,
+            chain,
+            making,
+            providers,
+            stored: AtomicBool::new(stored),
+            counted,
+            uncounted: Arc::new(AtomicBool::new(true)),
+        })
     }
 
     pub fn record(&self) -> MutexGuard<'_, Record> {
@@ -67,26 +104,68 @@ impl Node {
         self.stored.store(true, Ordering::Release);
     }
 
-    /// How many handles are held; those of states made of this one count.
-    pub fn holders(&self) -> usize {
-        self.handle.lock().unwrap_or_else(PoisonError::into_inner).strong_count()
+    /// Whether somebody can give the blob.
+    pub fn can_be_fetched(&self) -> bool {
+        self.providers.lock().unwrap_or_else(PoisonError::into_inner).is_there()
+    }
+
+    /// Notes that the trees are not what was counted.
+    pub fn recount(&self) {
+        self.uncounted.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody uses the state, or another state is made of it.
+    pub fn is_held(&self) -> bool {
+        self.is_used() || is_alive(&self.lineage)
+    }
+
+    /// Whether somebody uses the state itself.
+    pub fn is_used(&self) -> bool {
+        is_alive(&self.handle)
     }
 
     /// A handle, the one that is held or a new one.
     pub fn hold(self: &Arc<Self>, refs: &Arc<Inner>) -> ImmutableRef {
-        let mut slot = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
+        self.hold_in(&self.handle, Purpose::Use, refs)
+    }
+
+    /// A handle for a state that is made of this one.
+    pub fn hold_as_part(self: &Arc<Self>, refs: &Arc<Inner>) -> ImmutableRef {
+        self.hold_in(&self.lineage, Purpose::Lineage, refs)
+    }
+
+    fn hold_in(
+        self: &Arc<Self>,
+        slot: &Mutex<Weak<Handle>>,
+        purpose: Purpose,
+        refs: &Arc<Inner>,
+    ) -> ImmutableRef {
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(handle) = slot.upgrade() {
             return ImmutableRef(handle);
         }
-        let handle = Arc::new(Handle { node: self.clone(), refs: Arc::downgrade(refs) });
+        let handle = Arc::new(Handle { node: self.clone(), purpose, refs: Arc::downgrade(refs) });
         *slot = Arc::downgrade(&handle);
         ImmutableRef(handle)
     }
 }
 
+fn is_alive(slot: &Mutex<Weak<Handle>>) -> bool {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).strong_count() > 0
+}
+
+/// What a state is held for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Use,
+    /// Another state is made of it.
+    Lineage,
+}
+
 /// All clones of one [`ImmutableRef`].
 pub(crate) struct Handle {
     node: Arc<Node>,
+    purpose: Purpose,
     /// The store holds states that hold handles, so a handle must not hold the store.
     refs: Weak<Inner>,
 }
@@ -94,7 +173,7 @@ pub(crate) struct Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         if let Some(refs) = self.refs.upgrade() {
-            refs.released(&self.node);
+            refs.released(&self.node, self.purpose);
         }
     }
 }
@@ -174,11 +253,27 @@ impl ImmutableRef {
                     todo.push(parent.clone());
                     layers.push(next.clone());
                 }
+                Parents::Revision(_) => {
+                    todo.extend(next.below_layer());
+                    layers.push(next.clone());
+                }
                 Parents::None => layers.push(next.clone()),
             }
         }
         layers.reverse();
         layers
+    }
+
+    /// The state that the topmost layer lies on, revisions of it left out.
+    pub(crate) fn below_layer(&self) -> Option<ImmutableRef> {
+        let mut state = self.clone();
+        loop {
+            state = match &state.node().parents {
+                Parents::Revision(of) => of.clone(),
+                Parents::Layer(parent) => return Some(parent.clone()),
+                _ => return None,
+            };
+        }
     }
 
     /// Whether this state is `lower` (or nothing) with one layer more.

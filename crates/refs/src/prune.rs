@@ -1,6 +1,6 @@
 //! Makes room.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -9,8 +9,10 @@ use jiff::Timestamp;
 use oci::Digest;
 
 use crate::filter::Filter;
+use crate::ledger::blobs_of;
 use crate::node::Node;
-use crate::record::{Kind, RecordType};
+use crate::rank::Queue;
+use crate::record::RecordType;
 use crate::refs::{Inner, Refs, blocking};
 use crate::usage::{UsageRecord, describe};
 
@@ -34,7 +36,7 @@ pub struct PruneOptions {
 impl PruneOptions {
     /// How many bytes may stay; `None` where all that matches is to go.
     fn keep(&self, total: u64, free: u64) -> Option<u64> {
-        if self.max_used_space == 0 && self.reserved_space == 0 && self.min_free_space == 0 {
+        if !self.is_bounded() {
             return None;
         }
         let excess = self.min_free_space.saturating_sub(free);
@@ -47,11 +49,27 @@ impl PruneOptions {
         };
         Some(keep.max(self.reserved_space))
     }
+
+    fn is_bounded(&self) -> bool {
+        self.max_used_space != 0 || self.reserved_space != 0 || self.min_free_space != 0
+    }
+
+    /// Whether the bound holds whatever the states take: all that lies on the disk is less.
+    fn holds_anyway(&self, disk: &Disk) -> bool {
+        let bound = self.max_used_space.max(self.reserved_space);
+        self.max_used_space != 0 && disk.free >= self.min_free_space && disk.used < bound
+    }
+}
+
+/// The file system that the store lies on, in bytes.
+struct Disk {
+    used: u64,
+    free: u64,
 }
 
 impl Refs {
     /// Removes states that nobody holds, and then the blobs and files that nothing needs. `on_record` is told of each
-    /// state that is gone.
+    /// state that is gone, with the bytes that this freed.
     pub async fn prune(
         &self,
         options: PruneOptions,
@@ -60,108 +78,179 @@ impl Refs {
         let refs = self.0.clone();
         blocking(move || {
             refs.prune(&options, on_record)?;
-            refs.collect()
+            refs.collect_blobs(Duration::ZERO)?;
+            refs.snapshots.objects().collect().map(drop)
         })
         .await
     }
 }
 
 impl Inner {
-    fn prune(&self, options: &PruneOptions, mut on_record: impl FnMut(UsageRecord)) -> Result<()> {
-        let mut total = 0;
-        for node in self.nodes() {
-            total += self.size(&node)?;
+    /// Removes what the options let go; gives the number of states. Builds go on meanwhile: nothing is locked for longer
+    /// than one state takes to be taken out of the tables, and what somebody holds, or comes to hold, stays.
+    pub fn prune(&self, options: &PruneOptions, mut on_record: impl FnMut(UsageRecord)) -> Result<usize> {
+        let _one_at_a_time = self.pruning.lock().unwrap_or_else(PoisonError::into_inner);
+        if !options.is_bounded() {
+            return self.prune_to(options, &mut 0, None, &mut on_record);
         }
-        let keep = options.keep(total, self.free_space()?);
-        loop {
-            // As BuildKit: below the bound nothing goes, and a bound of nothing is none.
-            let bound = keep.filter(|keep| *keep != 0);
-            if bound.is_some_and(|keep| total < keep) {
-                return Ok(());
+        let disk = self.disk()?;
+        if options.holds_anyway(&disk) {
+            return Ok(0);
+        }
+        let mut total = self.total()?;
+        let keep = options.keep(total, disk.free);
+        // As BuildKit: below the bound nothing goes, and a bound of nothing is none.
+        let bound = keep.filter(|keep| *keep != 0);
+        let is_over = |total| bound.is_none_or(|keep| total >= keep);
+        if is_over(total) && self.snapshots.objects().is_suspect() {
+            self.snapshots.objects().collect()?;
+            total = self.total()?;
+        }
+        let mut removed = 0;
+        while is_over(total) {
+            let more = self.prune_to(options, &mut total, bound, &mut on_record)?;
+            if more == 0 {
+                break;
             }
-            let mut found = self.candidates(options);
-            if found.is_empty() {
-                return Ok(());
+            removed += more;
+            // A blob that an image needs too did not go with its state.
+            self.collect_blobs(Duration::ZERO)?;
+            total = self.total()?;
+        }
+        Ok(removed)
+    }
+
+    /// One pass over what may go, until the bound is kept. Each state is looked at once, and again when the last one that
+    /// was made of it is gone.
+    fn prune_to(
+        &self,
+        options: &PruneOptions,
+        total: &mut u64,
+        bound: Option<u64>,
+        on_record: &mut dyn FnMut(UsageRecord),
+    ) -> Result<usize> {
+        let mut queue = Queue::default();
+        self.for_each_node(|node| {
+            queue.learn(node);
+            if self.may_go(node, options) {
+                queue.push(node.clone());
             }
-            if bound.is_some() {
-                sort(&mut found);
-                found.truncate(1);
+            Ok(())
+        })?;
+        // What images need stays, and a blob of several states goes once.
+        let mut blobs = self.named_blobs()?;
+        let mut removed = 0;
+        while bound.is_none_or(|keep| *total >= keep)
+            && !self.is_closing()
+            && let Some(node) = queue.pop()
+        {
+            // Much may have happened since it was put there.
+            if !self.may_go(&node, options) {
+                continue;
             }
-            let mut removed = 0;
-            for node in found {
-                if let Some(record) = self.prune_one(&node)? {
-                    total = total.saturating_sub(record.size);
-                    removed += 1;
-                    on_record(record);
+            let parents: Vec<_> = node.parents.all().into_iter().map(|p| p.node().clone()).collect();
+            let Some(record) = self.prune_one(node, &mut blobs)? else { continue };
+            *total = total.saturating_sub(record.size);
+            removed += 1;
+            on_record(record);
+            for parent in parents {
+                if self.may_go(&parent, options) {
+                    queue.push(parent);
                 }
             }
-            if removed == 0 {
-                return Ok(());
-            }
         }
+        Ok(removed)
     }
 
-    /// What nobody holds and the options let go.
-    fn candidates(&self, options: &PruneOptions) -> Vec<Arc<Node>> {
+    /// Whether nobody holds the state and the options let it go.
+    fn may_go(&self, node: &Arc<Node>, options: &PruneOptions) -> bool {
+        if node.is_held() {
+            return false;
+        }
+        let record = describe(node, false);
+        let hidden = matches!(record.record_type, RecordType::Internal | RecordType::Frontend);
         let cut = Timestamp::now().checked_sub(options.keep_duration).unwrap_or(Timestamp::MIN);
-        let mut nodes = self.nodes();
-        nodes.retain(|node| {
-            if node.holders() > 0 {
-                return false;
-            }
-            let record = describe(node, false);
-            let hidden = matches!(record.record_type, RecordType::Internal | RecordType::Frontend);
-            let recent =
-                !options.keep_duration.is_zero() && record.last_used_at.is_some_and(|used| used > cut);
-            (options.all || !hidden) && !recent && options.filter.matches(&record)
-        });
-        nodes
+        let recent = !options.keep_duration.is_zero() && record.last_used_at.is_some_and(|used| used > cut);
+        (options.all || !hidden) && !recent && options.filter.matches(&record)
     }
 
-    fn prune_one(&self, node: &Arc<Node>) -> Result<Option<UsageRecord>> {
-        let size = self.size(node)?;
-        let record = UsageRecord { size, ..describe(node, false) };
+    /// Removes a state with its trees; `None` where somebody came to hold it. Its blobs go later, but for those in `stay`.
+    fn prune_one(&self, node: Arc<Node>, stay: &mut HashSet<Digest>) -> Result<Option<UsageRecord>> {
+        let mut record = describe(&node, false);
+        node.record().retained = false;
+        if !self.take_out(&node, false) {
+            node.record().retained = true;
+            return Ok(None);
+        }
         // What it is made of must pass by the options itself, so it does not go along.
         for parent in node.parents.all() {
             parent.persist();
         }
-        node.record().retained = false;
-        if !self.remove(node) {
-            node.record().retained = true;
-            return Ok(None);
+        record.size = self.blob_size(&node, stay);
+        let trees = node.record().kind.own_trees();
+        for tree in trees {
+            record.size += self.ledger.remove(&self.snapshots, &tree, &node.uncounted)?.total();
         }
         Ok(Some(record))
     }
 
-    fn free_space(&self) -> Result<u64> {
+    fn disk(&self) -> Result<Disk> {
         let stat = rustix::fs::statvfs(self.snapshots.root())
             .map_err(|e| Error::from(std::io::Error::from(e)).context("failed to look at the free space"))?;
-        Ok(stat.f_bavail * stat.f_frsize)
+        let bytes = |blocks: u64| blocks * stat.f_frsize;
+        Ok(Disk { used: bytes(stat.f_blocks - stat.f_bfree), free: bytes(stat.f_bfree) })
     }
 
-    /// Removes the blobs and objects that nothing needs.
-    fn collect(&self) -> Result<()> {
-        self.content.gc(|| self.roots())?;
-        self.snapshots.objects().collect()?;
-        Ok(())
+    /// Removes the blobs that nothing needs and that have been there for `age`.
+    pub fn collect_blobs(&self, age: Duration) -> Result<()> {
+        self.content.gc(age, || self.roots()).map(drop)
     }
 
     /// The blobs that are needed: of states, of images with all that they name, and what others say.
     fn roots(&self) -> Result<HashSet<Digest>> {
-        let mut roots = HashSet::new();
-        for node in self.nodes() {
-            let record = node.record();
-            roots.extend(record.blobs.values().map(|blob| blob.descriptor.digest.clone()));
-            if let Kind::Layer { blob: Some(blob), .. } = &record.kind {
-                roots.insert(blob.descriptor.digest.clone());
-            }
+        let mut roots = self.named_blobs()?;
+        self.for_each_node(|node| {
+            roots.extend(blobs_of(node));
+            Ok(())
+        })?;
+        Ok(roots)
+    }
+
+    /// The blobs of images, and what others say.
+    fn named_blobs(&self) -> Result<HashSet<Digest>> {
+        let mut roots = self.image_blobs()?;
+        roots.extend(self.blobs_of_others()?);
+        Ok(roots)
+    }
+
+    /// The blobs that stay for nothing but the name of an image.
+    pub fn only_of_images(&self) -> Result<HashSet<Digest>> {
+        let mut only = self.image_blobs()?;
+        for other in self.blobs_of_others()? {
+            only.remove(&other);
         }
+        self.for_each_node(|node| {
+            for blob in blobs_of(node) {
+                only.remove(&blob);
+            }
+            Ok(())
+        })?;
+        Ok(only)
+    }
+
+    fn blobs_of_others(&self) -> Result<Vec<Digest>> {
+        let others = self.roots.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut blobs = Vec::new();
+        for other in others {
+            blobs.extend(other()?);
+        }
+        Ok(blobs)
+    }
+
+    fn image_blobs(&self) -> Result<HashSet<Digest>> {
+        let mut roots = HashSet::new();
         let mut todo: Vec<Digest> =
             self.images.list()?.into_iter().map(|image| image.target.digest).collect();
-        let others = self.roots.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for other in others {
-            todo.extend(other()?);
-        }
         while let Some(digest) = todo.pop() {
             if roots.insert(digest.clone()) {
                 todo.extend(self.named_by(&digest));
@@ -170,53 +259,33 @@ impl Inner {
         Ok(roots)
     }
 
+    /// Removes those of `blobs` that nothing needs.
+    pub fn collect_these(&self, blobs: &[Digest]) -> Result<()> {
+        let roots = self.roots()?;
+        blobs
+            .iter()
+            .filter(|blob| !roots.contains(blob))
+            .try_for_each(|blob| self.content.remove(blob).map(drop))
+    }
+
     /// The blobs that a manifest or index names; nothing for other blobs.
-    fn named_by(&self, digest: &Digest) -> Vec<Digest> {
+    pub fn named_by(&self, digest: &Digest) -> Vec<Digest> {
+        self.named_in(digest, &["manifests", "layers"], &["config", "subject"])
+    }
+
+    /// The blobs of these lists and fields of a manifest or index.
+    pub fn named_in(&self, digest: &Digest, lists: &[&str], fields: &[&str]) -> Vec<Digest> {
         const MANIFEST: u64 = 8 << 20;
         let small = self.content.size(digest).is_ok_and(|size| size <= MANIFEST);
         let Some(bytes) = small.then(|| self.content.read(digest).ok()).flatten() else { return Vec::new() };
         let Ok(json) = serde_json::from_slice::<serde_json::Value>(&bytes) else { return Vec::new() };
-        let lists = ["manifests", "layers"].iter().filter_map(|name| json.get(name)?.as_array()).flatten();
-        let single = ["config", "subject"].iter().filter_map(|name| json.get(name));
+        let lists = lists.iter().filter_map(|name| json.get(name)?.as_array()).flatten();
+        let single = fields.iter().filter_map(|name| json.get(name));
         lists
             .chain(single)
             .filter_map(|descriptor| descriptor.get("digest")?.as_str()?.parse().ok())
             .collect()
     }
-}
-
-/// Orders by what is least missed: long unused and rarely used first, both counted by rank, as BuildKit does.
-fn sort(nodes: &mut [Arc<Node>]) {
-    let facts: HashMap<_, _> = nodes
-        .iter()
-        .map(|node| {
-            let record = node.record();
-            (node.id.clone(), (record.last_used_at, record.usage_count))
-        })
-        .collect();
-    let used = ranks(facts.values().map(|(used, _)| *used));
-    let counts = ranks(facts.values().map(|(_, count)| *count));
-    let mut weighed: Vec<_> = nodes
-        .iter()
-        .cloned()
-        .map(|node| {
-            let (last, count) = facts[&node.id];
-            (used[&last] + counts[&count], node)
-        })
-        .collect();
-    weighed.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.id.cmp(&b.1.id)));
-    for (slot, (_, node)) in nodes.iter_mut().zip(weighed) {
-        *slot = node;
-    }
-}
-
-/// The rank of each value among all different ones, from 0 to 1.
-fn ranks<T: Ord + std::hash::Hash + Copy>(values: impl Iterator<Item = T>) -> HashMap<T, f64> {
-    let mut different: Vec<T> = values.collect();
-    different.sort_unstable();
-    different.dedup();
-    let count = different.len() as f64;
-    different.into_iter().enumerate().map(|(i, value)| (value, (i + 1) as f64 / count)).collect()
 }
 
 #[cfg(test)]

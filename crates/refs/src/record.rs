@@ -75,8 +75,6 @@ pub struct Record {
     pub created_at: Timestamp,
     pub last_used_at: Option<Timestamp>,
     pub usage_count: u64,
-    /// Bytes on disk, once they were counted.
-    pub size: Option<u64>,
     /// Kept as cache although nobody holds it.
     pub retained: bool,
     /// Archives that were made of the layer, by [`crate::Compression::key`].
@@ -89,6 +87,9 @@ pub struct Record {
 pub enum Kind {
     /// A layer on a parent. It is there unpacked, or as a blob that was or can be fetched, or both.
     Layer { parent: Option<String>, tree: Option<Tree>, blob: Option<Box<LayerBlob>> },
+    /// Another state whose topmost layer is changed by one more tree: the two count as one layer. `whole` has both in
+    /// one, where that was needed.
+    Revision { of: String, tree: Tree, whole: Option<Tree> },
     /// States put on each other, lowest first.
     Merge { parents: Vec<String>, stack: Option<Stack> },
     /// What turns one state into another.
@@ -102,9 +103,20 @@ impl Kind {
     pub fn parents(&self) -> Vec<&str> {
         match self {
             Kind::Layer { parent, .. } => parent.iter().map(String::as_str).collect(),
+            Kind::Revision { of, .. } => vec![of],
             Kind::Merge { parents, .. } => parents.iter().map(String::as_str).collect(),
             Kind::Diff { lower, upper, .. } => lower.iter().chain(upper).map(String::as_str).collect(),
             Kind::Scratch { .. } => Vec::new(),
+        }
+    }
+
+    /// The layer trees that show this state, without those of what it is made of.
+    pub fn trees(&self) -> Vec<LayerId> {
+        match self {
+            Kind::Merge { stack, .. } | Kind::Diff { stack, .. } => {
+                stack.iter().flat_map(|stack| &stack.chain).map(|tree| tree.0.clone()).collect()
+            }
+            kind => kind.own_trees(),
         }
     }
 
@@ -112,6 +124,9 @@ impl Kind {
     pub fn own_trees(&self) -> Vec<LayerId> {
         match self {
             Kind::Layer { tree, .. } => tree.iter().map(|tree| tree.0.clone()).collect(),
+            Kind::Revision { tree, whole, .. } => {
+                std::iter::once(tree).chain(whole).map(|tree| tree.0.clone()).collect()
+            }
             Kind::Merge { stack, .. } | Kind::Diff { stack, .. } => {
                 stack.iter().flat_map(|stack| &stack.own).map(|tree| tree.0.clone()).collect()
             }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use errdefs::Result;
-use solver::{ResultId, ResultStore};
+use solver::{KeyStore as _, ResultId, ResultStore};
 
 use crate::node::ImmutableRef;
-use crate::refs::Refs;
+use crate::refs::{Refs, blocking};
 
 mod keys;
 mod rows;
@@ -30,7 +30,26 @@ impl Records {
         let results = Results(refs.clone());
         let there = results.clone();
         let keys = Keys::open(refs.database().clone(), move |id| there.exists(id))?;
-        Ok(Records { keys: Arc::new(keys), results: Arc::new(results) })
+        let keys = Arc::new(keys);
+        // The store of refs outlives the keys, so it does not hold them.
+        let told = Arc::downgrade(&keys);
+        refs.0.on_removed(Arc::new(move |id| {
+            let forgotten = told.upgrade().map(|keys| keys.forget(&ResultId(id.to_owned())));
+            if let Some(Err(e)) = forgotten {
+                tracing::warn!(id, "the records of a state that is gone stay until the next start: {e}");
+            }
+        }));
+        Ok(Records { keys, results: Arc::new(results) })
+    }
+
+    /// Waits until every result that was saved so far is found again by a later process, however this one ends.
+    pub async fn flush(&self) -> Result<()> {
+        let records = self.clone();
+        blocking(move || {
+            records.keys.flush();
+            records.results.0.0.table.flush_marked()
+        })
+        .await
     }
 }
 
@@ -50,10 +69,10 @@ impl ResultStore<Option<ImmutableRef>> for Results {
         if id.0 == SCRATCH {
             return Ok(Some(None));
         }
-        Ok(self.0.get(&id.0).map(Some))
+        Ok(self.0.get(&id.0).filter(|_| self.0.can_be_read(&id.0)).map(Some))
     }
 
     fn exists(&self, id: &ResultId) -> bool {
-        id.0 == SCRATCH || self.0.contains(&id.0)
+        id.0 == SCRATCH || self.0.can_be_read(&id.0)
     }
 }

@@ -1,5 +1,6 @@
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use errdefs::{Error, Result};
@@ -7,11 +8,14 @@ use jiff::Timestamp;
 use oci::Digest;
 use redb::Database;
 use snapshot::{LayerId, TreeWriter, View};
+use tokio::sync::Notify;
 
 use crate::cache_mount::Mounts;
+use crate::compress::KnownPieces;
 use crate::images::Images;
 use crate::janitor::Janitor;
-use crate::node::{ImmutableRef, Node, Parents};
+use crate::ledger::Ledger;
+use crate::node::{ImmutableRef, Node, Parents, Purpose};
 use crate::record::{Kind, Record, RefId};
 use crate::table::Table;
 
@@ -33,19 +37,35 @@ pub(crate) struct Inner {
     pub unpacking: tokio::sync::Semaphore,
     /// Bounds how many blobs are made at once: each takes all cores and some memory.
     pub packing: tokio::sync::Semaphore,
+    pub packed_pieces: KnownPieces,
     pub roots: Mutex<Vec<Roots>>,
+    /// What was found to be lost when the store was opened.
+    pub lost_at_start: Mutex<Vec<String>>,
     state: Mutex<State>,
     views: Mutex<VecDeque<(RefId, View)>>,
     janitor: Janitor,
+    pub ledger: Arc<Ledger>,
+    /// One removal of unused states at a time.
+    pub pruning: Mutex<()>,
+    /// The end has come: long work is broken off.
+    pub closing: AtomicBool,
+    /// Fires when a state came, or was let go.
+    pub changed: Notify,
+    /// Told of stored states that are gone.
+    on_removed: Mutex<Option<OnRemoved>>,
     names: RandomState,
 }
+
+/// Hears of states that are gone, by id.
+pub(crate) type OnRemoved = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Names blobs that others need.
 pub type Roots = Arc<dyn Fn() -> Result<Vec<Digest>> + Send + Sync>;
 
 #[derive(Default)]
 pub(crate) struct State {
-    pub nodes: HashMap<RefId, Arc<Node>>,
+    /// In order, so that they can be gone through piece by piece.
+    pub nodes: BTreeMap<RefId, Arc<Node>>,
     /// Layers that came as blobs, by parent and digest of the unpacked archive.
     pub blobs: HashMap<(Option<RefId>, Digest), RefId>,
 }
@@ -57,7 +77,11 @@ impl Refs {
         snapshots: Arc<snapshot::Store>,
         content: content::Store,
     ) -> Result<Self> {
-        blocking(move || Self::open_blocking(db, snapshots, content)).await
+        let opened = tokio::task::spawn_blocking(move || Self::open_blocking(db, snapshots, content));
+        opened.await.unwrap_or_else(|e| match e.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(Error::canceled()),
+        })
     }
 
     fn open_blocking(
@@ -73,6 +97,7 @@ impl Refs {
             })
         };
         let (table, rows) = Table::open(db.clone(), sync)?;
+        let ledger = Arc::new(Ledger::default());
         let inner = Arc::new(Inner {
             images: Images::open(db.clone())?,
             db,
@@ -81,10 +106,17 @@ impl Refs {
             mounts: Mounts::default(),
             unpacking: tokio::sync::Semaphore::new(threads().max(2) * 2),
             packing: tokio::sync::Semaphore::new(2),
+            packed_pieces: KnownPieces::default(),
             roots: Mutex::default(),
+            lost_at_start: Mutex::default(),
             state: Mutex::default(),
             views: Mutex::default(),
-            janitor: Janitor::start(snapshots.clone())?,
+            janitor: Janitor::start(snapshots.clone(), ledger.clone())?,
+            ledger,
+            pruning: Mutex::default(),
+            closing: AtomicBool::new(false),
+            changed: Notify::new(),
+            on_removed: Mutex::default(),
             names: RandomState::new(),
             snapshots,
         });
@@ -120,17 +152,30 @@ impl Refs {
         View::empty()
     }
 
-    /// The state of this id; `None` where it is gone.
+    /// The state of this id; `None` where it is gone, or something that it is made of.
     pub fn get(&self, id: &str) -> Option<ImmutableRef> {
         let node = self.0.state().nodes.get(id)?.clone();
+        if let Some(lost) = self.0.lost_part(&node) {
+            self.0.drop_lost(&lost);
+            return None;
+        }
         // One that is being removed is not given out.
         let held = node.hold(&self.0);
-        self.0.state().nodes.contains_key(id).then_some(held)
+        // Not in one expression: the end of a handle takes the lock itself.
+        let is_there = self.contains(id);
+        is_there.then_some(held)
     }
 
     /// Whether there is a state of this id.
     pub fn contains(&self, id: &str) -> bool {
         self.0.state().nodes.contains_key(id)
+    }
+
+    /// Whether there is a state of this id of which all layers are there or can be fetched. One that a client has left
+    /// behind before its layers came is none.
+    pub fn can_be_read(&self, id: &str) -> bool {
+        let node = self.0.state().nodes.get(id).cloned();
+        node.is_some_and(|node| self.0.is_available(&node))
     }
 
     /// Waits until all that was persisted is in the database, so that no end of the process can take it.
@@ -142,6 +187,7 @@ impl Refs {
     /// Makes all durable. Nothing is written after it.
     pub async fn close(&self) {
         let inner = self.0.clone();
+        inner.closing.store(true, Ordering::Release);
         let closed = blocking(move || {
             inner.table.close();
             Ok(())
@@ -151,13 +197,32 @@ impl Refs {
         }
     }
 
-    /// Keeps blobs that `roots` names from collection.
+    /// Keeps blobs that `roots` names from collection; what those blobs name in turn is not kept.
     pub fn add_roots(&self, roots: Roots) {
         self.0.roots.lock().unwrap_or_else(PoisonError::into_inner).push(roots);
+    }
+
+    /// The manifests and configs that a manifest or index names; nothing for other blobs.
+    pub fn parts_of(&self, digest: &Digest) -> Vec<Digest> {
+        self.0.named_in(digest, &["manifests"], &["config"])
+    }
+
+    /// The blobs that stay for nothing but the name of an image.
+    pub fn blobs_of_images_alone(&self) -> Result<HashSet<Digest>> {
+        self.0.only_of_images()
+    }
+
+    /// Removes those of `blobs` that nothing needs any more.
+    pub fn collect_blobs(&self, blobs: &[Digest]) -> Result<()> {
+        self.0.collect_these(blobs)
     }
 }
 
 impl Inner {
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -166,23 +231,83 @@ impl Inner {
     fn load(self: &Arc<Self>, rows: Vec<(RefId, Record)>) -> Result<()> {
         let ids: Vec<RefId> = rows.iter().map(|(id, _)| id.clone()).collect();
         let mut left: HashMap<RefId, Record> = rows.into_iter().collect();
+        // One look at the folder is much quicker than one for each layer.
+        let there = self.snapshots.list()?;
+        for (id, record) in &mut left {
+            if self.mend(record, &there) {
+                self.lost(format!(
+                    "a layer of `{}` is gone; it is made anew from what there is",
+                    record.description
+                ));
+                self.table.put(id, record);
+            }
+        }
         let kept = kept(&left, &|kind| match kind {
             // Who could fetch the blob is not known any more.
             Kind::Layer { tree: None, blob, .. } => {
                 blob.as_ref().is_some_and(|blob| self.content.contains(&blob.descriptor.digest))
             }
-            kind => kind.own_trees().iter().all(|tree| self.snapshots.contains(tree)),
+            kind => kind.own_trees().iter().all(|tree| there.contains(tree)),
         });
-        left.retain(|id, _| kept.contains(id));
+        let unkept: HashMap<RefId, Record> = left.extract_if(|id, _| !kept.contains(id)).collect();
         let live: HashSet<LayerId> = left.values().flat_map(|record| record.kind.own_trees()).collect();
-        self.snapshots.sweep(&|id| live.contains(id))?;
+        let leftover = self.snapshots.sweep(&|id| live.contains(id))?;
+        if self.content.machine_restarted() {
+            // An object that no layer links any more may never have reached the disk, and must not be found.
+            leftover.remove()?;
+            self.snapshots.objects().collect()?;
+            self.drop_lost_images()?;
+        } else {
+            self.janitor.remove_leftover(leftover);
+        }
+        self.content.recovered()?;
         for id in ids.iter().filter(|id| !kept.contains(*id)) {
+            // What nobody retains goes without a word.
+            if let Some(record) = unkept.get(id).filter(|record| record.retained) {
+                self.lost(format!("`{}` is not whole any more; it was dropped", record.description));
+            }
             self.table.delete(id);
         }
         for id in ids {
             self.revive(&id, &mut left);
         }
         Ok(())
+    }
+
+    /// A name is durable at once, its image a moment later.
+    fn drop_lost_images(&self) -> Result<()> {
+        for image in self.images.list()? {
+            if !self.content.contains(&image.target.digest) {
+                self.lost(format!(
+                    "the image `{}` was lost with the machine's end; build it again",
+                    image.name
+                ));
+                self.images.remove(&image.name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn lost(&self, what: String) {
+        tracing::error!("{what}");
+        self.lost_at_start.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+    }
+
+    /// Where trees of a state are gone that can be made from something else, lets them be made. Says whether there were
+    /// any.
+    fn mend(&self, record: &mut Record, there: &HashSet<LayerId>) -> bool {
+        let lost = record.kind.trees().iter().any(|tree| !there.contains(tree));
+        match &mut record.kind {
+            Kind::Layer { tree, blob: Some(blob), .. }
+                if lost && self.content.contains(&blob.descriptor.digest) =>
+            {
+                *tree = None;
+            }
+            Kind::Merge { stack, .. } | Kind::Diff { stack, .. } if lost => *stack = None,
+            Kind::Revision { tree, whole, .. } if lost && there.contains(&tree.0) => *whole = None,
+            _ => return false,
+        }
+        true
     }
 
     /// Makes the node of a row, after those of its parents.
@@ -209,12 +334,13 @@ impl Inner {
     fn parents_of(self: &Arc<Self>, kind: &Kind) -> Parents {
         let hold = |id: &str| {
             let node = self.state().nodes.get(id).cloned();
-            node.map(|node| node.hold(self))
+            node.map(|node| node.hold_as_part(self))
         };
         match kind {
             Kind::Layer { parent, .. } => {
                 parent.as_deref().and_then(hold).map_or(Parents::None, Parents::Layer)
             }
+            Kind::Revision { of, .. } => hold(of).map_or(Parents::None, Parents::Revision),
             Kind::Merge { parents, .. } => Parents::Merge(parents.iter().filter_map(|id| hold(id)).collect()),
             Kind::Diff { lower, upper, .. } => Parents::Diff {
                 lower: lower.as_deref().and_then(hold),
@@ -228,10 +354,7 @@ impl Inner {
     pub fn adopt(&self, node: &Arc<Node>) {
         let (scratch, blob) = match &node.record().kind {
             Kind::Scratch { key, .. } => (Some(key.clone()), None),
-            Kind::Layer { parent, blob: Some(blob), .. } => {
-                (None, Some((parent.as_deref().map(RefId::from), blob.diff_id.clone())))
-            }
-            _ => (None, None),
+            kind => (None, blob_key(kind)),
         };
         if let Some(key) = scratch {
             self.mounts.add(key, node.clone());
@@ -245,50 +368,88 @@ impl Inner {
 
     /// Makes a state and enters it.
     pub fn create(self: &Arc<Self>, parents: Parents, record: Record) -> ImmutableRef {
-        let node = Node::new(self.new_id(), parents, record, false);
+        let node = Node::new(self.new_id(), parents.as_parts(self), record, false);
         let held = node.hold(self);
         self.adopt(&node);
+        self.changed.notify_one();
         held
     }
 
-    /// The last handle on a state was dropped.
-    pub fn released(&self, node: &Arc<Node>) {
+    /// The last handle of its kind on a state was dropped.
+    pub fn released(&self, node: &Arc<Node>, purpose: Purpose) {
         let retained = {
             let mut record = node.record();
-            record.last_used_at = Some(Timestamp::now());
-            record.usage_count += 1;
+            if purpose == Purpose::Use {
+                record.last_used_at = Some(Timestamp::now());
+                record.usage_count += 1;
+            }
             record.retained
         };
-        if retained {
-            self.save(node);
-        } else {
+        if !retained {
             self.remove(node);
+        } else if purpose == Purpose::Use {
+            self.save_use(node);
         }
+        self.changed.notify_one();
     }
 
-    /// Takes a state out of all tables and removes its trees, unless somebody holds it.
+    /// Takes a state out of all tables and has its trees removed, unless somebody holds it.
     pub fn remove(&self, node: &Arc<Node>) -> bool {
+        self.remove_node(node, false)
+    }
+
+    /// As [`Inner::remove`], also where somebody holds it.
+    pub fn forget_node(&self, node: &Arc<Node>) -> bool {
+        node.record().retained = false;
+        self.remove_node(node, true)
+    }
+
+    fn remove_node(&self, node: &Arc<Node>, even_held: bool) -> bool {
+        let is_gone = self.take_out(node, even_held);
+        if is_gone {
+            for tree in node.record().kind.own_trees() {
+                self.janitor.remove(tree, node.uncounted.clone());
+            }
+        }
+        is_gone
+    }
+
+    /// Takes a state out of all tables, unless somebody holds it and that counts. Its trees are the caller's to remove.
+    pub fn take_out(&self, node: &Arc<Node>, even_held: bool) -> bool {
+        let kind = node.record().kind.clone();
         let mut state = self.state();
         // A handle may have come meanwhile, and another caller may be further.
         let is_ours = state.nodes.get(&node.id).is_some_and(|there| Arc::ptr_eq(there, node));
-        if !is_ours || node.holders() > 0 {
+        if !is_ours || (node.is_held() && !even_held) {
             return false;
         }
         state.nodes.remove(&node.id);
-        state.blobs.retain(|_, id| *id != node.id);
+        if even_held {
+            // Its record may be the damaged part, so that does not say which blob it is.
+            state.blobs.retain(|_, id| *id != node.id);
+        } else if let Some(blob) = blob_key(&kind)
+            && state.blobs.get(&blob) == Some(&node.id)
+        {
+            state.blobs.remove(&blob);
+        }
         drop(state);
         if node.is_stored() {
             self.table.delete(&node.id);
+            let told = self.on_removed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(told) = told {
+                told(&node.id);
+            }
         }
         self.views.lock().unwrap_or_else(PoisonError::into_inner).retain(|(id, _)| *id != node.id);
-        let kind = node.record().kind.clone();
         if let Kind::Scratch { key, .. } = &kind {
             self.mounts.remove(key, &node.id);
         }
-        for tree in kind.own_trees() {
-            self.janitor.remove(tree);
-        }
         true
+    }
+
+    /// Tells one who keeps the ids of states of those that are gone.
+    pub fn on_removed(&self, told: OnRemoved) {
+        *self.on_removed.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
     }
 
     /// Keeps a state, with those that it is made of, over restarts.
@@ -302,6 +463,7 @@ impl Inner {
             }
             self.save(&node);
         }
+        self.table.mark();
     }
 
     /// Writes a record that is kept, after a change.
@@ -309,6 +471,14 @@ impl Inner {
         if node.is_stored() {
             let record = node.record().clone();
             self.table.put(&node.id, &record);
+        }
+    }
+
+    /// Writes when a record was last used: what it says beside stays as durable as it is.
+    fn save_use(&self, node: &Node) {
+        if node.is_stored() {
+            let record = node.record().clone();
+            self.table.put_use(&node.id, &record);
         }
     }
 
@@ -320,8 +490,14 @@ impl Inner {
             views.push_back(found.clone());
             return Ok(found.1);
         }
+        // What is known of the files below is not found out again.
+        let below = views.iter().map(|(_, view)| view).filter(|view| chain.starts_with(view.chain()));
+        let below = below.max_by_key(|view| view.chain().len()).cloned();
         drop(views);
-        let view = self.snapshots.view(chain)?;
+        let view = match below {
+            Some(below) => self.snapshots.view_on(&below, chain)?,
+            None => self.snapshots.view(chain)?,
+        };
         let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
         if views.len() >= VIEWS {
             views.pop_front();
@@ -349,6 +525,16 @@ impl Inner {
             rest /= 36;
         }
         id.into()
+    }
+}
+
+/// What a layer that came as a blob is found by.
+fn blob_key(kind: &Kind) -> Option<(Option<RefId>, Digest)> {
+    match kind {
+        Kind::Layer { parent, blob: Some(blob), .. } => {
+            Some((parent.as_deref().map(RefId::from), blob.diff_id.clone()))
+        }
+        _ => None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use errdefs::{Error, Result};
 use snapshot::{LayerId, Part};
 
+use crate::blobs::Trees;
 use crate::node::{ImmutableRef, Node, Parents};
 use crate::record::{Kind, Stack, Tree};
 use crate::refs::{Inner, blocking};
@@ -26,7 +27,7 @@ impl Inner {
         let made = match &node.parents {
             Parents::Merge(parents) => self.merge(parents).await?,
             Parents::Diff { lower, upper } => self.difference(lower.as_ref(), upper.as_ref()).await?,
-            Parents::None | Parents::Layer(_) => {
+            Parents::None | Parents::Layer(_) | Parents::Revision(_) => {
                 return Err(Error::internal(format!("`{}` is no stack", node.id)));
             }
         };
@@ -34,6 +35,7 @@ impl Inner {
         if let Kind::Merge { stack, .. } | Kind::Diff { stack, .. } = &mut node.record().kind {
             *stack = Some(made);
         }
+        node.recount();
         let _ = node.chain.set(chain.clone());
         self.save(node);
         Ok(chain)
@@ -48,10 +50,44 @@ impl Inner {
                 // The lowest is a good chain already.
                 below = chain;
             } else {
+                self.make_whole(parent).await?;
                 parts.extend(parts_of(parent));
             }
         }
         self.put_on(below, parts, Vec::new()).await
+    }
+
+    /// Sees to it that each layer of the state is one tree.
+    async fn make_whole(self: &Arc<Self>, state: &ImmutableRef) -> Result<()> {
+        let mut next = Some(state.clone());
+        while let Some(state) = next.take() {
+            next = match &state.node().parents {
+                Parents::Layer(parent) => Some(parent.clone()),
+                // The others are layers of the merge.
+                Parents::Merge(parents) => parents.first().cloned(),
+                Parents::Revision(_) => {
+                    self.whole(state.node()).await?;
+                    state.below_layer()
+                }
+                Parents::None | Parents::Diff { .. } => None,
+            };
+        }
+        Ok(())
+    }
+
+    async fn whole(self: &Arc<Self>, node: &Arc<Node>) -> Result<()> {
+        let _one_at_a_time = node.making.lock().await;
+        if whole(node).is_some() {
+            return Ok(());
+        }
+        let (snapshots, Trees { layers, .. }) = (self.snapshots.clone(), self.trees_and_base(node).await?);
+        let made = blocking(move || snapshots.flatten(&layers)).await?;
+        if let Kind::Revision { whole, .. } = &mut node.record().kind {
+            *whole = Some(Tree(made));
+        }
+        node.recount();
+        self.save(node);
+        Ok(())
     }
 
     async fn difference(
@@ -106,6 +142,14 @@ impl Inner {
     }
 }
 
+/// A layer of several trees as one tree.
+fn whole(node: &Node) -> Option<LayerId> {
+    match &node.record().kind {
+        Kind::Revision { whole, .. } => whole.as_ref().map(|tree| tree.0.clone()),
+        _ => None,
+    }
+}
+
 fn stacked(node: &Node) -> Option<Vec<LayerId>> {
     match &node.record().kind {
         Kind::Merge { stack, .. } | Kind::Diff { stack, .. } => {
@@ -131,10 +175,20 @@ fn parts_of(state: &ImmutableRef) -> Vec<Part> {
                 }
                 next = Some(parent.clone());
             }
+            Parents::Revision(_) => {
+                let below = state.below_layer();
+                let base = below.and_then(|below| below.node().chain.get().cloned()).unwrap_or_default();
+                let layer = whole(node).or_else(|| chain.last().cloned());
+                parts.extend(layer.map(|layer| Part { layer, base }));
+                next = state.below_layer();
+            }
             Parents::Merge(parents) => {
-                let bases = parents.iter().flat_map(parts_of).map(|part| part.base);
-                let stack = chain.into_iter().zip(bases).map(|(layer, base)| Part { layer, base });
+                // On the lowest lies one tree for each layer of the others.
+                let bases: Vec<_> = parents.iter().skip(1).flat_map(parts_of).map(|part| part.base).collect();
+                let own = &chain[chain.len().saturating_sub(bases.len())..];
+                let stack = own.iter().zip(bases).map(|(layer, base)| Part { layer: layer.clone(), base });
                 parts.extend(stack.collect::<Vec<_>>().into_iter().rev());
+                next = parents.first().cloned();
             }
             Parents::Diff { lower, .. } => {
                 let base =

@@ -4,21 +4,20 @@
 //! for many. Each row carries the boot of the machine in which it was written. A syncfs in the background makes the
 //! layers durable and with them all rows before it; after a crash of the machine the others are dropped.
 
+mod rows;
+
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use errdefs::{Error, Result};
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use errdefs::{Class, Code, Error, Result};
+use redb::{Database, ReadableDatabase as _};
 
 use crate::record::{Record, RefId};
-
-/// Number and boot of the write, and the record as JSON, by id.
-const RECORDS: TableDefinition<'_, &str, (u64, &str, &[u8])> = TableDefinition::new("refs.records.v1");
-/// The number of the last write that a power cut cannot take, under the empty name.
-const DURABLE: TableDefinition<'_, &str, u64> = TableDefinition::new("refs.durable.v1");
+use rows::{Row, Rows, sealed};
 
 /// How long after a write the layers are made durable, unless more comes.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -31,11 +30,17 @@ pub type Sync = Arc<dyn Fn() -> Result<()> + Send + std::marker::Sync>;
 pub struct Table {
     jobs: Mutex<Sender<Job>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// The last mark that was given out.
+    marked: AtomicU64,
+    /// The last mark before which all is in the database.
+    written: Arc<AtomicU64>,
 }
 
 enum Job {
-    Put(RefId, Vec<u8>),
+    Put(RefId, Row),
     Delete(RefId),
+    /// See [`Table::mark`].
+    Mark(u64),
     /// Answers when all before it is in the database.
     Flush(Sender<Result<()>>),
     /// Syncs, and ends the thread.
@@ -50,23 +55,55 @@ impl Table {
     }
 
     fn open_in(boot: String, db: Arc<Database>, sync: Sync) -> Result<(Self, Vec<(RefId, Record)>)> {
-        let (rows, next) = load(&db, &boot)?;
+        let (store, rows) = Rows::load(db, boot)?;
         let (jobs, queue) = channel();
-        let writer = Writer { db, sync, boot, next, failed: None };
+        let written = Arc::new(AtomicU64::new(0));
+        let writer = Writer { rows: store, sync, failed: None, written: Arc::clone(&written) };
         let thread =
             std::thread::Builder::new().name("refs-writer".into()).spawn(move || writer.run(&queue))?;
-        Ok((Table { jobs: Mutex::new(jobs), thread: Mutex::new(Some(thread)) }, rows))
+        let table = Table {
+            jobs: Mutex::new(jobs),
+            thread: Mutex::new(Some(thread)),
+            marked: AtomicU64::new(0),
+            written,
+        };
+        Ok((table, rows))
     }
 
     pub fn put(&self, id: &RefId, record: &Record) {
+        self.put_row(id, record, false);
+    }
+
+    /// As [`Table::put`], where nothing but the last use has changed: a power cut that comes before the next sync takes
+    /// back no more than that.
+    pub fn put_use(&self, id: &RefId, record: &Record) {
+        self.put_row(id, record, true);
+    }
+
+    fn put_row(&self, id: &RefId, record: &Record, only_use: bool) {
         match serde_json::to_vec(record) {
-            Ok(bytes) => self.send(Job::Put(id.clone(), bytes)),
+            Ok(json) => self.send(Job::Put(id.clone(), Row { bytes: sealed(json), only_use })),
             Err(e) => tracing::error!(%id, "a record is not written: {e}"),
         }
     }
 
     pub fn delete(&self, id: &RefId) {
         self.send(Job::Delete(id.clone()));
+    }
+
+    /// What was written so far is something that a build relies on, and not only when a state was last used.
+    pub fn mark(&self) {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock, so that marks are sent in their order.
+        let _ = jobs.send(Job::Mark(self.marked.fetch_add(1, Ordering::AcqRel) + 1));
+    }
+
+    /// Waits until all before the last mark is in the database; does not wait where it is.
+    pub fn flush_marked(&self) -> Result<()> {
+        if self.written.load(Ordering::Acquire) >= self.marked.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.flush()
     }
 
     /// Waits until everything is in the database, so that no end of the process can take it.
@@ -99,47 +136,12 @@ impl Drop for Table {
     }
 }
 
-/// All rows that can be trusted, and the next number.
-fn load(db: &Database, boot: &str) -> Result<(Vec<(RefId, Record)>, u64)> {
-    let txn = begin(db)?;
-    let mut rows = Vec::new();
-    let mut next = 1;
-    {
-        let mut records = txn.open_table(RECORDS).map_err(failed)?;
-        let durable = txn.open_table(DURABLE).map_err(failed)?;
-        let durable = durable.get("").map_err(failed)?.map_or(0, |value| value.value());
-        // The rows of the last writes may be gone, their numbers must not come again.
-        next = next.max(durable + 1);
-        let mut gone = Vec::new();
-        for row in records.iter().map_err(failed)? {
-            let (id, value) = row.map_err(failed)?;
-            let (number, written_in, json) = value.value();
-            next = next.max(number + 1);
-            let safe = number <= durable || (!boot.is_empty() && written_in == boot);
-            match serde_json::from_slice(json) {
-                Ok(record) if safe => rows.push((RefId::from(id.value()), record)),
-                Ok(_) => gone.push(id.value().to_owned()),
-                Err(e) => {
-                    tracing::warn!(id = id.value(), "dropped a record that cannot be read: {e}");
-                    gone.push(id.value().to_owned());
-                }
-            }
-        }
-        for id in gone {
-            records.remove(&*id).map_err(failed)?;
-        }
-    }
-    txn.commit().map_err(failed)?;
-    Ok((rows, next))
-}
-
 struct Writer {
-    db: Arc<Database>,
+    rows: Rows,
     sync: Sync,
-    boot: String,
-    next: u64,
     /// The last failure, until somebody asks.
     failed: Option<Error>,
+    written: Arc<AtomicU64>,
 }
 
 impl Writer {
@@ -176,21 +178,29 @@ impl Writer {
 
     /// Carries out a job and all that wait; says whether something was written and whether to stop.
     fn batch(&mut self, first: Job, queue: &Receiver<Job>) -> (bool, bool) {
-        let mut rows: HashMap<RefId, Option<Vec<u8>>> = HashMap::new();
+        let mut rows: HashMap<RefId, Option<Row>> = HashMap::new();
         let mut answers = Vec::new();
         let mut stop = false;
+        let mut mark = None;
         for job in std::iter::once(first).chain(queue.try_iter()) {
             match job {
-                Job::Put(id, bytes) => drop(rows.insert(id, Some(bytes))),
+                Job::Put(id, mut row) => {
+                    row.only_use &=
+                        rows.get(&id).is_none_or(|before| matches!(before, Some(r) if r.only_use));
+                    rows.insert(id, Some(row));
+                }
                 Job::Delete(id) => drop(rows.insert(id, None)),
+                Job::Mark(number) => mark = Some(number),
                 Job::Flush(answer) => answers.push(answer),
                 Job::Stop => stop = true,
             }
         }
         let wrote = !rows.is_empty();
-        if wrote && let Err(e) = self.write(rows) {
+        if wrote && let Err(e) = self.rows.write(rows) {
             tracing::error!("records are not written: {e}");
             self.failed = Some(e);
+        } else if let Some(mark) = mark {
+            self.written.store(mark, Ordering::Release);
         }
         let failed = if answers.is_empty() { None } else { self.failed.take() };
         for answer in answers {
@@ -200,32 +210,10 @@ impl Writer {
         (wrote, stop)
     }
 
-    fn write(&mut self, rows: HashMap<RefId, Option<Vec<u8>>>) -> Result<()> {
-        let txn = begin(&self.db)?;
-        {
-            let mut records = txn.open_table(RECORDS).map_err(failed)?;
-            for (id, row) in rows {
-                match row {
-                    Some(json) => records.insert(&*id, (self.next, &*self.boot, &*json)).map(drop),
-                    None => records.remove(&*id).map(drop),
-                }
-                .map_err(failed)?;
-                self.next += 1;
-            }
-        }
-        txn.commit().map_err(failed)
-    }
-
     /// Makes durable what was written.
     fn settle(&mut self) {
-        let last = self.next - 1;
-        let settle = || -> Result<()> {
-            (self.sync)()?;
-            let txn = begin(&self.db)?;
-            txn.open_table(DURABLE).map_err(failed)?.insert("", last).map_err(failed)?;
-            txn.commit().map_err(failed)
-        };
-        if let Err(e) = settle() {
+        let last = self.rows.last();
+        if let Err(e) = (self.sync)().and_then(|()| self.rows.set_durable(last)) {
             tracing::warn!("records are not durable yet: {e}");
         }
     }
@@ -243,7 +231,10 @@ pub fn begin_read(db: &Database) -> Result<redb::ReadTransaction> {
 }
 
 pub fn failed(e: impl Into<redb::Error>) -> Error {
-    Error::environment(format!("the database failed: {}", e.into()))
+    let e = e.into();
+    let code = if matches!(e, redb::Error::Corrupted(_)) { Code::DataLoss } else { Code::Unavailable };
+    Error::new(Class::Environment, code, format!("the database failed: {e}"))
+        .hint("`kiln engine check` looks for damage when the engine does not run")
 }
 
 #[cfg(test)]
@@ -284,6 +275,39 @@ mod tests {
             Table::open_in("boot 1".into(), written(dir.path()), Arc::new(|| Ok(()))).unwrap();
         assert_eq!(ids(&rows), ["a", "b"]);
         assert_eq!(rows[1].1.description, "b");
+    }
+
+    #[test]
+    fn a_change_that_is_not_durable_leaves_what_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = written(dir.path());
+        let crash: Sync = Arc::new(|| Err(Error::environment("the power is gone")));
+        for text in ["once", "twice"] {
+            let (table, _) = Table::open_in("boot 1".into(), db.clone(), crash.clone()).unwrap();
+            table.put(&"a".into(), &record(text));
+            table.close();
+        }
+        // An end of the process keeps the change, one of the machine what was before.
+        for (boot, text) in [("boot 1", "twice"), ("boot 2", "a"), ("boot 3", "a")] {
+            let (_table, rows) = Table::open_in(boot.into(), db.clone(), crash.clone()).unwrap();
+            assert_eq!(rows.iter().find(|(id, _)| **id == *"a").unwrap().1.description, text, "{boot}");
+        }
+    }
+
+    #[test]
+    fn a_use_that_is_not_durable_takes_no_durable_record_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = written(dir.path());
+        let crash: Sync = Arc::new(|| Err(Error::environment("the power is gone")));
+        let (table, _) = Table::open_in("boot 1".into(), db.clone(), crash).unwrap();
+        for id in ["a", "b"] {
+            let used = Record { usage_count: 7, ..record(id) };
+            table.put_use(&id.into(), &used);
+        }
+        table.close();
+        let (_table, rows) = Table::open_in("boot 2".into(), db, Arc::new(|| Ok(()))).unwrap();
+        assert_eq!(ids(&rows), ["a"]);
+        assert_eq!(rows[0].1.usage_count, 7);
     }
 
     #[test]

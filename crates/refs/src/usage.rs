@@ -1,12 +1,15 @@
 //! Who takes how much room.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
-use errdefs::Result;
+use errdefs::{Error, Result};
 use jiff::Timestamp;
+use oci::Digest;
 
 use crate::filter::Filter;
+use crate::ledger::blobs_of;
 use crate::node::Node;
 use crate::record::{Kind, RecordType, RefId};
 use crate::refs::{Inner, Refs, blocking};
@@ -30,17 +33,21 @@ pub struct UsageRecord {
 }
 
 impl Refs {
-    /// All states that a filter matches, smallest first.
+    /// All states that a filter matches, smallest first. Looks at every file: what is shared is counted in shares, and
+    /// those change with each state that comes or goes.
     pub async fn usage(&self, filter: &Filter) -> Result<Vec<UsageRecord>> {
         let (refs, filter) = (self.0.clone(), filter.clone());
         blocking(move || {
             let nodes = refs.nodes();
             let in_use = in_use(&nodes);
+            let mut seen = HashSet::new();
             let mut records = Vec::new();
             for node in &nodes {
                 let mut record = describe(node, in_use.contains(&node.id));
+                // The first that has a blob is said to take its room, also where that one is not asked for.
+                let blobs = refs.blob_size(node, &mut seen);
                 if filter.matches(&record) {
-                    record.size = refs.size(node)?;
+                    record.size = refs.tree_size(node) + blobs;
                     records.push(record);
                 }
             }
@@ -53,35 +60,40 @@ impl Refs {
 
 impl Inner {
     pub fn nodes(&self) -> Vec<Arc<Node>> {
-        self.state().nodes.values().cloned().collect()
+        let mut nodes = Vec::new();
+        while self.more_nodes(&mut nodes) {}
+        nodes
     }
 
-    /// Bytes of the trees and blobs of a state alone.
-    pub fn size(&self, node: &Node) -> Result<u64> {
-        let (known, kind, blobs) = {
-            let record = node.record();
-            (record.size, record.kind.clone(), record.blobs.clone())
-        };
-        let changes = matches!(kind, Kind::Scratch { .. });
-        if let Some(size) = known.filter(|_| !changes) {
-            return Ok(size);
+    /// Visits all states. Nobody waits for longer than some hundred of them take to be copied.
+    pub fn for_each_node(&self, mut visit: impl FnMut(&Arc<Node>) -> Result<()>) -> Result<()> {
+        let mut some: Vec<Arc<Node>> = Vec::new();
+        while self.more_nodes(&mut some) {
+            if self.is_closing() {
+                return Err(Error::canceled());
+            }
+            some.iter().try_for_each(&mut visit)?;
+            // The last one tells where to go on.
+            some.drain(..some.len() - 1);
         }
-        let mut size = 0;
-        for tree in kind.own_trees() {
-            // One that is being removed takes no room.
-            size += self.snapshots.usage(&tree).unwrap_or(0);
-        }
-        let came = match &kind {
-            Kind::Layer { blob, .. } => blob.as_deref(),
-            _ => None,
-        };
-        let digests: HashSet<_> = blobs.values().chain(came).map(|blob| &blob.descriptor.digest).collect();
-        for digest in digests {
-            size += self.content.size(digest).unwrap_or(0);
-        }
-        node.record().size = Some(size);
-        self.save(node);
-        Ok(size)
+        Ok(())
+    }
+
+    /// Adds some of the states that come after the last one; `false` where there are none.
+    fn more_nodes(&self, nodes: &mut Vec<Arc<Node>>) -> bool {
+        const AT_ONCE: usize = 512;
+        let from = nodes.last().map_or(Bound::Unbounded, |last| Bound::Excluded(last.id.clone()));
+        let before = nodes.len();
+        nodes.extend(
+            self.state().nodes.range((from, Bound::Unbounded)).take(AT_ONCE).map(|(_, node)| node.clone()),
+        );
+        nodes.len() > before
+    }
+
+    /// Bytes of the blobs of a state that were not seen before.
+    pub fn blob_size(&self, node: &Node, seen: &mut HashSet<Digest>) -> u64 {
+        let new = blobs_of(node).into_iter().filter(|digest| seen.insert(digest.clone()));
+        new.map(|digest| self.content.disk_size(&digest).unwrap_or(0)).sum()
     }
 }
 
@@ -103,18 +115,11 @@ pub fn describe(node: &Node, in_use: bool) -> UsageRecord {
     }
 }
 
-/// The states that somebody holds, or that one of those is made of. That a state is made of another does not by itself
+/// The states that somebody uses, or that one of those is made of. That a state is made of another does not by itself
 /// make that one used.
 fn in_use(nodes: &[Arc<Node>]) -> HashSet<RefId> {
-    let mut made_of: HashMap<&RefId, usize> = HashMap::new();
-    for node in nodes {
-        for parent in node.parents.all() {
-            *made_of.entry(&parent.node().id).or_default() += 1;
-        }
-    }
     let mut used = HashSet::new();
-    let mut todo: Vec<&Arc<Node>> =
-        nodes.iter().filter(|node| node.holders() > made_of.get(&node.id).copied().unwrap_or(0)).collect();
+    let mut todo: Vec<&Arc<Node>> = nodes.iter().filter(|node| node.is_used()).collect();
     while let Some(node) = todo.pop() {
         if used.insert(node.id.clone()) {
             todo.extend(node.parents.all().into_iter().map(|parent| parent.node()));

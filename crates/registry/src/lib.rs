@@ -14,6 +14,7 @@ mod backoff;
 mod call;
 mod endpoint;
 mod error;
+mod logins;
 mod pull;
 mod push;
 mod registry;
@@ -21,6 +22,7 @@ mod resolve;
 
 pub use config::{Config, HostConfig, KeyPair, ProxyConfig, Retry};
 pub use docker_config::DockerConfig;
+pub use logins::Logins;
 pub use pull::ByteStream;
 pub use push::{BlobSource, PushBlob, Pushed};
 pub use registry::Registry;

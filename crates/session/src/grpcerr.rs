@@ -18,6 +18,11 @@ pub fn to_status(error: &Error) -> Status {
 /// The error of a build as it is sent to any client. BuildKit's own errors have no code, and its clients print a code
 /// in front of the message, so only those codes go out that say how the call ended. Kiln's client hears the others.
 pub fn to_build_status(error: &Error) -> Status {
+    seal(&to_build_rpc(error))
+}
+
+/// The same as a message.
+pub fn to_build_rpc(error: &Error) -> rpc::Status {
     let mut wire = to_rpc(error);
     let tells = matches!(
         error.code(),
@@ -30,7 +35,7 @@ pub fn to_build_status(error: &Error) -> Status {
     if !tells {
         wire.code = Code::Unknown as i32;
     }
-    seal(&wire)
+    wire
 }
 
 /// The same as a message, for where an error is part of one.

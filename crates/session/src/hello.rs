@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use crate::metadata::{get_list, put_list};
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 
 const ID: &str = "x-docker-expose-session-uuid";
 const NAME: &str = "x-docker-expose-session-name";
 const SHARED_KEY: &str = "x-docker-expose-session-sharedkey";
 const METHOD: &str = "x-docker-expose-session-grpc-method";
+/// Folders that are handed over; stock engines pass over it.
+const FOLDER: &str = "x-kiln-session-folder";
 const HEALTH_TIMEOUT: &str = "x-buildkit-session-health-custom-timeout";
 
 /// Who opens a session and what it offers; travels in the metadata of Control.Session.
@@ -22,6 +25,8 @@ pub struct Hello {
     pub methods: Vec<String>,
     /// Replaces interval and timeout of the health checks, and lets the first failure end the session.
     pub health_timeout: Option<Duration>,
+    /// Number and name of each folder that is handed over.
+    pub folders: Vec<String>,
 }
 
 impl Hello {
@@ -39,6 +44,7 @@ impl Hello {
                 .filter_map(|v| Some(v.to_str().ok()?.to_owned()))
                 .collect(),
             health_timeout,
+            folders: get_list(metadata, FOLDER),
         }
     }
 
@@ -58,6 +64,7 @@ impl Hello {
         if let Some(timeout) = self.health_timeout {
             put(HEALTH_TIMEOUT, &timeout.as_millis().to_string());
         }
+        put_list(metadata, FOLDER, &self.folders);
     }
 }
 
@@ -73,6 +80,7 @@ mod tests {
             shared_key: "/src:1".into(),
             methods: vec!["/a.B/C".into(), "/a.B/D".into()],
             health_timeout: Some(Duration::from_millis(1500)),
+            folders: vec!["7 context".into(), "8 \u{e9}".into()],
         };
         let mut metadata = MetadataMap::new();
         hello.to_metadata(&mut metadata);

@@ -11,10 +11,13 @@
 //!   Auth, Secrets, Upload, Content  <== calls ======  Session::credentials, secret, upload, content
 //! ```
 //!
+//! A client on the same machine hands its folders over instead, see `handover`, and the engine reads them itself.
+//!
 //! Never: decide what a build does.
 
 pub mod files;
 pub mod grpcerr;
+mod handover;
 mod health;
 mod hello;
 mod metadata;
@@ -25,6 +28,7 @@ mod serve;
 mod session;
 mod tunnel;
 
+pub use handover::Peer;
 pub use hello::Hello;
 pub use offer::{
     Attachables, AuthSource, Credential, MAX_SECRET, SecretStore, Token, TokenRequest, UPLOAD_HOST,
@@ -32,6 +36,9 @@ pub use offer::{
 };
 pub use outputs::{DirMode, Output};
 pub use registry::Sessions;
-pub use serve::AlwaysServing;
-pub use session::{BlockingFileSender, FileSender, RemoteContent, Session, SyncRequest};
+pub use serve::{AlwaysServing, serve_routes};
+
+pub use session::{
+    AgentSocket, BlockingFileSender, FileSender, RemoteContent, Session, SocketOwner, SyncRequest,
+};
 pub use tunnel::tunnel;

@@ -9,6 +9,7 @@ use errdefs::{Error, Result};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::files::Tree;
+use crate::handover::Folders;
 use crate::hello::Hello;
 use crate::outputs::Output;
 use crate::serve;
@@ -74,6 +75,13 @@ pub(crate) enum Dir {
     Tree(Arc<dyn Tree>),
 }
 
+/// A folder of blobs, in the form of an OCI layout.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    pub path: PathBuf,
+    pub writable: bool,
+}
+
 /// All that a client offers in one session.
 #[derive(Default)]
 pub struct Attachables {
@@ -82,7 +90,8 @@ pub struct Attachables {
     pub(crate) secrets: Option<Arc<dyn SecretStore>>,
     pub(crate) auth: Option<Arc<dyn AuthSource>>,
     pub(crate) uploads: BTreeMap<String, UploadSource>,
-    pub(crate) layouts: BTreeMap<String, PathBuf>,
+    pub(crate) layouts: BTreeMap<String, Layout>,
+    pub(crate) handed: Folders,
 }
 
 impl Attachables {
@@ -136,7 +145,25 @@ impl Attachables {
     /// Offers the blobs of an OCI layout under a store id, as `oci:base`.
     #[must_use]
     pub fn oci_layout(mut self, store: impl Into<String>, path: impl Into<PathBuf>) -> Self {
-        self.layouts.insert(store.into(), path.into());
+        self.layouts.insert(store.into(), Layout { path: path.into(), writable: false });
+        self
+    }
+
+    /// The same for a folder that also takes blobs, as `local:cache`.
+    #[must_use]
+    pub fn cache_dir(mut self, store: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        self.layouts.insert(store.into(), Layout { path: path.into(), writable: true });
+        self
+    }
+
+    /// Hands the folders over to an engine on this machine. They stay open as long as these offers are served.
+    #[must_use]
+    pub fn hand_over(mut self) -> Self {
+        for (name, dir) in &self.dirs {
+            if let Dir::Path(path) = dir {
+                self.handed.open(name, path);
+            }
+        }
         self
     }
 
@@ -153,6 +180,7 @@ impl Attachables {
             shared_key: shared_key.into(),
             methods: serve::methods(self),
             health_timeout: None,
+            folders: self.handed.words(),
         }
     }
 

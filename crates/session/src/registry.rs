@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
+use crate::handover::{Folders, Peer};
 use crate::health::{self, Policy};
 use crate::hello::Hello;
 use crate::session::Session;
@@ -38,6 +39,16 @@ impl Sessions {
         io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         hello: Hello,
     ) -> Result<()> {
+        self.serve_peer(io, hello, None).await
+    }
+
+    /// The same for a client of which the kernel told who it is. One of this user may hand folders over.
+    pub async fn serve_peer(
+        &self,
+        io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        hello: Hello,
+        peer: Option<Peer>,
+    ) -> Result<()> {
         if hello.id.is_empty() {
             return Err(Error::user("session has no id"));
         }
@@ -46,7 +57,8 @@ impl Sessions {
         let channel = connect(Watched::new(io, closed.clone())).await?;
         let policy = Policy::new(hello.health_timeout);
         let id = hello.id.clone();
-        let session = Session::new(hello, channel.clone(), closed.clone());
+        let folders = Folders::take(&hello.folders, peer);
+        let session = Session::new(hello, folders, channel.clone(), closed.clone());
         let _entry = Entry::insert(self.0.clone(), id, session);
         tokio::select! {
             () = closed.cancelled() => Ok(()),

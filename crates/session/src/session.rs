@@ -1,8 +1,11 @@
 //! What the engine can ask of one client.
 
+mod agent;
 mod content;
 mod send;
 mod ssh;
+
+pub use agent::{AgentSocket, SocketOwner};
 
 use std::sync::Arc;
 
@@ -22,7 +25,8 @@ use tonic::Request;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 
-use crate::files::{self, SyncReceiver};
+use crate::files::{self, Filter, LocalTree, SyncReceiver};
+use crate::handover::Folders;
 use crate::hello::Hello;
 use crate::offer::{Credential, MAX_SECRET, Token, TokenRequest};
 use crate::{grpcerr, metadata};
@@ -48,6 +52,7 @@ pub struct Session(Arc<Inner>);
 
 struct Inner {
     hello: Hello,
+    folders: Folders,
     channel: Channel,
     closed: CancellationToken,
 }
@@ -65,8 +70,8 @@ pub struct SyncRequest {
 }
 
 impl Session {
-    pub(crate) fn new(hello: Hello, channel: Channel, closed: CancellationToken) -> Self {
-        Session(Arc::new(Inner { hello, channel, closed }))
+    pub(crate) fn new(hello: Hello, folders: Folders, channel: Channel, closed: CancellationToken) -> Self {
+        Session(Arc::new(Inner { hello, folders, channel, closed }))
     }
 
     pub fn id(&self) -> &str {
@@ -115,6 +120,13 @@ impl Session {
     ) -> Result<R> {
         if !self.supports(DIFF_COPY) {
             return Err(Error::user("no local sources enabled"));
+        }
+        if let Some(folder) = self.0.folders.get(&request.dir) {
+            let SyncRequest { include, exclude, follow, .. } = request.clone();
+            let open = move || LocalTree::of(folder, Filter { include, exclude, follow });
+            let tree = tokio::task::spawn_blocking(open).await;
+            let tree = tree.map_err(|e| Error::internal(format!("failed to open a folder: {e}")))??;
+            return files::direct(Arc::new(tree), receiver, on_bytes).await;
         }
         let (replies, outgoing) = mpsc::unbounded_channel();
         let mut call = Request::new(UnboundedReceiverStream::new(outgoing));

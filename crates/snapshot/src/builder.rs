@@ -5,6 +5,7 @@ mod files;
 mod links;
 mod own;
 mod place;
+mod recopy;
 mod unpack;
 mod wildcard;
 
@@ -13,6 +14,7 @@ use std::collections::HashMap;
 use errdefs::{Error, Result};
 
 pub use copy::CopyOptions;
+pub use recopy::Earlier;
 
 use crate::layer::LayerId;
 use crate::meta::{FileType, Meta, Owner, Time};
@@ -99,6 +101,20 @@ impl TreeBuilder {
             }
         }
         Ok(self.tree)
+    }
+
+    /// Lets directories of the base keep their time though files came into them or went, unless
+    /// [`put_dir`](Self::put_dir) said another. To be called when all is there.
+    pub fn keep_dir_times(&mut self) -> Result<()> {
+        let mut times = Vec::new();
+        for path in self.own.dirs() {
+            if let Some(meta) = self.base.lstat_clean(path)?.filter(Meta::is_dir) {
+                times.push((path.to_vec(), meta.mtime));
+            }
+        }
+        times.append(&mut self.dir_times);
+        self.dir_times = times;
+        Ok(())
     }
 
     /// The store that the tree is made in.

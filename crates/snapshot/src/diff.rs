@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::{Read as _, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use errdefs::{Error, Result, ResultExt as _};
@@ -15,13 +16,13 @@ use crate::view::{View, open_file};
 use crate::{path, sys};
 
 impl Store {
-    /// Writes the layer as an archive (OCI image-spec, layer.md): what was added and changed against `base`, the
-    /// directories that lead there, and whiteouts. The bytes depend on the trees alone.
-    pub fn write_diff(self: &Arc<Self>, base: &View, layer: &LayerId, out: &mut dyn Write) -> Result<()> {
-        let layer = self.layer(layer)?;
+    /// Writes layers that lie on `base` as one archive (OCI image-spec, layer.md): what was added and changed, the
+    /// directories that lead there, and whiteouts. The bytes depend on the trees alone, not on how many there are.
+    pub fn write_diff(self: &Arc<Self>, base: &View, layers: &[LayerId], out: &mut dyn Write) -> Result<()> {
+        let pile = self.view(layers)?;
         let writer = Writer::new(out);
-        let mut diff = Diff { base, layer: &layer, writer, names: HashMap::new(), written: HashSet::new() };
-        diff.dir(b"").with_context(|| format!("failed to pack layer `{}`", layer.id))?;
+        let mut diff = Diff { base, pile: &pile, writer, names: HashMap::new(), written: HashSet::new() };
+        diff.dir(b"").with_context(|| format!("failed to pack layer {layers:?}"))?;
         diff.writer.finish()?;
         Ok(())
     }
@@ -29,7 +30,8 @@ impl Store {
 
 struct Diff<'a, 'w> {
     base: &'a View,
-    layer: &'a Arc<Layer>,
+    /// The layers.
+    pile: &'a View,
     writer: Writer<&'w mut (dyn Write + 'w)>,
     /// The first name of each inode that has several.
     names: HashMap<u64, Vec<u8>>,
@@ -40,7 +42,8 @@ struct Diff<'a, 'w> {
 impl Diff<'_, '_> {
     /// Writes what is in a directory of the layer, not the directory itself.
     fn dir(&mut self, at: &[u8]) -> Result<()> {
-        for (name, kind) in &self.layer.read_dir(at)?.entries {
+        let Some(dir) = self.pile.dir(at)? else { return Ok(()) };
+        for (name, kind) in &dir.as_one().entries {
             let path = path::join(at, name);
             let below = self.base.find(&path)?;
             let file_type = match kind {
@@ -53,7 +56,7 @@ impl Diff<'_, '_> {
             };
             let meta = self.meta(&path)?;
             let same = match &below {
-                Some(below) => is_same(&below.layer.real(&path), &self.layer.real(&path), &meta)?,
+                Some(below) => is_same(&below.layer.real(&path), &self.real(&path)?, &meta)?,
                 None => false,
             };
             if !same {
@@ -62,7 +65,7 @@ impl Diff<'_, '_> {
             if file_type != FileType::Dir {
                 continue;
             }
-            if below.is_some() && self.layer.read_dir(&path)?.opaque {
+            if below.is_some() && self.pile.dir(&path)?.is_some_and(|dir| dir.hides_below()) {
                 self.opaque_dir(&path)?;
             } else {
                 self.dir(&path)?;
@@ -73,7 +76,7 @@ impl Diff<'_, '_> {
 
     /// Writes what is in a directory that hides all the base has there: the difference name by name.
     fn opaque_dir(&mut self, at: &[u8]) -> Result<()> {
-        let own = self.layer.read_dir(at)?;
+        let own = self.pile.dir(at)?.map(|dir| dir.as_one()).unwrap_or_default();
         let below = self.base.dir(at)?.map(|dir| dir.list()).unwrap_or_default();
         let own_names = own.entries.iter().filter(|(_, kind)| *kind != Kind::Whiteout).map(|(name, _)| name);
         let mut names: Vec<_> = own_names.chain(below.iter().map(|entry| &entry.name)).collect();
@@ -88,7 +91,7 @@ impl Diff<'_, '_> {
             let meta = self.meta(&path)?;
             let below = self.base.find(&path)?;
             let same = match &below {
-                Some(below) => is_same(&below.layer.real(&path), &self.layer.real(&path), &meta)?,
+                Some(below) => is_same(&below.layer.real(&path), &self.real(&path)?, &meta)?,
                 None => false,
             };
             if !same {
@@ -101,8 +104,19 @@ impl Diff<'_, '_> {
         Ok(())
     }
 
+    fn layer(&self, path: &[u8]) -> Result<Arc<Layer>> {
+        let found = self.pile.find(path)?;
+        let gone = || Error::internal(format!("`{}` is gone from its layer", path::show(path)));
+        Ok(found.ok_or_else(gone)?.layer)
+    }
+
+    /// Where the topmost of the layers that have the path has it.
+    fn real(&self, path: &[u8]) -> Result<PathBuf> {
+        Ok(self.layer(path)?.real(path))
+    }
+
     fn meta(&self, path: &[u8]) -> Result<Meta> {
-        let real = self.layer.real(path);
+        let real = self.real(path)?;
         sys::lstat(&real)?
             .ok_or_else(|| Error::internal(format!("`{}` is gone from its layer", real.display())))
     }
@@ -126,7 +140,7 @@ impl Diff<'_, '_> {
     }
 
     fn file(&mut self, path: &[u8], meta: &Meta) -> Result<()> {
-        let real = self.layer.real(path);
+        let real = self.real(path)?;
         let mut entry = Entry {
             path: path.to_vec(),
             mode: meta.mode,
@@ -177,13 +191,13 @@ impl Diff<'_, '_> {
     }
 
     fn content(&mut self, path: &[u8], meta: &Meta) -> Result<()> {
-        let mut file = open_file(self.layer, path)?;
+        let layer = self.layer(path)?;
+        let mut file = open_file(&layer, path)?;
         let mut buffer = vec![0; (128 << 10).min(meta.size as usize)];
         let mut left = meta.size;
         while left > 0 {
             let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let n =
-                file.read(&mut buffer[..want]).map_err(|e| sys::fail("read", &self.layer.real(path), e))?;
+            let n = file.read(&mut buffer[..want]).map_err(|e| sys::fail("read", &layer.real(path), e))?;
             if n == 0 {
                 return Err(Error::internal(format!("`{}` became shorter", path::show(path))));
             }

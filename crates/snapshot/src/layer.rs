@@ -151,6 +151,27 @@ impl Layer {
         Ok(())
     }
 
+    /// Whether the layer has a part in what is shown at a clean path, or hides it.
+    pub fn touches(&self, path: &[u8]) -> Result<bool> {
+        let mut dir = self.read_dir(b"")?;
+        let mut end = 0;
+        while end < path.len() {
+            let rest = &path[end..];
+            let name = rest.split(|&b| b == b'/').next().unwrap_or(rest);
+            end += name.len();
+            match dir.get(name) {
+                None => return Ok(false),
+                Some(Kind::Present(FileType::Dir)) => dir = self.read_dir(&path[..end])?,
+                Some(_) => return Ok(true),
+            }
+            if dir.opaque {
+                return Ok(true);
+            }
+            end += 1;
+        }
+        Ok(true)
+    }
+
     pub fn digests(&self) -> &Digests {
         self.digests.get_or_init(|| Digests::load(self.dir.join("digests")))
     }

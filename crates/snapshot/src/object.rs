@@ -2,8 +2,8 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use errdefs::Result;
 use oci::Digest;
@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::hash::{FileHasher, is_hashed};
 use crate::layer::raw_digest;
-use crate::meta::{Attrs, FileType};
+use crate::meta::{Attrs, Owner};
 use crate::sys;
 
 /// The regular files of a store: each content with each set of attributes is there once, under
@@ -26,7 +26,29 @@ pub struct Objects {
     tmp: PathBuf,
     next: AtomicU64,
     pins: Arc<Pins>,
+    /// Bytes of the objects that came, less those that went, since the store was opened.
+    change: AtomicI64,
+    /// Whether there may be objects that no tree links.
+    suspect: Arc<AtomicBool>,
+    newborn: OnceLock<Newborn>,
 }
+
+/// What a new file is that is asked for with all permissions: mask and groups of folders decide that.
+#[derive(Debug, Clone, Copy, Default)]
+struct Newborn {
+    owner: Option<Owner>,
+    mode: u32,
+}
+
+impl Newborn {
+    /// Whether a new file gets owner and mode without being given them.
+    fn gets(self, attrs: &Attrs) -> bool {
+        self.owner == Some(attrs.owner) && attrs.mode & !self.mode == 0
+    }
+}
+
+/// What file systems give space in.
+const BLOCK: u64 = 4096;
 
 /// The objects that are in somebody's hands though no tree links them yet.
 type Pins = Mutex<HashMap<String, usize>>;
@@ -38,6 +60,15 @@ pub struct Object {
     pub(crate) raw: [u8; 32],
     path: PathBuf,
     pins: Arc<Pins>,
+    suspect: Arc<AtomicBool>,
+}
+
+/// What a look at all objects found, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Collected {
+    pub freed: u64,
+    /// Those that no tree links yet, in somebody's hands.
+    pub held: u64,
 }
 
 impl Object {
@@ -58,6 +89,7 @@ impl Drop for Object {
             *count -= 1;
             if *count == 0 {
                 pins.remove(&self.key);
+                self.suspect.store(true, Ordering::Relaxed);
             }
         }
     }
@@ -65,15 +97,27 @@ impl Drop for Object {
 
 impl Objects {
     pub(crate) fn new(dir: PathBuf, tmp: PathBuf) -> Self {
-        Objects { dir, tmp, next: AtomicU64::new(0), pins: Arc::default() }
+        let (next, pins, change) = Default::default();
+        // What an earlier run left is not known.
+        Objects {
+            dir,
+            tmp,
+            next,
+            pins,
+            change,
+            suspect: Arc::new(AtomicBool::new(true)),
+            newborn: OnceLock::new(),
+        }
     }
 
     /// Takes in a file of `size` bytes, hashing it as it is written.
     pub fn create(self: &Arc<Self>, attrs: &Attrs, size: u64) -> Result<ObjectWriter> {
         let tmp = self.new_tmp();
-        let file = create_file(&tmp)?;
+        let by_itself = self.newborn()?.gets(attrs);
+        let file = create_file(&tmp, if by_itself { attrs.mode } else { 0o600 })?;
         let hasher = FileHasher::file(attrs, size);
         Ok(ObjectWriter {
+            by_itself,
             objects: Arc::clone(self),
             attrs: attrs.clone(),
             size,
@@ -84,34 +128,132 @@ impl Objects {
         })
     }
 
-    /// The object of this digest and these attributes, if the store has it.
-    pub fn find(&self, digest: &Digest, attrs: &Attrs) -> Result<Option<Object>> {
-        let key = key(digest.hex(), attrs);
-        let object = self.pin(key, raw_digest(digest));
-        Ok(sys::lstat(&object.path)?.is_some_and(|meta| meta.is_file()).then_some(object))
+    /// What new files of this store are.
+    fn newborn(&self) -> Result<Newborn> {
+        if let Some(known) = self.newborn.get() {
+            return Ok(*known);
+        }
+        let tmp = Tmp(Some(self.new_tmp()));
+        let Some(path) = &tmp.0 else { return Ok(Newborn::default()) };
+        create_file(path, 0o777)?;
+        let meta = sys::lstat(path)?;
+        let found =
+            meta.map_or_else(Newborn::default, |meta| Newborn { owner: Some(meta.owner()), mode: meta.mode });
+        Ok(*self.newborn.get_or_init(|| found))
     }
 
-    /// Removes the objects that no tree links, and gives the number of bytes this freed.
-    pub fn collect(&self) -> Result<u64> {
-        let mut freed = 0;
+    /// The object of this digest, size and these attributes, if the store has it.
+    pub fn find(&self, digest: &Digest, attrs: &Attrs, size: u64) -> Result<Option<Object>> {
+        let key = key(digest.hex(), attrs);
+        let object = self.pin(key, raw_digest(digest));
+        // One of another size is damaged.
+        let whole = sys::lstat(&object.path)?.is_some_and(|meta| meta.is_file() && meta.size == size);
+        Ok(whole.then_some(object))
+    }
+
+    /// Removes the objects that no tree links. Nobody waits meanwhile: the lock is taken for each object anew.
+    pub fn collect(&self) -> Result<Collected> {
+        self.suspect.store(false, Ordering::Relaxed);
+        let mut all = Collected::default();
         for (fan, _) in sys::read_dir(&self.dir)? {
             let dir = sys::below(&self.dir, &fan);
             for (name, _) in sys::read_dir(&dir)? {
-                let path = sys::below(&dir, &name);
                 let text = String::from_utf8_lossy(&name);
                 let key = text.split('.').next().unwrap_or_default();
-                // Under the lock, so that nobody takes it into their hands meanwhile.
-                let pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(meta) = sys::lstat(&path)?
-                    && meta.nlink == 1
-                    && !pins.contains_key(key)
-                {
-                    sys::remove_all(&path)?;
-                    freed += meta.disk;
+                let path = sys::below(&dir, &name);
+                let freed = self.remove_unlinked(key, &path)?;
+                all.freed += freed;
+                if freed == 0 {
+                    all.held +=
+                        sys::lstat(&path)?.map_or(0, |meta| if meta.nlink == 1 { meta.disk } else { 0 });
                 }
             }
         }
-        Ok(freed)
+        Ok(all)
+    }
+
+    /// Bytes of the objects that no tree links, and of the folders.
+    pub fn loose_size(&self) -> Result<u64> {
+        let mut total = sys::lstat(&self.dir)?.map_or(0, |meta| meta.disk);
+        for (fan, _) in sys::read_dir(&self.dir)? {
+            let dir = sys::below(&self.dir, &fan);
+            total += sys::lstat(&dir)?.map_or(0, |meta| meta.disk);
+            for (name, _) in sys::read_dir(&dir)? {
+                let meta = sys::lstat(&sys::below(&dir, &name))?;
+                total += meta.map_or(0, |meta| if meta.nlink == 1 { meta.disk } else { 0 });
+            }
+        }
+        Ok(total)
+    }
+
+    /// Whether there may be objects that no tree links, and so a reason to [collect](Objects::collect).
+    pub fn is_suspect(&self) -> bool {
+        self.suspect.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn suspect(&self) {
+        self.suspect.store(true, Ordering::Relaxed);
+    }
+
+    /// Bytes of the objects that came, less those that went, since the store was opened.
+    pub fn change(&self) -> i64 {
+        self.change.load(Ordering::Relaxed)
+    }
+
+    /// Removes an object, known by what it is and by its inode, that lost its last link; gives the bytes freed.
+    pub(crate) fn release(&self, raw: &[u8; 32], attrs: &Attrs, ino: u64) -> Result<u64> {
+        let key = key(Digest::from_sha256(*raw).hex(), attrs);
+        let first = self.dir.join(&key[..2]).join(&key);
+        // The copies are numbered without gaps, but for those that were removed before.
+        const GAP: usize = 8;
+        let (mut slot, mut missing) = (0, 0);
+        while missing < GAP {
+            let path = copy_path(&first, slot);
+            match sys::lstat(&path)? {
+                Some(meta) if meta.ino == ino => {
+                    let freed = self.remove_unlinked(&key, &path)?;
+                    if freed == 0 {
+                        self.suspect();
+                    }
+                    return Ok(freed);
+                }
+                Some(_) => missing = 0,
+                None => missing += 1,
+            }
+            slot += 1;
+        }
+        self.suspect();
+        Ok(0)
+    }
+
+    /// Lets go of an object that was taken in for a tree which did not come to be.
+    pub fn give_up(&self, object: Object) -> Result<u64> {
+        let (key, path) = (object.key.clone(), object.path.clone());
+        drop(object);
+        self.remove_unlinked(&key, &path)
+    }
+
+    /// Removes an object unless a tree links it or somebody has it in hand; gives the bytes freed.
+    fn remove_unlinked(&self, key: &str, path: &Path) -> Result<u64> {
+        // Under the lock, so that nobody takes it into their hands meanwhile.
+        let pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        match sys::lstat(path)? {
+            Some(meta) if meta.nlink == 1 && !pins.contains_key(key) => {
+                sys::remove_all(path)?;
+                drop(pins);
+                self.count(meta.disk, -1);
+                Ok(meta.disk)
+            }
+            _ => Ok(0),
+        }
+    }
+
+    fn count(&self, bytes: u64, sign: i64) {
+        self.change.fetch_add(sign * i64::try_from(bytes).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The copy number `slot` of an object, made if it is not there.
@@ -119,9 +261,7 @@ impl Objects {
         if slot == 0 {
             return Ok(object.path.clone());
         }
-        let mut path = object.path.clone().into_os_string();
-        path.push(format!(".{slot}"));
-        let path = PathBuf::from(path);
+        let path = copy_path(&object.path, slot);
         if sys::lstat(&path)?.is_none() {
             self.replace(&object.path, &path, RenameFlags::NOREPLACE)?;
         }
@@ -140,6 +280,7 @@ impl Objects {
         sys::copy_attrs(from, &tmp)?;
         if rename(&tmp, to, flags)? {
             guard.0 = None;
+            self.count(sys::lstat(to)?.map_or(0, |meta| meta.disk), 1);
         }
         Ok(())
     }
@@ -152,10 +293,10 @@ impl Objects {
     fn pin(&self, key: String, raw: [u8; 32]) -> Object {
         *self.pins.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default() += 1;
         let path = self.dir.join(&key[..2]).join(&key);
-        Object { key, raw, path, pins: self.pins.clone() }
+        Object { key, raw, path, pins: self.pins.clone(), suspect: self.suspect.clone() }
     }
 
-    fn store(&self, tmp: &mut Tmp, raw: [u8; 32], attrs: &Attrs) -> Result<Object> {
+    fn store(&self, tmp: &mut Tmp, raw: [u8; 32], attrs: &Attrs, size: u64) -> Result<Object> {
         let object = self.pin(key(Digest::from_sha256(raw).hex(), attrs), raw);
         let Some(from) = &tmp.0 else { return Ok(object) };
         let renamed = match rename(from, &object.path, RenameFlags::NOREPLACE) {
@@ -170,11 +311,25 @@ impl Objects {
             }
             other => other,
         }?;
-        if renamed {
+        // What is in the place already serves, unless it shows by its size that it is damaged.
+        let is_damaged = !renamed && sys::lstat(&object.path)?.is_none_or(|meta| meta.size != size);
+        if renamed || (is_damaged && rename(from, &object.path, RenameFlags::empty())?) {
             tmp.0 = None;
+            // As good as what the file system would say, and it need not be asked.
+            self.count(size.next_multiple_of(BLOCK), 1);
         }
         Ok(object)
     }
+}
+
+/// Where copy number `slot` of an object lies.
+fn copy_path(object: &Path, slot: usize) -> PathBuf {
+    if slot == 0 {
+        return object.to_owned();
+    }
+    let mut path = object.as_os_str().to_owned();
+    path.push(format!(".{slot}"));
+    PathBuf::from(path)
 }
 
 /// Renames; `false` where the place was taken and is not to be replaced.
@@ -186,8 +341,8 @@ fn rename(from: &Path, to: &Path, flags: RenameFlags) -> Result<bool> {
     }
 }
 
-/// Digest and modification time, and those attributes that are not in the digest already.
-fn key(hex: &str, attrs: &Attrs) -> String {
+/// The name of an object: digest and modification time, and those attributes that are not in the digest already.
+pub(crate) fn key(hex: &str, attrs: &Attrs) -> String {
     let mut key = format!("{hex}-{:x}-{:x}", attrs.mtime.secs, attrs.mtime.nanos);
     let mut rest = Vec::new();
     for (name, value) in attrs.xattrs.iter().filter(|(name, _)| !is_hashed(name)) {
@@ -203,9 +358,9 @@ fn key(hex: &str, attrs: &Attrs) -> String {
     key
 }
 
-fn create_file(path: &Path) -> Result<File> {
+fn create_file(path: &Path, mode: u32) -> Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))
+    rustix::fs::open(path, flags, Mode::from_raw_mode(mode))
         .map(File::from)
         .map_err(|e| sys::fail("create", path, e))
 }
@@ -233,6 +388,8 @@ pub struct ObjectWriter {
     file: File,
     tmp: Tmp,
     hasher: FileHasher,
+    /// Owner and mode are there from the start.
+    by_itself: bool,
 }
 
 impl ObjectWriter {
@@ -245,9 +402,13 @@ impl ObjectWriter {
             self.rehash()?
         };
         if let Some(path) = &self.tmp.0 {
-            sys::set_attrs(path, FileType::File, &self.attrs)?;
+            if self.by_itself {
+                sys::set_file_rest(&self.file, path, &self.attrs)?;
+            } else {
+                sys::set_file_attrs(&self.file, path, &self.attrs)?;
+            }
         }
-        self.objects.store(&mut self.tmp, raw, &self.attrs)
+        self.objects.store(&mut self.tmp, raw, &self.attrs, self.written)
     }
 
     fn rehash(&self) -> Result<[u8; 32]> {

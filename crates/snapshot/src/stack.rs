@@ -119,51 +119,29 @@ impl Store {
         Ok(fixes)
     }
 
-    /// The files of a layer that the chain shows at another path.
-    fn find_clashes(&self, layer: &Layer, chain: &[LayerId]) -> Result<HashSet<Vec<u8>>> {
+    /// The inodes of a layer that the chain shows at another path.
+    fn find_clashes(&self, layer: &Layer, chain: &[LayerId]) -> Result<HashSet<u64>> {
         let mut clashes = HashSet::new();
         let mut shown: HashMap<u64, Vec<Box<[u8]>>> = HashMap::new();
-        let mut linked_from_layer = HashSet::new();
         for id in chain {
             for (ino, shared) in self.layer(id)?.shared()?.iter() {
                 shown.entry(ino).or_default().push(shared.path.clone());
                 if shared.origin == Origin::Layer(layer.id.clone()) {
-                    linked_from_layer.insert(ino);
+                    clashes.insert(ino);
                 }
             }
         }
         for (ino, shared) in layer.shared()?.iter() {
             let from_chain = matches!(&shared.origin, Origin::Layer(id) if chain.contains(id));
-            let elsewhere =
-                shown.get(&ino).is_some_and(|paths| paths.iter().any(|path| *path != shared.path));
+            // No path stands for several, which need not be the same ones.
+            let elsewhere = shown
+                .get(&ino)
+                .is_some_and(|paths| paths.iter().any(|path| path.is_empty() || *path != shared.path));
             if from_chain || elsewhere {
-                clashes.insert(shared.path.to_vec());
+                clashes.insert(ino);
             }
-        }
-        if !linked_from_layer.is_empty() {
-            self.native_clashes(layer, &linked_from_layer, &mut clashes)?;
         }
         Ok(clashes)
-    }
-
-    /// The layer's own files that a layer of the chain links.
-    fn native_clashes(
-        &self,
-        layer: &Layer,
-        linked: &HashSet<u64>,
-        clashes: &mut HashSet<Vec<u8>>,
-    ) -> Result<()> {
-        layer.for_each_dir(&mut |at, dir| {
-            for (name, kind) in &dir.entries {
-                let path = path::join(at, name);
-                if *kind == Kind::Present(FileType::File)
-                    && sys::lstat(&layer.real(&path))?.is_some_and(|meta| linked.contains(&meta.ino))
-                {
-                    clashes.insert(path);
-                }
-            }
-            Ok(())
-        })
     }
 
     /// A layer that does on any base what `layer` does on its own.
@@ -185,8 +163,7 @@ impl Store {
                     Kind::Whiteout if fixes.dead_whiteouts.contains(&path) => {}
                     Kind::Whiteout => sys::whiteout(&sys::below(&root, &path))?,
                     Kind::Present(_) => {
-                        let fresh = fixes.copies.contains(&path);
-                        link_or_copy(layer, &path, fresh, &mut tree, &mut names)?;
+                        link_or_copy(layer, &path, &fixes.copies, &mut tree, &mut names)?;
                     }
                 }
             }
@@ -223,8 +200,8 @@ struct Fixes {
     opaque: HashSet<Vec<u8>>,
     /// Removals of what the layer's base does not have.
     dead_whiteouts: HashSet<Vec<u8>>,
-    /// Files that may be no links.
-    copies: HashSet<Vec<u8>>,
+    /// Files that may be no links, by inode: all names of one go together.
+    copies: HashSet<u64>,
 }
 
 impl Fixes {
@@ -234,10 +211,10 @@ impl Fixes {
 }
 
 /// Links a file of a layer to the same path of another tree, or copies it. Files with several names keep them.
-fn link_or_copy(
+pub(crate) fn link_or_copy(
     layer: &Layer,
     path: &[u8],
-    fresh: bool,
+    copies: &HashSet<u64>,
     tree: &mut TreeWriter,
     names: &mut HashMap<u64, PathBuf>,
 ) -> Result<()> {
@@ -256,7 +233,7 @@ fn link_or_copy(
     if meta.nlink > 1 {
         names.insert(meta.ino, to.clone());
     }
-    if !fresh && sys::link(&from, &to)? {
+    if !copies.contains(&meta.ino) && sys::link(&from, &to)? {
         let origin = match layer.shared()?.get(meta.ino) {
             Some(shared) => shared.origin.clone(),
             None => Origin::Layer(layer.id.clone()),

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,6 +33,17 @@ pub struct Store {
     next: AtomicUsize,
     /// Layers that stand for many in a mount, with those.
     pub(crate) squashed: Mutex<HashMap<LayerId, Vec<LayerId>>>,
+}
+
+/// What an earlier run left, out of everybody's way. Where it is not removed, it is found again at the next start.
+#[derive(Debug)]
+#[must_use]
+pub struct Leftover(PathBuf);
+
+impl Leftover {
+    pub fn remove(self) -> Result<()> {
+        sys::remove_all(&self.0)
+    }
 }
 
 /// How many layers stay open that no view uses.
@@ -74,26 +85,49 @@ impl Store {
         &self.objects
     }
 
-    /// Removes what a crash left and every layer that is not `live`. Only for the start, while nobody uses the store.
-    pub fn sweep(&self, live: &dyn Fn(&LayerId) -> bool) -> Result<()> {
+    /// Takes away what a crash left and every layer that is not `live`. Only for the start, while nobody uses the
+    /// store. It may be much, so its removal is left to the caller, who may do it while the store is used.
+    pub fn sweep(&self, live: &dyn Fn(&LayerId) -> bool) -> Result<Leftover> {
+        let (gone, _) = self.new_tmp("gone")?;
+        let mut count = 0_u64;
+        let mut take = |path: PathBuf| {
+            let renamed = std::fs::rename(&path, gone.join(count.to_string()));
+            count += 1;
+            if let Err(e) = renamed {
+                // It is in nobody's way: names are never used again.
+                tracing::warn!("`{}` of an earlier run stays until the next: {e}", path.display());
+            }
+        };
         for dir in [&self.tmp, &self.mounts] {
             for (name, _) in sys::read_dir(dir)? {
-                sys::remove_all(&sys::below(dir, &name))?;
+                let path = sys::below(dir, &name);
+                if path != gone {
+                    take(path);
+                }
             }
         }
         for (name, _) in sys::read_dir(&self.layers)? {
             let id = std::str::from_utf8(&name).ok().and_then(|name| LayerId::parse(name).ok());
             if !id.is_some_and(|id| live(&id)) {
-                sys::remove_all(&sys::below(&self.layers, &name))?;
+                take(sys::below(&self.layers, &name));
             }
         }
-        Ok(())
+        Ok(Leftover(gone))
     }
 
     /// The tree that a chain of layers shows, lowest first, read without a mount.
     pub fn view(self: &Arc<Self>, chain: &[LayerId]) -> Result<View> {
         let layers = chain.iter().map(|id| self.layer(id)).collect::<Result<Vec<_>>>()?;
         Ok(View::new(layers))
+    }
+
+    /// As [`Store::view`]. What `below`, a view of the first layers of the chain, knows is not found out again.
+    pub fn view_on(self: &Arc<Self>, below: &View, chain: &[LayerId]) -> Result<View> {
+        let view = self.view(chain)?;
+        if chain.starts_with(below.chain()) {
+            view.learn_from(below)?;
+        }
+        Ok(view)
     }
 
     /// A new tree. It comes into being by its commit; dropped before, it leaves nothing.
@@ -106,44 +140,39 @@ impl Store {
         self.layer(id).is_ok()
     }
 
-    /// Bytes on disk that the layer takes; a file that several layers link counts for each with its share.
-    pub fn usage(&self, id: &LayerId) -> Result<u64> {
-        // Not the one in use: that one would remember all that is read here.
-        let layer = Layer::open(id.clone(), self.layer_dir(id), self.opaque_mark())?;
-        let mut total = 0;
-        layer.for_each_dir(&mut |at, dir| {
-            let meta = sys::lstat(&layer.real(at))?;
-            total += meta.map_or(0, |meta| meta.disk);
-            for (name, kind) in &dir.entries {
-                if matches!(kind, crate::layer::Kind::Present(t) if *t != crate::FileType::Dir)
-                    && let Some(meta) = sys::lstat(&sys::below(&layer.real(at), name))?
-                {
-                    total += meta.disk / meta.nlink.max(1);
-                }
-            }
-            Ok(())
-        })?;
-        Ok(total)
+    /// Names of all layers on disk.
+    pub fn layers(&self) -> Result<Vec<LayerId>> {
+        let names = sys::read_dir(&self.layers)?;
+        Ok(names
+            .iter()
+            .filter_map(|(name, _)| LayerId::parse(std::str::from_utf8(name).ok()?).ok())
+            .collect())
     }
 
-    /// Removes a layer that nobody uses any more. One that is not there is no error.
-    pub fn remove(&self, id: &LayerId) -> Result<()> {
-        for squashed in self.squashed_from(id) {
-            self.remove(&squashed)?;
-        }
+    /// Forgets what was read of a layer.
+    pub(crate) fn close_layer(&self, id: &LayerId) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
-        let dir = self.layers.join(id.as_str());
-        let (gone, _) = self.new_tmp("gone")?;
-        match std::fs::rename(&dir, gone.join("layer")) {
-            Ok(()) => {}
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => return Err(sys::fail("remove layer", &dir, e)),
-        }
-        sys::remove_all(&gone)
+    }
+
+    /// Forgets what is remembered of a layer.
+    pub(crate) fn forget_open(&self, id: &LayerId) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    /// The layers that have a folder.
+    pub fn list(&self) -> Result<HashSet<LayerId>> {
+        let entries = sys::read_dir(&self.layers)?;
+        let ids = entries.iter().filter_map(|(name, _)| LayerId::parse(std::str::from_utf8(name).ok()?).ok());
+        Ok(ids.collect())
+    }
+
+    /// Whether the layer's folder is there, whatever is remembered of it.
+    pub fn is_on_disk(&self, id: &LayerId) -> Result<bool> {
+        Ok(sys::lstat(&self.layer_dir(id).join("tree"))?.is_some_and(|meta| meta.is_dir()))
     }
 
     /// Takes the layers out of the table that stand for this one among others.
-    fn squashed_from(&self, id: &LayerId) -> Vec<LayerId> {
+    pub(crate) fn squashed_from(&self, id: &LayerId) -> Vec<LayerId> {
         let mut all = self.squashed.lock().unwrap_or_else(PoisonError::into_inner);
         let gone: Vec<_> =
             all.iter().filter(|(_, from)| from.contains(id)).map(|(id, _)| id.clone()).collect();

@@ -139,12 +139,36 @@ pub fn chmod(path: &Path, mode: u32) -> Result<()> {
 }
 
 pub fn set_mtime(path: &Path, time: Time) -> Result<()> {
-    let times = Timestamps {
-        last_access: rustix::fs::Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: time.timespec(),
-    };
-    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
+    rustix::fs::utimensat(CWD, path, &times(time), AtFlags::SYMLINK_NOFOLLOW)
         .map_err(|e| fail("set time of", path, e))
+}
+
+fn times(mtime: Time) -> Timestamps {
+    Timestamps {
+        last_access: rustix::fs::Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: mtime.timespec(),
+    }
+}
+
+/// As [`set_attrs`], for a regular file that is open.
+pub fn set_file_attrs(file: &std::fs::File, path: &Path, attrs: &Attrs) -> Result<()> {
+    let Owner { uid, gid } = attrs.owner;
+    let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+    rustix::fs::fchown(file, Some(uid), Some(gid)).map_err(|e| fail("chown", path, e))?;
+    for (name, value) in &attrs.xattrs {
+        set_xattr(path, name, value)?;
+    }
+    rustix::fs::fchmod(file, rustix::fs::Mode::from_raw_mode(attrs.mode & 0o7777))
+        .map_err(|e| fail("chmod", path, e))?;
+    rustix::fs::futimens(file, &times(attrs.mtime)).map_err(|e| fail("set time of", path, e))
+}
+
+/// As [`set_file_attrs`], for a file that has its owner and mode.
+pub fn set_file_rest(file: &std::fs::File, path: &Path, attrs: &Attrs) -> Result<()> {
+    for (name, value) in &attrs.xattrs {
+        set_xattr(path, name, value)?;
+    }
+    rustix::fs::futimens(file, &times(attrs.mtime)).map_err(|e| fail("set time of", path, e))
 }
 
 /// Gives a new file everything but its content. Owner comes before mode, since a change of owner drops setuid.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use errdefs::{Code, Error, Result};
 use rustix::fs::OFlags;
@@ -57,6 +57,29 @@ impl View {
     pub(crate) fn new(layers: Vec<Arc<Layer>>) -> Self {
         let chain = layers.iter().map(|layer| layer.id.clone()).collect();
         View(Arc::new(Inner { layers, chain, dirs: Mutex::default(), hashes: Mutex::default() }))
+    }
+
+    /// Takes over what `below`, a view of the lower ones of these layers, knows of what the others leave alone.
+    pub(crate) fn learn_from(&self, below: &View) -> Result<()> {
+        let above = &self.layers()[below.layers().len()..];
+        let left_alone = |path: &[u8]| -> Result<bool> {
+            for layer in above {
+                if layer.touches(path)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        let known: Vec<_> = lock(&below.0.hashes).iter().map(|(path, hash)| (path.clone(), *hash)).collect();
+        for (path, hash) in known {
+            if left_alone(&path)? {
+                if let Some(dir) = lock(&below.0.dirs).get(&path).cloned() {
+                    lock(&self.0.dirs).insert(path.clone(), dir);
+                }
+                lock(&self.0.hashes).insert(path, hash);
+            }
+        }
+        Ok(())
     }
 
     /// A view without any file.
@@ -179,7 +202,7 @@ impl View {
 
     /// The directory at a clean path that goes through no link; `None` where there is none.
     pub(crate) fn dir(&self, path: &[u8]) -> Result<Option<Arc<MergedDir>>> {
-        if let Some(known) = self.0.dirs.lock().unwrap_or_else(PoisonError::into_inner).get(path) {
+        if let Some(known) = lock(&self.0.dirs).get(path) {
             return Ok(known.clone());
         }
         let dir = if path.is_empty() {
@@ -192,17 +215,21 @@ impl View {
             }
         };
         let dir = dir.map(Arc::new);
-        self.0.dirs.lock().unwrap_or_else(PoisonError::into_inner).insert(path.into(), dir.clone());
+        lock(&self.0.dirs).insert(path.into(), dir.clone());
         Ok(dir)
     }
 
     pub(crate) fn known_hash(&self, path: &[u8]) -> Option<[u8; 32]> {
-        self.0.hashes.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied()
+        lock(&self.0.hashes).get(path).copied()
     }
 
     pub(crate) fn remember_hash(&self, path: &[u8], hash: [u8; 32]) {
-        self.0.hashes.lock().unwrap_or_else(PoisonError::into_inner).insert(path.into(), hash);
+        lock(&self.0.hashes).insert(path.into(), hash);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Opens a file of a layer without following a link and without leaving a trace in its access time.

@@ -4,17 +4,20 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use errdefs::Error;
+use oci::Digest;
 use progress::Step;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::caches::Caches;
 use crate::core::{Command, Core, Event, JobId, Part, PartDep, RequestId, TaskId, VertexId};
+use crate::job::Lineage;
 use crate::keys::KeyStore;
 use crate::op::{CacheMapPart, ContentKey, Domain, OpContext};
 use crate::results::ResultStore;
 use crate::scheduler::{Message, Options, Reply, WeakHandle};
 use crate::show::{Fan, JobView};
-use crate::task::{JobContexts, Task, TaskHost};
+use crate::task::{JobContexts, Load, Task, TaskHost};
 use crate::vertex::Vertex;
 
 pub(crate) struct Driver<D: Domain> {
@@ -23,6 +26,7 @@ pub(crate) struct Driver<D: Domain> {
     handle: WeakHandle<D>,
     places: Option<Arc<Semaphore>>,
     jobs: HashMap<JobId, (Arc<D::JobContext>, Arc<JobView>)>,
+    caches: Caches<D>,
     active: HashMap<VertexId, Active<D>>,
     replies: HashMap<RequestId, Reply<D>>,
     /// Tasks that have not ended, cancelled or not.
@@ -59,6 +63,7 @@ impl<D: Domain> Driver<D> {
             handle,
             places: options.max_parallelism.map(|n| Arc::new(Semaphore::new(n.get()))),
             jobs: HashMap::new(),
+            caches: Caches::default(),
             active: HashMap::new(),
             replies: HashMap::new(),
             tasks: HashMap::new(),
@@ -78,11 +83,15 @@ impl<D: Domain> Driver<D> {
             Message::Close(job) => {
                 self.step(Event::Release(job), &[]);
                 self.jobs.remove(&job);
+                self.caches.retain(|| self.core.caches_in_use());
             }
-            Message::Build { request, asker, graph, output, reply } => {
+            Message::Build { request, asker, graph, output, caches, reply } => {
                 self.replies.insert(request, reply);
-                self.step(Event::Build { request, asker, graph: graph.specs, output }, &graph.vertices);
+                let caches = caches.into_iter().map(|cache| self.caches.enter(cache)).collect();
+                let event = Event::Build { request, asker, graph: graph.specs, output, caches };
+                self.step(event, &graph.vertices);
             }
+            Message::Lineage { vertex, output, reply } => _ = reply.send(self.lineage(&vertex, output)),
             Message::Keys { vertex, output, reply } => _ = reply.send(self.core.output_keys(&vertex, output)),
             Message::Mapped { task, part } => {
                 let part = part.map(|part| self.keep_contents(task, part));
@@ -98,6 +107,14 @@ impl<D: Domain> Driver<D> {
             Message::AfterCancelled(done) => self.wait(done, |token| token.is_cancelled()),
             Message::AfterAll(done) => self.wait(done, |_| true),
         }
+    }
+
+    fn lineage(&self, vertex: &Digest, output: usize) -> Vec<Lineage<D::Value>> {
+        let known = self.core.lineage(vertex, output).into_iter().map(|(vertex, known)| {
+            let options = self.active.get(&vertex).map(|active| &active.vertex.options);
+            Lineage { export_cache: options.and_then(|o| o.export_cache), ..known }
+        });
+        known.collect()
     }
 
     fn wait(&mut self, done: oneshot::Sender<()>, for_task: impl Fn(&CancellationToken) -> bool) {
@@ -180,7 +197,13 @@ impl<D: Domain> Driver<D> {
                     input,
                 });
             }
-            Command::Load { task, vertex, result } => self.spawn(task, vertex, |_| Task::Load { result }),
+            Command::Load { task, vertex, record, cache } => {
+                let from = match cache {
+                    None => Load::Own,
+                    Some(id) => self.caches.find(id).map_or(Load::Gone, Load::Cache),
+                };
+                self.spawn(task, vertex, |_| Task::Load { record, from });
+            }
             Command::Exec { task, vertex, inputs } => {
                 let places = self.places.clone();
                 self.spawn(task, vertex, |_| Task::Exec { inputs, places });

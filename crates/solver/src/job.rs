@@ -8,9 +8,22 @@ use tokio::sync::oneshot;
 use crate::core::{Asker, JobId};
 use crate::keys::KeyId;
 use crate::op::Domain;
+use crate::remote::RemoteCache;
 use crate::scheduler::{Handle, Message};
 use crate::show::JobView;
 use crate::vertex::Edge;
+
+/// What is known of one output of an active vertex.
+#[derive(Debug, Clone)]
+pub struct Lineage<V> {
+    /// All keys that it is known by, also those of caches of others.
+    pub keys: Vec<KeyId>,
+    /// Positions in the list of the outputs that it is made from.
+    pub inputs: Vec<usize>,
+    pub value: Option<V>,
+    /// [`VertexOptions::export_cache`](crate::VertexOptions).
+    pub export_cache: Option<bool>,
+}
 
 /// One build. Vertices that it has asked for stay active, with their values, until it is dropped. Dropping it
 /// withdraws what it still waits for and tells its sink that what had started is canceled.
@@ -33,7 +46,21 @@ impl<D: Domain> Job<D> {
     /// That of the vertex which failed, with [`errdefs::Detail::Vertex`] and shared by all that need it. Asking again
     /// tries again.
     pub async fn build(&self, edge: Edge<D>) -> Result<D::Value> {
-        self.handle.build(Asker::Job(self.job), edge).await
+        self.build_with(edge, Vec::new()).await
+    }
+
+    /// The same, with caches of others to be looked into for all of the graph. Vertices that are active already look into
+    /// them too, as far as they have not found their way yet.
+    pub async fn build_with(&self, edge: Edge<D>, caches: Vec<Arc<dyn RemoteCache<D>>>) -> Result<D::Value> {
+        self.handle.build(Asker::Job(self.job), edge, caches).await
+    }
+
+    /// What is known of an edge that this job has built and of all below it, inputs before what uses them; the edge itself
+    /// is the last.
+    pub async fn lineage(&self, edge: &Edge<D>) -> Vec<Lineage<D::Value>> {
+        let (reply, answer) = oneshot::channel();
+        self.handle.send(Message::Lineage { vertex: edge.vertex.digest.clone(), output: edge.index, reply });
+        answer.await.unwrap_or_default()
     }
 
     /// The keys of an edge that this job has built, to look it up in the table of keys.

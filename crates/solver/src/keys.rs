@@ -10,6 +10,7 @@
 //! | of an op without inputs | `sha256:` + sha256 of `<digest>@<output>` (`random:` when transient) |
 //! | of content | the same with output -1 |
 //! | of an op with inputs | bare hex: the one that links already reach, else a hash of all its parts |
+//! | the same in a cache of another engine | `cache:` + the name of the cache + `/` + its name there |
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,6 +20,9 @@ use oci::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::results::{Record, ResultId};
+
+/// Begins the ids of keys of other engines' caches.
+const FOREIGN: &str = "cache:";
 
 /// The id of a key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +55,16 @@ impl KeyId {
             }
         }
         KeyId(Digest::of(text).hex().into())
+    }
+
+    /// A key of an op with inputs in the cache of this name, which nobody else knows under this id.
+    pub fn foreign(cache: &str, name: &str) -> Self {
+        KeyId(format!("{FOREIGN}{cache}/{name}").into())
+    }
+
+    /// Whether only one cache knows the key under this id.
+    pub fn is_foreign(&self) -> bool {
+        self.0.starts_with(FOREIGN)
     }
 
     /// An id as a store wrote it down.
@@ -89,6 +103,13 @@ pub struct Link {
     pub selector: Option<Digest>,
 }
 
+impl Link {
+    /// The digest that a cache export writes for the keys that the link leads to.
+    pub fn export_digest(&self) -> Digest {
+        export_digest(&self.digest, self.output)
+    }
+}
+
 /// What is remembered of a key beside its links.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyInfo {
@@ -106,8 +127,13 @@ pub struct KeyInfo {
 impl KeyInfo {
     /// The digest that a cache export writes for the key.
     pub fn export_digest(&self) -> Digest {
-        Digest::of(format!("{}@{}", self.digest, self.output))
+        export_digest(&self.digest, self.output)
     }
+}
+
+/// The digest that a cache export writes for the keys of an output of ops of this digest.
+fn export_digest(digest: &Digest, output: usize) -> Digest {
+    Digest::of(format!("{digest}@{output}"))
 }
 
 /// What [`KeyStore::add`] writes: all of it, or nothing.

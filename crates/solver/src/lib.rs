@@ -7,6 +7,7 @@
 //!
 //! Never: know a container, a file or a network.
 
+mod caches;
 mod core;
 mod driver;
 mod flatten;
@@ -14,6 +15,7 @@ mod job;
 mod keys;
 mod memory;
 mod op;
+mod remote;
 mod results;
 mod scheduler;
 mod show;
@@ -21,10 +23,11 @@ pub mod suite;
 mod task;
 mod vertex;
 
-pub use job::Job;
+pub use job::{Job, Lineage};
 pub use keys::{Entry, KeyId, KeyInfo, KeyStore, Link};
 pub use memory::{MemoryKeys, MemoryResults};
-pub use op::{CacheMap, CacheMapPart, ContentKey, Dep, Domain, Op, OpContext, ParallelClass};
+pub use op::{CacheMap, CacheMapPart, ContentKey, Dep, Domain, Jobs, Op, OpContext, ParallelClass};
+pub use remote::{RemoteCache, RemoteKeys};
 pub use results::{Record, ResultId, ResultStore};
 pub use scheduler::{Options, Scheduler};
 pub use vertex::{Edge, Vertex, VertexOptions};

@@ -15,6 +15,7 @@ use oci::Digest;
 use progress::Step;
 use tokio_util::sync::CancellationToken;
 
+use crate::task::JobContexts;
 use crate::vertex::Edge;
 
 /// The types that a solver is used with. The solver looks into neither.
@@ -135,17 +136,36 @@ impl<D: Domain> OpContext<D> {
         self.host.job_contexts()
     }
 
+    /// The same, to be asked later: it knows the jobs that come and go, also after this work has ended.
+    pub fn jobs(&self) -> Jobs<D> {
+        self.host.jobs()
+    }
+
     /// Builds an edge on behalf of the jobs that want this vertex, as a part of its work. Canceled with it.
     pub async fn build(&self, edge: Edge<D>) -> Result<D::Value> {
-        tokio::select! {
-            result = self.host.build(edge) => result,
-            () = self.cancel.cancelled() => Err(errdefs::Error::canceled()),
-        }
+        self.while_wanted(self.host.build(edge)).await
+    }
+
+    /// Does some work that may wait for others, as a registry that does not answer. It is dropped where it stands when
+    /// nobody wants the vertex any more.
+    pub async fn while_wanted<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.cancel.run_until_cancelled(work).await.unwrap_or_else(|| Err(errdefs::Error::canceled()))
+    }
+}
+
+/// The jobs that want a vertex. Holding it keeps nothing active.
+pub struct Jobs<D: Domain>(pub(crate) Arc<JobContexts<D>>);
+
+impl<D: Domain> Jobs<D> {
+    /// The contexts of those that want it now, oldest first.
+    pub fn contexts(&self) -> Vec<Arc<D::JobContext>> {
+        self.0.all()
     }
 }
 
 /// The scheduler, from inside an op.
 pub(crate) trait Host<D: Domain>: Send + Sync {
     fn job_contexts(&self) -> Vec<Arc<D::JobContext>>;
+    fn jobs(&self) -> Jobs<D>;
     fn build(&self, edge: Edge<D>) -> Pin<Box<dyn Future<Output = Result<D::Value>> + Send>>;
 }

@@ -12,9 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 use crate::core::{Asker, Event, JobId, RequestId, TaskId};
 use crate::driver::Driver;
 use crate::flatten::Graph;
-use crate::job::Job;
+use crate::job::{Job, Lineage};
 use crate::keys::{KeyId, KeyStore};
 use crate::op::{CacheMapPart, Domain};
+use crate::remote::RemoteCache;
 use crate::results::ResultStore;
 use crate::show::JobView;
 use crate::vertex::Edge;
@@ -77,12 +78,18 @@ pub(crate) enum Message<D: Domain> {
         asker: Asker,
         graph: Graph<D>,
         output: usize,
+        caches: Vec<Arc<dyn RemoteCache<D>>>,
         reply: Reply<D>,
     },
     Keys {
         vertex: Digest,
         output: usize,
         reply: oneshot::Sender<Vec<KeyId>>,
+    },
+    Lineage {
+        vertex: Digest,
+        output: usize,
+        reply: oneshot::Sender<Vec<Lineage<D::Value>>>,
     },
     Mapped {
         task: TaskId,
@@ -137,11 +144,16 @@ impl<D: Domain> Handle<D> {
         _ = self.messages.send(message);
     }
 
-    pub async fn build(&self, asker: Asker, edge: Edge<D>) -> Result<D::Value> {
+    pub async fn build(
+        &self,
+        asker: Asker,
+        edge: Edge<D>,
+        caches: Vec<Arc<dyn RemoteCache<D>>>,
+    ) -> Result<D::Value> {
         let request = RequestId(self.next_id());
         let (reply, answer) = oneshot::channel();
         let graph = Graph::below(&edge.vertex);
-        self.send(Message::Build { request, asker, graph, output: edge.index, reply });
+        self.send(Message::Build { request, asker, graph, output: edge.index, caches, reply });
         let _withdraw = Withdraw { handle: self, request };
         answer.await.unwrap_or_else(|_| Err(Error::canceled()))
     }

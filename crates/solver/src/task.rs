@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use errdefs::{Detail, Error, Result};
@@ -11,16 +11,25 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 use crate::core::{Asker, Event, JobId, TaskId};
-use crate::op::{CacheMapPart, ContentKey, Domain, Host, OpContext, ParallelClass};
-use crate::results::{Record, ResultId, ResultStore};
+use crate::op::{CacheMapPart, ContentKey, Domain, Host, Jobs, OpContext, ParallelClass};
+use crate::remote::RemoteCache;
+use crate::results::{Record, ResultStore};
 use crate::scheduler::{Handle, Message};
 use crate::show::Fan;
 use crate::vertex::{Edge, Vertex};
 
+/// Where a result is loaded from.
+pub(crate) enum Load<D: Domain> {
+    Own,
+    Cache(Arc<dyn RemoteCache<D>>),
+    /// A cache that left with its build.
+    Gone,
+}
+
 pub(crate) enum Task<D: Domain> {
     Map { part: usize },
     Hash { content: Option<Arc<dyn ContentKey<D>>>, input: D::Value },
-    Load { result: ResultId },
+    Load { record: Record, from: Load<D> },
     Exec { inputs: Vec<D::Value>, places: Option<Arc<Semaphore>> },
     Save { value: D::Value },
 }
@@ -41,8 +50,17 @@ impl<D: Domain> Task<D> {
             Task::Hash { content, input } => {
                 Message::Event(Event::Hashed { task, content: on.hash(content, input).await })
             }
-            Task::Load { result } => {
-                Message::Event(Event::Loaded { task, value: on.load(&*results, result).await })
+            Task::Load { record, from } => {
+                let since = Timestamp::now();
+                let loaded = on.load(&*results, record, from).await;
+                if matches!(loaded, Ok((Some(_), _))) && !on.cx.cancel.is_cancelled() {
+                    on.fan.cached(since);
+                }
+                let (value, kept) = match loaded {
+                    Ok((value, kept)) => (Ok(value), kept),
+                    Err(e) => (Err(e), None),
+                };
+                Message::Event(Event::Loaded { task, value, kept })
             }
             Task::Exec { inputs, places } => {
                 Message::Event(Event::Executed { task, values: on.exec(inputs, places).await })
@@ -64,13 +82,21 @@ struct On<D: Domain> {
 }
 
 impl<D: Domain> On<D> {
-    /// Vertices without inputs are shown at work: resolving a name or a context takes time, and often is all there is.
+    /// Vertices without inputs are shown at work: resolving a name takes time, and often is all there is. A key that is
+    /// known at once is no work to show: the vertex would be told twice, here and when it runs.
     async fn map(&self, part: usize) -> Result<CacheMapPart<D>> {
-        let shown = self.vertex.inputs.is_empty();
-        if shown {
-            self.fan.started();
-        }
-        let result = guard(self.vertex.op.cache_map(&self.cx, part)).await;
+        let work = guard(self.vertex.op.cache_map(&self.cx, part));
+        let mut work = pin!(self.cx.while_wanted(work));
+        let (shown, result) = match work.as_mut().now_or_never() {
+            Some(result) => (false, result),
+            None => {
+                let shown = self.vertex.inputs.is_empty();
+                if shown {
+                    self.fan.started();
+                }
+                (shown, work.await)
+            }
+        };
         self.show_end(shown, &result);
         result.map_err(|e| self.blame(e.context("failed to load cache key")))
     }
@@ -81,18 +107,33 @@ impl<D: Domain> On<D> {
         input: D::Value,
     ) -> Result<Option<oci::Digest>> {
         let Some(content) = content else { return Ok(None) };
-        let result = guard(content.key(&self.cx, &input)).await;
+        let result = self.cx.while_wanted(guard(content.key(&self.cx, &input))).await;
         self.show_end(false, &result);
         result.map_err(|e| self.blame(e.context("failed to compute cache key")))
     }
 
-    async fn load(&self, results: &dyn ResultStore<D::Value>, result: ResultId) -> Result<Option<D::Value>> {
-        let since = Timestamp::now();
-        let loaded = guard(results.load(&result)).await;
-        if matches!(loaded, Ok(Some(_))) && !self.cx.cancel.is_cancelled() {
-            self.fan.cached(since);
-        }
-        loaded
+    /// Loads a result. One of a cache of others is saved in the own store, under the time that it has there.
+    async fn load(
+        &self,
+        results: &dyn ResultStore<D::Value>,
+        record: Record,
+        from: Load<D>,
+    ) -> Result<(Option<D::Value>, Option<Record>)> {
+        let Record { result, created_at } = record;
+        let cache = match from {
+            Load::Own => return Ok((guard(results.load(&result)).await?, None)),
+            Load::Gone => return Ok((None, None)),
+            Load::Cache(cache) => cache,
+        };
+        let loaded = self.cx.while_wanted(guard(cache.load(&result, &self.cx))).await?;
+        let kept = match &loaded {
+            Some(value) => {
+                let saved = guard(results.save(value)).await;
+                saved.inspect_err(|e| tracing::warn!("a result of a remote cache is not kept: {e}")).ok()
+            }
+            None => None,
+        };
+        Ok((loaded, kept.map(|result| Record { result, created_at })))
     }
 
     async fn exec(
@@ -160,7 +201,7 @@ impl<D: Domain> JobContexts<D> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(j, _)| *j != job);
     }
 
-    fn all(&self) -> Vec<Arc<D::JobContext>> {
+    pub fn all(&self) -> Vec<Arc<D::JobContext>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(_, cx)| cx.clone()).collect()
     }
 }
@@ -177,8 +218,12 @@ impl<D: Domain> Host<D> for TaskHost<D> {
         self.jobs.all()
     }
 
+    fn jobs(&self) -> Jobs<D> {
+        Jobs(self.jobs.clone())
+    }
+
     fn build(&self, edge: Edge<D>) -> Pin<Box<dyn Future<Output = Result<D::Value>> + Send>> {
         let (handle, asker) = (self.handle.clone(), Asker::Task(self.task));
-        Box::pin(async move { handle.build(asker, edge).await })
+        Box::pin(async move { handle.build(asker, edge, Vec::new()).await })
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::{Code, Error, Result, ResultExt};
+use frontend::{HttpMeta, SourceMeta};
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, ETAG, HeaderMap, LAST_MODIFIED};
 use http::{StatusCode, Uri};
@@ -291,6 +292,11 @@ impl Source for HttpSource {
             }
         };
         Ok(Key { text, transient: false, done: true })
+    }
+
+    async fn meta(&self, cx: &Context, _: bool) -> Result<SourceMeta> {
+        let Fetched { digest, filename, modified, .. } = self.fetched(cx).await?.clone();
+        Ok(SourceMeta::Http(HttpMeta { digest, filename, modified }))
     }
 
     async fn snapshot(&self, cx: &Context) -> Result<Option<ImmutableRef>> {

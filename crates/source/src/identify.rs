@@ -9,6 +9,7 @@ use oci::{Digest, Platform, Reference};
 use refs::RecordType;
 
 use crate::Source;
+use crate::git::{GitOptions, GitSource};
 use crate::http::{Header, HttpOptions, HttpSource};
 use crate::image::{ImageOptions, ImageSource, Place};
 use crate::local::{LocalOptions, LocalSource};
@@ -43,8 +44,10 @@ impl Sources {
                 let options = http(&op.identifier, attrs)?;
                 Ok(Box::new(HttpSource::new(Arc::clone(&self.0), options)))
             }
-            "git" => Err(Error::unimplemented("git sources are not there yet")
-                .hint("check the repository out and give the folder as a context")),
+            "git" => {
+                let options = GitOptions::new(rest, &op.attrs)?;
+                Ok(Box::new(GitSource::new(Arc::clone(&self.0), options)))
+            }
             _ => Err(Error::user(format!("unknown source scheme `{scheme}`"))),
         }
     }

@@ -1,7 +1,6 @@
 //! Images (`docker-image://`, `oci-layout://`).
 
 mod key;
-mod progress;
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use async_trait::async_trait;
 use errdefs::{Error, Result, ResultExt};
 use frontend::{ResolveOptions, ResolvedImage};
 use oci::{Descriptor, Digest, Platform, Reference};
-use refs::{BlobProvider, ImmutableRef, LayerBlob, NewRef, RecordType};
+use refs::{BlobProvider, ImmutableRef, LayerBlob, NewRef, RecordType, Watched};
 use tokio::sync::OnceCell;
 
 use crate::context::Context;
@@ -19,7 +18,6 @@ use crate::origin::{Layout, Origin, SharedOrigin, fetched, source_label};
 use crate::remote::Remote;
 use crate::sources::{Shared, Sources};
 use crate::{Key, Source};
-use progress::Watched;
 
 /// Which place is asked first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -119,7 +117,7 @@ impl ImageSource {
             )));
         }
         let provider: Arc<dyn BlobProvider> =
-            Arc::new(Watched { origin: Arc::clone(origin), step: cx.step.clone() });
+            Arc::new(Watched { provider: Arc::clone(origin) as _, step: cx.step.clone() });
         let kept = self.options.layer_limit.unwrap_or(layers.len());
         let mut top: Option<ImmutableRef> = None;
         for (descriptor, diff_id) in layers.iter().zip(diff_ids).take(kept) {
@@ -189,7 +187,9 @@ impl Source for ImageSource {
 async fn origin(shared: &Shared, cx: &Context, options: &ImageOptions) -> Result<SharedOrigin> {
     let reference = options.reference.clone().with_default_tag();
     Ok(match &options.place {
-        Place::Registry => Arc::new(Remote { registry: shared.logins.registry(cx), reference }),
+        Place::Registry => {
+            Arc::new(Remote { registry: shared.logins.registry(&cx.sessions, &cx.session_ids), reference })
+        }
         Place::Layout { session, store } => {
             let session = cx.session_or_any(session).await?;
             Arc::new(Layout { session, store: store.clone(), reference })

@@ -15,12 +15,14 @@ mod manifest;
 mod origin;
 mod remote;
 
+mod git;
 mod http;
 mod local;
 mod memory;
 
 use async_trait::async_trait;
 use errdefs::Result;
+use frontend::SourceMeta;
 use refs::ImmutableRef;
 
 pub use context::Context;
@@ -42,6 +44,11 @@ pub struct Key {
 pub trait Source: Send + Sync {
     /// Key number `index`, counted from 0; each is another way to find the same.
     async fn key(&self, cx: &Context, index: usize) -> Result<Key>;
+
+    /// What is known beside the files.
+    async fn meta(&self, _: &Context, _objects: bool) -> Result<SourceMeta> {
+        Ok(SourceMeta::Plain)
+    }
 
     /// The files; `None` is scratch.
     async fn snapshot(&self, cx: &Context) -> Result<Option<ImmutableRef>>;

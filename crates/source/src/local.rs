@@ -4,6 +4,7 @@
 //! there by a link, and where all is as it was the last state itself is given again. The client's files are objects of
 //! the store, so that a later copy of them moves no bytes.
 
+mod listing;
 mod receive;
 
 use std::sync::Arc;
@@ -21,8 +22,11 @@ use crate::context::Context;
 use crate::memory::Memory;
 use crate::sources::Shared;
 use crate::{Key, Source};
-use receive::{Received, Receiver};
+use listing::{Listing, Listings};
+use receive::{Last, Received, Receiver};
 
+/// How many trees of changes lie on each other before all is put into one again.
+const MOST_STACKED: u32 = 8;
 /// How often progress is told.
 const TELL_EVERY_MS: u128 = 100;
 
@@ -79,24 +83,38 @@ impl Source for LocalSource {
         let session = cx.session_or_any(&self.options.session).await?;
         let LocalOptions { name, shared_key_hint, .. } = &self.options;
         let place = format!("{name}:{shared_key_hint}:{}", session.shared_key());
-        let last = self.shared.syncs.last(&self.shared.refs, &place)?;
+        let syncs = &self.shared.syncs;
+        let last = syncs.last(&self.shared.refs, &place)?;
         let base = match &last {
-            Some((synced, entries)) if self.options.compare => Some((synced.view().await?, *entries)),
+            Some((synced, sync)) if self.options.compare => Some(Last {
+                view: synced.view().await?,
+                entries: sync.entries,
+                listing: syncs.listings.get(&sync.id),
+                may_stack: sync.stacked < MOST_STACKED,
+            }),
             _ => None,
         };
         let receiver = Receiver::new(Arc::clone(self.shared.refs.snapshots()), base)?;
         let received = self.receive(cx, &session, receiver).await?;
-        let (tree, entries) = match (received, last) {
-            (Received::Same, Some((synced, _))) => return Ok(Some(synced)),
-            (Received::Same, None) => {
+        let (tree, entries, stacked, listing) = match (received, last.as_ref()) {
+            (Received::Same(listing), Some((synced, sync))) => {
+                syncs.listings.put(None, &sync.id, listing);
+                return Ok(Some(synced.clone()));
+            }
+            (Received::Same(_), None) => {
                 return Err(Error::internal("nothing can be as it was before the first time"));
             }
-            (Received::New { tree, entries }, _) => (tree, entries),
+            (Received::New { tree, entries, stacked, listing }, _) => (tree, entries, stacked, listing),
         };
         let new = NewRef::new(format!("local source for {name}"), RecordType::LocalSource);
-        let synced = self.shared.refs.from_tree(None, tree, new).await?;
+        let (below, height) = match last.as_ref().filter(|_| stacked) {
+            Some((synced, sync)) => (Some(synced), sync.stacked + 1),
+            None => (None, 0),
+        };
+        let synced = self.shared.refs.from_tree(below, tree, new).await?;
         synced.persist();
-        self.shared.syncs.put(&self.shared.refs, &place, &synced, entries)?;
+        let sync = Sync { id: synced.id().to_owned(), entries, stacked: height };
+        syncs.put(&self.shared.refs, &place, sync, listing)?;
         Ok(Some(synced))
     }
 }
@@ -135,6 +153,7 @@ impl LocalSource {
 /// The last sync from each place.
 pub struct Syncs {
     memory: Memory<Sync>,
+    listings: Listings,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -142,23 +161,27 @@ struct Sync {
     id: String,
     /// How many files, folders and links it has.
     entries: u64,
+    /// How many trees of changes it has on the one that held all.
+    #[serde(default)]
+    stacked: u32,
 }
 
 impl Syncs {
     pub fn new(db: Arc<Database>) -> Self {
-        Syncs { memory: Memory::new(db, "source.local.v1") }
+        Syncs { memory: Memory::new(db, "source.local.v1"), listings: Listings::default() }
     }
 
-    fn last(&self, refs: &Refs, place: &str) -> Result<Option<(ImmutableRef, u64)>> {
+    fn last(&self, refs: &Refs, place: &str) -> Result<Option<(ImmutableRef, Sync)>> {
         let row = self.memory.get(place)?;
-        Ok(row.and_then(|row| refs.get(&row.id).map(|synced| (synced, row.entries))))
+        Ok(row.and_then(|row| refs.get(&row.id).map(|synced| (synced, row))))
     }
 
-    /// Notes the state of a place. The one before is of no use to anybody any more.
-    fn put(&self, refs: &Refs, place: &str, synced: &ImmutableRef, entries: u64) -> Result<()> {
-        let old = self.memory.get(place)?.and_then(|old| refs.get(&old.id));
-        self.memory.put(place, &Sync { id: synced.id().to_owned(), entries })?;
-        if let Some(old) = old {
+    /// Notes the state of a place. The one before is of no use to anybody any more, but to the one that lies on it.
+    fn put(&self, refs: &Refs, place: &str, sync: Sync, listing: Listing) -> Result<()> {
+        let old = self.memory.get(place)?;
+        self.memory.put(place, &sync)?;
+        self.listings.put(old.as_ref().map(|old| old.id.as_str()), &sync.id, listing);
+        if let Some(old) = old.and_then(|old| refs.get(&old.id)) {
             old.forget();
         }
         Ok(())

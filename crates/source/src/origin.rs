@@ -127,11 +127,17 @@ impl Origin for Layout {
 impl BlobProvider for Layout {
     async fn open(&self, blob: &Descriptor) -> Result<BlobStream> {
         let content = self.session.content(&format!("oci:{}", self.store))?;
-        let failed = |e: Error| e.context(format!("failed to read {} from the client's layout", blob.digest));
-        let stream = content.read(&blob.digest, 0).await.map_err(failed)?;
-        let digest = blob.digest.clone();
-        Ok(Box::pin(
-            stream.map_err(move |e| e.context(format!("failed to read {digest} from the client's layout"))),
-        ))
+        let (session, digest) = (self.session.clone(), blob.digest.clone());
+        let failed = move |e: Error| {
+            // What the connection says of its end is no use to anybody.
+            let e = if session.is_closed() { Error::environment("the client is gone") } else { e };
+            e.context(format!("failed to read {digest} from the client's layout"))
+        };
+        let stream = content.read(&blob.digest, 0).await.map_err(&failed)?;
+        Ok(Box::pin(stream.map_err(failed)))
+    }
+
+    fn is_gone(&self) -> bool {
+        self.session.is_closed()
     }
 }

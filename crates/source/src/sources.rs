@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use refs::Refs;
+use registry::Logins;
 
+use crate::git::Checkouts;
 use crate::http::Pages;
 use crate::local::Syncs;
-use crate::remote::Logins;
 
 /// What sources work with.
 pub struct Parts {
@@ -25,6 +26,7 @@ pub struct Shared {
     pub logins: Logins,
     pub syncs: Syncs,
     pub pages: Pages,
+    pub checkouts: Checkouts,
 }
 
 impl Sources {
@@ -32,6 +34,7 @@ impl Sources {
         let Parts { refs, content, registry } = parts;
         let db = refs.database();
         let (syncs, pages) = (Syncs::new(Arc::clone(db)), Pages::new(Arc::clone(db)));
-        Sources(Arc::new(Shared { refs, content, logins: Logins::new(registry), syncs, pages }))
+        let checkouts = Checkouts::new(Arc::clone(db));
+        Sources(Arc::new(Shared { refs, content, logins: Logins::new(registry), syncs, pages, checkouts }))
     }
 }

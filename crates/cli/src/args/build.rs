@@ -115,11 +115,11 @@ pub(crate) struct BuildArgs {
     pub pull: bool,
 
     /// Use a remote cache: REF, or type=registry|local|…
-    #[arg(long = "cache-from", hide = true, value_name = "SPEC", help_heading = "Cache")]
+    #[arg(long = "cache-from", value_name = "SPEC", help_heading = "Cache")]
     pub cache_from: Vec<String>,
 
     /// Fill a remote cache: REF, or type=registry|local|inline|…
-    #[arg(long = "cache-to", hide = true, value_name = "SPEC", help_heading = "Cache")]
+    #[arg(long = "cache-to", value_name = "SPEC", help_heading = "Cache")]
     pub cache_to: Vec<String>,
 
     /// Network of RUN: default, none or host

@@ -11,10 +11,19 @@ pub(crate) struct EngineArgs {
 pub(crate) enum EngineCommand {
     /// Tell whether an engine runs, where and which
     Status,
-    /// Stop the engine; the next build starts it again
-    Stop,
+    /// Stop the engine once its builds have ended; the next build starts it again
+    Stop(StopArgs),
+    /// Look for damage in the store of an engine that does not run, and repair it; exits with 3 where there was any
+    Check,
     /// Show what the engine wrote to its log
     Logs(LogsArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct StopArgs {
+    /// Cancel builds that still run
+    #[arg(short, long)]
+    pub force: bool,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -2,6 +2,7 @@
 
 mod build;
 mod engine;
+mod history;
 mod images;
 mod run;
 mod store;
@@ -10,6 +11,10 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use build::BuildArgs;
 pub(crate) use engine::{EngineArgs, EngineCommand, LogsArgs};
+pub(crate) use history::{
+    AttachmentArgs, HistoryArgs, HistoryCommand, HistoryExportArgs, HistoryImportArgs, HistoryLogsArgs,
+    HistoryLsArgs, HistoryRmArgs, InspectCommand,
+};
 pub(crate) use images::{ImagesArgs, ImagesCommand};
 pub(crate) use run::RunArgs;
 pub(crate) use store::{DuArgs, PruneArgs};
@@ -48,13 +53,23 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true, env = "KILN_ROOT", value_name = "DIR", hide_env_values = true)]
     pub root: Option<std::path::PathBuf>,
 
-    /// Use the engine at this address, Kiln's or BuildKit's, instead of one of your own: unix://PATH or tcp://HOST:PORT
-    #[arg(long, global = true, env = "KILN_HOST", value_name = "ADDRESS", hide_env_values = true)]
+    /// Use the engine at this address, Kiln's or BuildKit's, instead of one of your own: unix://PATH, tcp://HOST:PORT,
+    /// ssh://[USER@]HOST, docker-container://NAME or kube-pod://NAME [env: KILN_HOST, BUILDKIT_HOST]
+    #[arg(long, global = true, env = "KILN_HOST", value_name = "ADDRESS", hide_env = true)]
     pub host: Option<String>,
 
-    /// The builder to use; only `default` is there yet
-    #[arg(long, global = true, value_name = "NAME", hide_env_values = true, hide = true)]
+    /// Use the engine of a builder that `docker buildx create` made; `default` is the engine of your own
+    /// [env: BUILDX_BUILDER]
+    #[arg(long, global = true, value_name = "NAME")]
     pub builder: Option<String>,
+
+    /// Folder with ca.pem, cert.pem and key.pem (or ca.crt, tls.crt and tls.key) for an engine at tcp://HOST:PORT
+    #[arg(long, global = true, env = "KILN_TLS_DIR", value_name = "DIR", hide_env_values = true)]
+    pub tls_dir: Option<std::path::PathBuf>,
+
+    /// Name that the engine's certificate shows, where it is not that of its address
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
+    pub tls_server_name: Option<String>,
 
     /// Say more about what goes on
     #[arg(short = 'D', long, global = true)]
@@ -67,6 +82,7 @@ pub(crate) enum Command {
     Build(Box<BuildArgs>),
     Run(RunArgs),
     Images(ImagesArgs),
+    History(HistoryArgs),
     Du(DuArgs),
     Prune(PruneArgs),
     Engine(EngineArgs),
@@ -116,7 +132,27 @@ mod tests {
 
     #[test]
     fn help_of_each_command() {
-        let commands = ["", "build", "run", "images", "images rm", "du", "prune", "engine", "engine logs"];
+        let commands = [
+            "",
+            "build",
+            "run",
+            "images",
+            "images rm",
+            "history",
+            "history ls",
+            "history inspect",
+            "history inspect attachment",
+            "history logs",
+            "history open",
+            "history rm",
+            "history export",
+            "history import",
+            "du",
+            "prune",
+            "engine",
+            "engine logs",
+            "engine stop",
+        ];
         for path in commands.map(|c| Vec::from_iter(c.split_whitespace())) {
             let path = &path[..];
             insta::assert_snapshot!(format!("help_{}", path.join("_")), help(path));

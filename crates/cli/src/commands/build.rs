@@ -13,6 +13,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{BuildArgs, GlobalArgs};
+use crate::caches::Caches;
+use crate::commands::Local;
 use crate::display::{Display, Drawn, LocalSink};
 use crate::docker::Load;
 use crate::engine::{Place, connect};
@@ -37,7 +39,7 @@ pub(crate) async fn build(args: &BuildArgs, global: &GlobalArgs, env: &Environme
         Some(dir) => DockerConfig::load(&dir.join("config.json"))?,
         None => DockerConfig::default(),
     };
-    let settings = BuildSettings::new(args, global, env, &docker.build_proxies("default"))?;
+    let settings = BuildSettings::new(args, env, &docker.build_proxies("default"))?;
     let place = Place::find(global, env)?;
     if let Some(path) = &settings.iidfile {
         remove_stale(path)?;
@@ -54,6 +56,7 @@ pub(crate) async fn build(args: &BuildArgs, global: &GlobalArgs, env: &Environme
              the image name it with -t, to push it into a registry use --push, to load it into Docker use --load\n",
         );
     }
+    prepared.local.save(&prepared.request.id, env);
     let drawing = display.start();
     let built = prepared.run(&cancel).await;
     let drawn = drawing.finish().await?;
@@ -76,6 +79,9 @@ struct Prepared {
     attachables: Attachables,
     loads: Vec<Load>,
     notes: Vec<String>,
+    /// What is remembered of it here.
+    local: Local,
+    caches: Caches,
     /// Folders that the session offers.
     temporary: Vec<TempDir>,
     sender: mpsc::Sender<SolveStatus>,
@@ -97,25 +103,34 @@ async fn prepare(
     let (outputs, attachables) =
         Outputs::open(&settings.outputs, may_delete, env, &sink, attachables).await?;
     let Outputs { exporters, loads, notes } = outputs;
+    let (caches, attachables) = Caches::open(&settings.caches, env, attachables)?;
+    for warning in &caches.warnings {
+        console::note(format_args!("WARNING: {warning}\n"));
+    }
     let mut frontend_attrs = settings.frontend.attrs.clone();
     frontend_attrs.extend(inputs.attrs);
+    frontend_attrs.extend(caches.frontend_option());
     let request = SolveRequest {
         id: client::new_id(),
         shared_key: inputs.shared_key,
         frontend: settings.frontend.frontend.clone(),
         frontend_attrs,
         exporters,
+        cache_imports: caches.imports.clone(),
+        cache_exports: caches.exports.clone(),
         entitlements: settings.frontend.entitlements.clone(),
         ..SolveRequest::default()
     };
     let client = connect(place).await?;
-    Ok(Prepared { client, request, attachables, loads, notes, temporary: inputs.temporary, sender })
+    let (local, temporary) = (inputs.local, inputs.temporary);
+    Ok(Prepared { client, request, attachables, loads, notes, local, caches, temporary, sender })
 }
 
 impl Prepared {
     /// Runs the build. All that could still send to the display is gone when it returns.
     async fn run(self, cancel: &CancellationToken) -> Result<Built> {
         let response = self.client.solve(&self.request, self.attachables, self.sender, cancel).await?;
+        self.caches.finish(&response.exporter_response)?;
         for load in self.loads {
             until(cancel, load.finish()).await?;
         }
@@ -149,7 +164,7 @@ fn finish(settings: &BuildSettings, place: &Place, built: &Built, drawn: &Drawn)
                         "Kept as {names} in Kiln's store; try it: kiln run --rm {first}\n"
                     ));
                 }
-                Place::Given(address) => {
+                Place::Given(address, _) => {
                     console::note(format_args!("Kept as {names} in the store of {address}\n"));
                 }
             }

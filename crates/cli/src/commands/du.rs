@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 
-use client::UsageRecord;
+use client::{Room, UsageRecord};
 use errdefs::{Error, Result};
 use jiff::Timestamp;
 use serde_json::json;
@@ -26,7 +26,14 @@ pub(crate) async fn du(args: &DuArgs, place: &Place) -> Result<String> {
     let client = connect(place).await?;
     let mut records = client.disk_usage(&filter.filter).await?;
     records.retain(|r| is_older(r, filter.older_than, now));
-    Ok(draw(&records, form, args.filters.is_empty(), now))
+    let mut out = draw(&records, form, args.filters.is_empty(), now);
+    if args.verbose
+        && args.filters.is_empty()
+        && let Some(room) = client.room().await?
+    {
+        out.push_str(&on_disk(&records, room));
+    }
+    Ok(out)
 }
 
 fn form(args: &DuArgs) -> Result<Form> {
@@ -140,6 +147,19 @@ fn sums(records: &[UsageRecord]) -> String {
     table.to_string()
 }
 
+/// What the whole store takes, beside the records too.
+fn on_disk(records: &[UsageRecord], room: Room) -> String {
+    let total: i64 = records.iter().map(|r| r.size.max(0)).sum();
+    let mut table = Table::default();
+    let all = total + room.blobs + room.database + room.other;
+    for (name, bytes) in
+        [("Images:", room.blobs), ("Database:", room.database), ("Other:", room.other), ("On disk:", all)]
+    {
+        table.row([name.to_owned(), human_size(bytes)]);
+    }
+    table.to_string()
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -178,6 +198,17 @@ pub(super) mod tests {
     #[test]
     fn as_pretty() {
         insta::assert_snapshot!(draw(&records(), Form::Pretty, true, now()));
+    }
+
+    #[test]
+    fn the_rest_of_the_store() {
+        let room = Room { blobs: 3_000_000, database: 1000, other: 500 };
+        insta::assert_snapshot!(on_disk(&records(), room), @r"
+        Images:         3MB
+        Database:       1kB
+        Other:          500B
+        On disk:        4.24MB
+        ");
     }
 
     #[test]

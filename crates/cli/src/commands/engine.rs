@@ -1,9 +1,10 @@
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use errdefs::{Error, Result, ResultExt as _};
+use errdefs::{Code, Error, Result, ResultExt as _};
 
 use crate::args::{EngineCommand, LogsArgs};
 use crate::console;
@@ -17,11 +18,13 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) async fn engine(command: &EngineCommand, place: &Place) -> Result<ExitCode> {
     match (command, place) {
         (EngineCommand::Status, _) => status(place).await,
-        (EngineCommand::Stop, Place::Own(home)) => stop(home),
+        (EngineCommand::Stop(args), Place::Own(home)) => stop(home, args.force),
+        (EngineCommand::Check, Place::Own(home)) => check(home),
         (EngineCommand::Logs(args), Place::Own(home)) => logs(args, &home.log).await,
-        (EngineCommand::Stop | EngineCommand::Logs(_), Place::Given(address)) => {
-            Err(Error::user(format!("the engine at `{address}` is not one that kiln looks after")))
-        }
+        (
+            EngineCommand::Stop(_) | EngineCommand::Check | EngineCommand::Logs(_),
+            Place::Given(address, _),
+        ) => Err(Error::user(format!("the engine at `{address}` is not one that kiln looks after"))),
     }
 }
 
@@ -54,15 +57,39 @@ async fn status(place: &Place) -> Result<ExitCode> {
     Ok(if client.is_some() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn stop(home: &Home) -> Result<ExitCode> {
+fn stop(home: &Home, force: bool) -> Result<ExitCode> {
     match EngineProcess::behind(&home.socket)? {
         Some(process) => {
-            process.stop(STOP_TIMEOUT)?;
+            process.tell_to_stop()?;
+            if force {
+                process.tell_to_hurry()?;
+            }
+            process.wait(STOP_TIMEOUT)?;
             console::out("The engine has stopped.\n")?;
         }
         None => console::out("The engine is not running.\n")?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Lets the engine's side of this program look through the store: the command line knows nothing of it.
+fn check(home: &Home) -> Result<ExitCode> {
+    if EngineProcess::behind(&home.socket)?.is_some() {
+        return Err(Error::environment("the engine is running on this store")
+            .with_code(Code::FailedPrecondition)
+            .hint("stop it first with `kiln engine stop`"));
+    }
+    if !home.root.exists() {
+        return Err(Error::not_found(format!("there is no store at `{}`", home.root.display())));
+    }
+    let status = Command::new("/proc/self/exe")
+        .arg0("kiln")
+        .args(["daemon", "--check", "--root"])
+        .arg(&home.root)
+        .status()
+        .context("failed to start the check")?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+    Ok(ExitCode::from(code))
 }
 
 async fn logs(args: &LogsArgs, path: &Path) -> Result<ExitCode> {

@@ -1,5 +1,6 @@
 //! The user's own engine: where it is, whether it answers, starting and stopping it.
 
+pub(crate) mod builder;
 mod home;
 mod place;
 mod process;

@@ -1,31 +1,83 @@
-use client::Address;
-use errdefs::Result;
+use client::{Address, Tls};
+use errdefs::{Error, Result};
 
 use crate::args::GlobalArgs;
-use crate::engine::Home;
+use crate::engine::{Home, builder};
 use crate::environment::Environment;
 
 /// Which engine is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
     /// One that somebody else looks after.
-    Given(Address),
+    Given(Address, Box<Tls>),
     /// The user's own, which is started when it is needed.
     Own(Home),
 }
 
 impl Place {
+    /// The engine at `--host`; else the builder of `--builder`; else what the environment names; else the user's own.
     pub(crate) fn find(global: &GlobalArgs, env: &Environment) -> Result<Self> {
-        match global.host.as_deref().filter(|h| !h.is_empty()) {
-            Some(host) => Ok(Place::Given(host.parse()?)),
+        let tls = || match global.tls_dir.as_deref() {
+            Some(dir) => Tls::in_folder(&env.cwd.join(dir)),
+            None => Ok(Tls::default()),
+        };
+        let at = |host: &str| -> Result<Self> {
+            let address: Address = host.parse()?;
+            let mut tls = tls()?;
+            tls.server_name.clone_from(&global.tls_server_name);
+            Ok(Place::Given(address, Box::new(tls)))
+        };
+        let filled = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
+        // KILN_HOST comes with the flag.
+        if let Some(host) = filled(&global.host) {
+            return at(&host);
+        }
+        let name = filled(&global.builder).or_else(|| env.filled("BUILDX_BUILDER").map(str::to_owned));
+        match name.as_deref() {
+            Some("default") => return Ok(Place::Own(Home::find(global.root.as_deref(), env)?)),
+            Some(name) => {
+                let (address, tls) = builder::find(name, env)?;
+                return Ok(Place::Given(address, Box::new(tls)));
+            }
+            None => {}
+        }
+        match env.filled("BUILDKIT_HOST") {
+            Some(host) => at(host).map_err(|e: Error| e.context("BUILDKIT_HOST")),
             None => Ok(Place::Own(Home::find(global.root.as_deref(), env)?)),
         }
     }
 
     pub(crate) fn address(&self) -> Address {
         match self {
-            Place::Given(address) => address.clone(),
+            Place::Given(address, _) => address.clone(),
             Place::Own(home) => Address::Unix(home.socket.clone()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places() {
+        let check = |host: &str, builder: &str, vars: &[(&str, &str)], expect: &str| {
+            let text = |text: &str| Some(text.to_owned());
+            let global = GlobalArgs { host: text(host), builder: text(builder), ..GlobalArgs::default() };
+            let vars = [vars, &[("HOME", "/home/a")]].concat();
+            let told = match Place::find(&global, &Environment::of(&vars)) {
+                Ok(place) => place.address().to_string(),
+                Err(e) => e.to_string(),
+            };
+            assert_eq!(told, expect, "{host} {builder} {vars:?}");
+        };
+        let own = "unix:///home/a/.local/share/kiln/engine.sock";
+        check("", "", &[], own);
+        check("", "default", &[("BUILDKIT_HOST", "tcp://h:1")], own);
+        check("", "", &[("BUILDX_BUILDER", "default")], own);
+        check("tcp://h:1", "other", &[], "tcp://h:1");
+        check("", "", &[("BUILDKIT_HOST", "ssh://h")], "ssh://h");
+        check("", "", &[("BUILDKIT_HOST", "h")], "BUILDKIT_HOST: invalid engine address `h`");
+        check("", "other", &[], "no builder \"other\" found");
     }
 }

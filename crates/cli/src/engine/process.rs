@@ -28,13 +28,26 @@ impl EngineProcess {
         }
     }
 
-    /// Asks it to stop, and waits until it did. Fails when it takes longer than `patience`.
-    pub(crate) fn stop(&self, patience: Duration) -> Result<()> {
-        match pidfd_send_signal(&self.handle, Signal::TERM) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::SRCH) => return Ok(()),
-            Err(e) => return Err(Error::from(std::io::Error::from(e)).context("failed to stop the engine")),
+    /// Asks it to stop, which it does when its builds have ended.
+    pub(crate) fn tell_to_stop(&self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// After [`EngineProcess::tell_to_stop`]: asks it to cancel its builds. This is another signal than the first one,
+    /// since two of a kind that come together are one.
+    pub(crate) fn tell_to_hurry(&self) -> Result<()> {
+        self.signal(Signal::INT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        match pidfd_send_signal(&self.handle, signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(e) => Err(Error::from(std::io::Error::from(e)).context("failed to stop the engine")),
         }
+    }
+
+    /// Waits until it has ended. Fails when that takes longer than `patience`.
+    pub(crate) fn wait(&self, patience: Duration) -> Result<()> {
         let timeout = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: 0 };
         let mut fds = [PollFd::from_borrowed_fd(self.handle.as_fd(), PollFlags::IN)];
         match poll(&mut fds, Some(&timeout)) {
@@ -43,7 +56,7 @@ impl EngineProcess {
                 "the engine (process {}) does not stop",
                 self.pid.as_raw_nonzero()
             ))
-            .hint("it may be waiting for builds to end; see `kiln engine logs`")),
+            .hint("it waits for builds to end; `kiln engine stop --force` cancels them")),
         }
     }
 }

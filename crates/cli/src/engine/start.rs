@@ -21,6 +21,8 @@ const IDLE_TIMEOUT: &str = "15m";
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// An engine that ends lets go of the store within this time, unless it still builds.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(60);
+/// An engine that takes connections and does not answer is asked again for this time.
+const ENDING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Waiting that takes longer than this is told.
 const UNTOLD_WAIT: Duration = Duration::from_secs(1);
 /// A log that is larger, in bytes, is put aside at the next start.
@@ -31,24 +33,39 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(600);
 /// Connects to the engine that is meant, and starts it if it is the user's own and does not run.
 pub(crate) async fn connect(place: &Place) -> Result<Client> {
     let home = match place {
-        Place::Given(address) => return Client::connect(address).await,
+        Place::Given(address, tls) => return Client::connect_with(address, tls).await,
         Place::Own(home) => home,
     };
-    let client = match try_connect(home).await? {
-        Some(client) => client,
-        None => start(home).await?,
-    };
-    if is_current(&client).await? {
-        return Ok(client);
+    let began = Instant::now();
+    loop {
+        let client = match try_connect(home).await? {
+            Some(client) => client,
+            None => start(home).await?,
+        };
+        match is_current(&client).await {
+            Ok(true) => return Ok(client),
+            Ok(false) => {
+                drop(client);
+                return replace(home).await;
+            }
+            // It ended just now: it was idle for long enough, or somebody killed it. A connection that breaks off comes
+            // under several codes.
+            Err(e)
+                if matches!(e.code(), Code::Unavailable | Code::Unknown | Code::Canceled)
+                    && began.elapsed() < ENDING_TIMEOUT =>
+            {
+                tracing::debug!("an engine that was about to end: {e}");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            Err(e) => return Err(e),
+        }
     }
-    drop(client);
-    replace(home).await
 }
 
 /// Connects to the engine that is meant if it runs.
 pub(crate) async fn connect_running(place: &Place) -> Result<Option<Client>> {
     match place {
-        Place::Given(address) => Client::connect(address).await.map(Some),
+        Place::Given(address, tls) => Client::connect_with(address, tls).await.map(Some),
         Place::Own(home) => try_connect(home).await,
     }
 }
@@ -83,7 +100,8 @@ async fn replace(home: &Home) -> Result<Client> {
         console::note(format_args!(
             "The engine is of another version than this one, {VERSION}: replacing it\n"
         ));
-        tokio::task::spawn_blocking(move || old.stop(DRAIN_TIMEOUT))
+        old.tell_to_stop()?;
+        tokio::task::spawn_blocking(move || old.wait(DRAIN_TIMEOUT))
             .await
             .map_err(|e| Error::internal(e.to_string()))??;
     }

@@ -1,17 +1,48 @@
-//! What is asked for in order not to have it.
+//! `--cache-from` and `--cache-to`.
 
-use crate::flags::{fields, parse_bool};
+use std::collections::BTreeMap;
 
-/// Whether an `--attest`, `--provenance` or `--sbom` value turns its attestation off.
-pub(crate) fn is_disabled_attestation(value: &str) -> bool {
-    if parse_bool(value) == Some(false) {
-        return true;
+use errdefs::{Error, Result};
+
+use crate::flags::fields;
+
+/// One cache as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CacheFlag {
+    pub kind: String,
+    pub attrs: BTreeMap<String, String>,
+}
+
+impl CacheFlag {
+    /// Reads `REF`, `REF,REF` or `type=…,key=value`.
+    pub(crate) fn parse(text: &str) -> Result<Vec<Self>> {
+        let fields = fields(text)?;
+        if !text.contains('=') {
+            return Ok(fields.into_iter().map(Self::registry).collect());
+        }
+        let (mut kind, mut attrs) = (String::new(), BTreeMap::new());
+        for field in &fields {
+            let (key, value) =
+                field.split_once('=').ok_or_else(|| Error::user(format!("invalid value {field}")))?;
+            match key.to_lowercase().as_str() {
+                "type" => kind = value.to_owned(),
+                key => _ = attrs.insert(key.to_owned(), value.to_owned()),
+            }
+        }
+        match kind.is_empty() {
+            true => Err(Error::user(format!("type required for {text:?}"))),
+            false => Ok(vec![CacheFlag { kind, attrs }]),
+        }
     }
-    let disables = |field: &String| {
-        let (key, value) = field.split_once('=').unwrap_or((field, ""));
-        key.eq_ignore_ascii_case("disabled") && parse_bool(value) == Some(true)
-    };
-    fields(value).is_ok_and(|f| f.iter().any(disables))
+
+    /// The cache that goes into the image itself.
+    pub(crate) fn inline() -> Self {
+        CacheFlag { kind: "inline".into(), attrs: BTreeMap::new() }
+    }
+
+    fn registry(reference: String) -> Self {
+        CacheFlag { kind: "registry".into(), attrs: BTreeMap::from([("ref".into(), reference)]) }
+    }
 }
 
 #[cfg(test)]
@@ -19,12 +50,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn attestations() {
-        let check = |value, expect| assert_eq!(is_disabled_attestation(value), expect, "{value}");
-        check("false", true);
-        check("type=provenance,disabled=true", true);
-        check("true", false);
-        check("mode=max", false);
-        check("type=sbom,disabled=false", false);
+    fn caches() {
+        let check = |text: &str, expect: &str| {
+            let told = match CacheFlag::parse(text) {
+                Ok(all) => {
+                    all.iter().map(|c| format!("{} {:?}", c.kind, c.attrs)).collect::<Vec<_>>().join("; ")
+                }
+                Err(e) => e.to_string(),
+            };
+            assert_eq!(told, expect, "{text}");
+        };
+        check("a/b:c", "registry {\"ref\": \"a/b:c\"}");
+        check("a,b", "registry {\"ref\": \"a\"}; registry {\"ref\": \"b\"}");
+        check("type=inline", "inline {}");
+        check("type=local,Dest=a=b", "local {\"dest\": \"a=b\"}");
+        check("type=registry,\"ref=a,b\"", "registry {\"ref\": \"a,b\"}");
+        check("ref=a", "type required for \"ref=a\"");
+        check("type=local,dest", "invalid value dest");
     }
 }

@@ -1,5 +1,6 @@
 //! The small languages inside of flag values, as buildx reads them.
 
+mod attestation;
 mod cache;
 mod csv;
 mod hosts;
@@ -10,7 +11,8 @@ mod secret;
 mod size;
 mod ulimit;
 
-pub(crate) use cache::is_disabled_attestation;
+pub(crate) use attestation::is_disabled_attestation;
+pub(crate) use cache::CacheFlag;
 pub(crate) use csv::fields;
 pub(crate) use hosts::extra_hosts;
 pub(crate) use keyvalue::key_values;

@@ -3,11 +3,12 @@ use std::path::PathBuf;
 
 use errdefs::{Error, Result};
 
-use crate::args::{BuildArgs, GlobalArgs};
+use crate::args::BuildArgs;
 use crate::environment::Environment;
 use crate::flags::SecretFlag;
 use crate::names::context_name;
 use crate::settings::attrs::{FrontendSettings, frontend};
+use crate::settings::caches::CacheSettings;
 use crate::settings::output::{Notice, OutputSetting, outputs};
 use crate::settings::progress::ProgressMode;
 use crate::settings::refuse::{refuse, warn_legacy};
@@ -23,6 +24,7 @@ pub(crate) struct BuildSettings {
     pub contexts: BTreeMap<String, String>,
     pub frontend: FrontendSettings,
     pub outputs: Vec<OutputSetting>,
+    pub caches: CacheSettings,
     pub notice: Notice,
     pub tags: Vec<String>,
     pub secrets: Vec<SecretFlag>,
@@ -36,14 +38,13 @@ impl BuildSettings {
     /// `proxies` are build arguments that Docker's configuration asks for.
     pub(crate) fn new(
         args: &BuildArgs,
-        global: &GlobalArgs,
         env: &Environment,
         proxies: &BTreeMap<String, String>,
     ) -> Result<Self> {
         if args.context.is_empty() {
             return Err(Error::user("please specify build context (e.g. \".\" for the current directory)"));
         }
-        refuse(args, global, env)?;
+        refuse(args, env)?;
         let progress = ProgressMode::choose(&args.progress, args.quiet, env)?;
         let (outputs, notice) = outputs(args, progress, env)?;
         Ok(BuildSettings {
@@ -52,6 +53,7 @@ impl BuildSettings {
             contexts: named_contexts(&args.build_contexts)?,
             frontend: frontend(args, env, proxies)?,
             outputs,
+            caches: CacheSettings::new(args)?,
             notice,
             tags: args.tags.clone(),
             secrets: secrets(&args.secrets)?,

@@ -2,11 +2,13 @@
 
 mod attrs;
 mod build;
+mod caches;
 mod output;
 mod progress;
 mod refuse;
 
 pub(crate) use build::BuildSettings;
+pub(crate) use caches::CacheSettings;
 pub(crate) use output::{Destination, Notice, OutputSetting};
 pub(crate) use progress::ProgressMode;
 pub(crate) use refuse::not_yet;

@@ -63,8 +63,10 @@ pub(crate) fn outputs(
     if args.push {
         push(&mut outputs);
     }
+    // As with Docker's own driver: what `docker build` makes is Docker's.
+    let is_dockers = env.is_plugin && outputs.is_empty() && !wants_no_load(env);
     let is_load = |o: &OutputSetting| matches!(o.dest, Destination::Docker { .. });
-    if args.load && !outputs.iter().any(is_load) {
+    if (args.load || is_dockers) && !outputs.iter().any(is_load) {
         let dest = Destination::Docker { context: None };
         outputs.push(OutputSetting { kind: "docker".into(), attrs: BTreeMap::new(), dest });
     }
@@ -148,6 +150,10 @@ fn push(outputs: &mut Vec<OutputSetting>) {
     }
 }
 
+fn wants_no_load(env: &Environment) -> bool {
+    env.get("BUILDX_NO_DEFAULT_LOAD").and_then(parse_bool) == Some(true)
+}
+
 /// A name is a wish to keep the image; so is a wish for its ID.
 fn by_default(
     args: &BuildArgs,
@@ -155,7 +161,7 @@ fn by_default(
     env: &Environment,
     outputs: &mut Vec<OutputSetting>,
 ) -> Notice {
-    if env.get("BUILDX_NO_DEFAULT_LOAD").and_then(parse_bool) == Some(true) {
+    if wants_no_load(env) {
         return Notice::Nowhere;
     }
     if !args.tags.is_empty() {

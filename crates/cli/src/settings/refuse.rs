@@ -2,12 +2,12 @@
 
 use errdefs::{Error, Result};
 
-use crate::args::{BuildArgs, GlobalArgs};
+use crate::args::BuildArgs;
 use crate::environment::Environment;
-use crate::flags::{is_disabled_attestation, parse_bool};
+use crate::flags::is_disabled_attestation;
 
 /// Fails on the first flag that asks for something that is not there.
-pub(crate) fn refuse(args: &BuildArgs, global: &GlobalArgs, env: &Environment) -> Result<()> {
+pub(crate) fn refuse(args: &BuildArgs, env: &Environment) -> Result<()> {
     let wanted = |list: &[String]| list.iter().any(|v| !v.is_empty());
     let attestation = |v: &String| !is_disabled_attestation(v);
     let policy = |v: &String| !v.split(',').any(|f| f == "disabled=true");
@@ -16,8 +16,6 @@ pub(crate) fn refuse(args: &BuildArgs, global: &GlobalArgs, env: &Environment) -
 
     let missing = [
         (wanted(&args.ssh), "`--ssh`"),
-        (wanted(&args.cache_from), "`--cache-from`"),
-        (wanted(&args.cache_to), "`--cache-to`"),
         (args.attestations.iter().any(attestation), "`--attest`"),
         (args.provenance.iter().any(attestation), "`--provenance`"),
         (args.sbom.iter().any(attestation), "`--sbom`"),
@@ -26,23 +24,11 @@ pub(crate) fn refuse(args: &BuildArgs, global: &GlobalArgs, env: &Environment) -
         (args.call != "build", "`--call`"),
         (args.annotations.iter().any(|a| annotation(a)), "`--annotation` with a type"),
         (args.allow.iter().any(|a| a == "device" || a.starts_with("device=")), "`--allow device`"),
-        (global.builder.as_deref().is_some_and(|b| !b.is_empty() && b != "default"), "`--builder`"),
         (env.filled("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY").is_some(), "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"),
     ];
     match missing.iter().find(|(asked, _)| *asked) {
         Some((_, what)) => Err(not_yet(what)),
-        None => inline_cache(args),
-    }
-}
-
-fn inline_cache(args: &BuildArgs) -> Result<()> {
-    let asked = |a: &String| {
-        let value = a.strip_prefix("BUILDKIT_INLINE_CACHE=");
-        value.is_some_and(|v| parse_bool(v) == Some(true))
-    };
-    match args.build_args.iter().any(asked) {
-        true => Err(not_yet("`--build-arg BUILDKIT_INLINE_CACHE`")),
-        false => Ok(()),
+        None => Ok(()),
     }
 }
 

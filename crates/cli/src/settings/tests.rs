@@ -13,7 +13,7 @@ fn settings(line: &str, env: &Environment) -> errdefs::Result<BuildSettings> {
     let words = ["kiln", "build"].into_iter().chain(line.split(' ').filter(|w| !w.is_empty()));
     let cli = Cli::try_parse_from(words).map_err(|e| errdefs::Error::user(e.to_string()))?;
     let Some(Command::Build(args)) = cli.command else { panic!("not a build") };
-    BuildSettings::new(&args, &cli.global, env, &BTreeMap::from([("HTTP_PROXY".into(), "http://p".into())]))
+    BuildSettings::new(&args, env, &BTreeMap::from([("HTTP_PROXY".into(), "http://p".into())]))
 }
 
 /// What is sent to the engine, a line for each option and output.
@@ -214,8 +214,6 @@ fn stdout_that_is_a_terminal_is_spared() {
 fn what_is_not_there_yet_says_so() {
     for (line, what) in [
         ("--ssh default .", "`--ssh`"),
-        ("--cache-from x .", "`--cache-from`"),
-        ("--cache-to type=inline .", "`--cache-to`"),
         ("--attest type=sbom .", "`--attest`"),
         ("--sbom true .", "`--sbom`"),
         ("--provenance mode=max .", "`--provenance`"),
@@ -224,9 +222,7 @@ fn what_is_not_there_yet_says_so() {
         ("--call outline .", "`--call`"),
         ("--annotation index:a=b .", "`--annotation` with a type"),
         ("--allow device=x .", "`--allow device`"),
-        ("--builder other .", "`--builder`"),
         ("--platform linux/amd64,linux/arm64 .", "building for more than one platform"),
-        ("--build-arg BUILDKIT_INLINE_CACHE=1 .", "`--build-arg BUILDKIT_INLINE_CACHE`"),
         ("-o type=oci,tar=false,dest=x .", "`--output type=oci,tar=false`"),
     ] {
         check(line, &format!("ERROR: {what} is not supported yet"));
@@ -253,4 +249,37 @@ fn old_flags_are_taken() {
         "--squash .",
         "warning `--squash` has no effect; squash inside the build with a multi-stage Dockerfile",
     );
+}
+
+#[test]
+fn caches() {
+    let check = |line: &str, expected: &str| {
+        let told = match settings(line, &Environment::of(&[])) {
+            Ok(settings) => {
+                let shown = |flags: &[crate::flags::CacheFlag]| {
+                    flags.iter().map(|f| format!("{} {:?}", f.kind, f.attrs)).collect::<Vec<_>>().join("; ")
+                };
+                format!("{} -> {}", shown(&settings.caches.from), shown(&settings.caches.to))
+            }
+            Err(e) => format!("{e}; {}", e.hints().join("; ")),
+        };
+        assert_eq!(told, expected, "{line}");
+    };
+    check(".", " -> ");
+    check(
+        "--cache-from a/b --cache-from a/b --cache-to type=inline .",
+        "registry {\"ref\": \"a/b\"} -> inline {}",
+    );
+    check("--build-arg BUILDKIT_INLINE_CACHE=1 .", " -> inline {}");
+    check("--cache-to type=inline --build-arg BUILDKIT_INLINE_CACHE=1 .", " -> inline {}");
+    check("--build-arg BUILDKIT_INLINE_CACHE=0 .", " -> ");
+    check(
+        "--cache-from type=gha .",
+        "cache import of type `gha` is not supported yet; there are the types registry, local",
+    );
+    check(
+        "--cache-to type=s3,bucket=x .",
+        "cache export of type `s3` is not supported yet; there are the types registry, local, inline",
+    );
+    check("--cache-from type=x .", "unknown type `x` of cache import; there are the types registry, local");
 }

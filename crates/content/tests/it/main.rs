@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use content::{Collected, Store};
 use errdefs::{Code, Result};
@@ -20,12 +21,14 @@ fn fixture() -> Fixture {
     let dir = tempfile::tempdir().expect("the fixture works");
     let db = Arc::new(Database::create(dir.path().join("metadata")).expect("the fixture works"));
     let store = Store::open(dir.path(), Arc::clone(&db)).expect("the fixture works");
+    store.recovered().expect("the fixture works");
     Fixture { dir, db, store }
 }
 
 impl Fixture {
     fn reopen(&mut self) {
         self.store = Store::open(self.dir.path(), Arc::clone(&self.db)).expect("the fixture works");
+        self.store.recovered().expect("the fixture works");
     }
 
     /// As if the machine had been started anew since the store was open.
@@ -124,17 +127,37 @@ fn a_missing_blob_is_not_found() {
 }
 
 #[test]
-fn damage_is_found_at_the_end_of_a_read() {
+fn damage_is_found_at_the_end_of_a_read_and_set_aside() {
     let f = fixture();
     let digest = f.store.write(b"precious").unwrap();
-    let path = f.blob_path(&digest);
-    std::fs::remove_file(&path).unwrap();
-    std::fs::write(&path, b"worn out").unwrap();
+    let wear_out = || {
+        std::fs::remove_file(f.blob_path(&digest)).unwrap();
+        std::fs::write(f.blob_path(&digest), b"worn out").unwrap();
+    };
+    wear_out();
     assert!(f.store.read(&digest).unwrap_err().to_string().contains("is damaged in the store"));
+    assert!(!f.store.contains(&digest));
+    // The blob that comes in its place is whole.
+    f.store.write(b"precious").unwrap();
+    assert_eq!(f.store.read(&digest).unwrap(), b"precious");
+    wear_out();
     let mut reader = f.store.open_verified(&digest).unwrap();
     let mut buffer = [0; 8];
     reader.read_exact(&mut buffer).unwrap();
     assert!(reader.read(&mut buffer).is_err());
+    assert_eq!(count(&f.dir.path().join("damaged")), 2);
+}
+
+#[test]
+fn a_check_finds_what_is_damaged() {
+    let f = fixture();
+    let blobs: Vec<_> = (0..20_u8).map(|i| f.store.write(&[i; 100]).unwrap()).collect();
+    assert_eq!(f.store.check().unwrap(), []);
+    std::fs::remove_file(f.blob_path(&blobs[7])).unwrap();
+    std::fs::write(f.blob_path(&blobs[7]), [7; 99]).unwrap();
+    assert_eq!(f.store.check().unwrap(), [blobs[7].clone()]);
+    f.store.set_aside(&blobs[7]).unwrap();
+    assert_eq!(f.store.check().unwrap(), []);
 }
 
 #[test]
@@ -150,11 +173,11 @@ fn leases_and_roots_keep_blobs() {
     let twin = lease.clone();
     drop(lease);
     assert!(!f.store.remove(&held).unwrap());
-    let collected = f.store.gc(|| Ok(HashSet::from([root.clone()]))).unwrap();
+    let collected = f.store.gc(Duration::ZERO, || Ok(HashSet::from([root.clone()]))).unwrap();
     assert_eq!(collected, Collected { blobs: 1, bytes: 5 });
     assert!(!f.store.contains(&loose));
     drop(twin);
-    f.store.gc(|| Ok(HashSet::from([root.clone()]))).unwrap();
+    f.store.gc(Duration::ZERO, || Ok(HashSet::from([root.clone()]))).unwrap();
     assert_eq!(f.blobs(), HashSet::from([root.clone()]));
     assert!(f.store.remove(&root).unwrap());
     assert!(f.store.remove(&root).unwrap());
@@ -166,7 +189,7 @@ fn what_comes_while_roots_are_read_stays() {
     f.store.write(b"old").unwrap();
     let mut new = None;
     f.store
-        .gc(|| {
+        .gc(Duration::ZERO, || {
             new = Some(f.store.write(b"new")?);
             none()
         })
@@ -222,6 +245,35 @@ fn a_removed_blob_is_not_vouched_for_when_it_comes_again() {
     f.reboot();
     f.reopen();
     assert!(f.blobs().is_empty());
+}
+
+#[test]
+fn a_blob_that_went_without_a_word_is_not_vouched_for_when_it_comes_again() {
+    let mut f = fixture();
+    let digest = f.store.write(b"x").unwrap();
+    f.store.flush().unwrap();
+    // A removal that was killed before it was written down.
+    std::fs::remove_file(f.blob_path(&digest)).unwrap();
+    f.reopen();
+    f.store.write(b"x").unwrap();
+    f.reboot();
+    f.reopen();
+    assert!(f.blobs().is_empty());
+}
+
+#[test]
+fn a_restart_of_the_machine_is_told_until_all_is_recovered() {
+    let f = fixture();
+    assert!(!f.store.machine_restarted());
+    f.reboot();
+    for _ in 0..2 {
+        let store = Store::open(f.dir.path(), Arc::clone(&f.db)).unwrap();
+        assert!(store.machine_restarted());
+    }
+    let store = Store::open(f.dir.path(), Arc::clone(&f.db)).unwrap();
+    store.recovered().unwrap();
+    assert!(!store.machine_restarted());
+    assert!(!Store::open(f.dir.path(), Arc::clone(&f.db)).unwrap().machine_restarted());
 }
 
 #[test]

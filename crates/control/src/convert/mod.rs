@@ -1,16 +1,16 @@
 //! The border: wire types to the engine's words and back, whole, once.
 
-mod bridge;
+mod history;
 mod request;
 mod run;
 mod status;
 mod usage;
 
-pub(crate) use bridge::*;
+pub(crate) use history::{change, history_event, query, record_from_wire};
 pub(crate) use request::build_request;
 pub(crate) use run::{run_request, window_size};
-pub(crate) use status::status_response;
-pub(crate) use usage::{prune_options, usage_record};
+pub(crate) use status::{status_response, vertex_from_wire};
+pub(crate) use usage::{gc_policy, prune_options, usage_record};
 
 use jiff::Timestamp;
 use oci::Platform;
@@ -31,15 +31,5 @@ pub(crate) fn platform(platform: &Platform) -> proto::pb::Platform {
         variant: platform.variant.clone(),
         os_version: platform.os_version.clone(),
         os_features: platform.os_features.clone(),
-    }
-}
-
-fn platform_from(platform: proto::pb::Platform) -> Platform {
-    Platform {
-        architecture: platform.architecture,
-        os: platform.os,
-        variant: platform.variant,
-        os_version: platform.os_version,
-        os_features: platform.os_features,
     }
 }

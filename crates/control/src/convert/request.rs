@@ -14,14 +14,17 @@ const COMPATIBILITY: i64 = 30;
 pub(crate) fn build_request(request: wire::SolveRequest) -> Result<BuildRequest> {
     refuse_what_is_missing(&request)?;
     let inputs = definitions(request.frontend_inputs)?;
-    let definition = request.definition.filter(|d| !d.def.is_empty());
-    let work = match (definition, request.frontend.as_str()) {
-        (Some(_), frontend) if !frontend.is_empty() => {
+    let attrs = request.frontend_attrs.clone();
+    let work = match (request.definition, request.frontend.as_str()) {
+        (Some(definition), frontend) if !frontend.is_empty() && !definition.def.is_empty() => {
             return Err(Error::user("cannot solve with both Definition and Frontend specified"));
         }
+        (_, frontend) if !frontend.is_empty() => {
+            Work::Frontend { name: request.frontend, opts: request.frontend_attrs, inputs }
+        }
+        // One without ops is scratch; none at all means that the client is its own frontend.
         (Some(definition), _) => Work::Definition(definition.try_into()?),
-        (None, "") => Work::Client { inputs },
-        (None, _) => Work::Frontend { name: request.frontend, opts: request.frontend_attrs, inputs },
+        (None, _) => Work::Client { inputs },
     };
     let mut exporters: Vec<_> =
         request.exporters.into_iter().map(|e| Attributed { kind: e.r#type, attrs: e.attrs }).collect();
@@ -38,6 +41,8 @@ pub(crate) fn build_request(request: wire::SolveRequest) -> Result<BuildRequest>
         cache_imports,
         cache_exports,
         entitlements: request.entitlements,
+        attrs,
+        internal: request.internal,
     })
 }
 

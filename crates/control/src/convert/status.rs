@@ -1,6 +1,7 @@
 //! Progress, outward.
 
 use errdefs::{Position, Range, SourceLocation};
+use jiff::Timestamp;
 use progress::{SolveStatus, Vertex, VertexLog, VertexStatus, VertexWarning};
 use proto::control as wire;
 use proto::pb;
@@ -27,6 +28,21 @@ fn vertex(v: Vertex) -> wire::Vertex {
         error: v.error,
         progress_group: v.progress_group.map(|g| pb::ProgressGroup { id: g.id, name: g.name, weak: g.weak }),
     }
+}
+
+/// A vertex of a log.
+pub(crate) fn vertex_from_wire(v: wire::Vertex) -> Option<Vertex> {
+    let time = |t: Option<proto::Timestamp>| t.and_then(|t| Timestamp::new(t.seconds, t.nanos).ok());
+    Some(Vertex {
+        digest: v.digest.parse().ok()?,
+        inputs: v.inputs.iter().filter_map(|digest| digest.parse().ok()).collect(),
+        name: v.name,
+        cached: v.cached,
+        started: time(v.started),
+        completed: time(v.completed),
+        error: v.error,
+        progress_group: None,
+    })
 }
 
 fn vertex_status(s: VertexStatus) -> wire::VertexStatus {

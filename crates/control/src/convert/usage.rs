@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use errdefs::{Error, Result};
 use proto::control as wire;
+use proto::worker::GcPolicy;
 use refs::{Filter, PruneOptions, UsageRecord};
 
 use crate::convert::timestamp;
@@ -36,4 +37,16 @@ pub(crate) fn prune_options(request: wire::PruneRequest) -> Result<PruneOptions>
         max_used_space: bytes(request.max_used_space, "max used space")?,
         min_free_space: bytes(request.min_free_space, "min free space")?,
     })
+}
+
+pub(crate) fn gc_policy(policy: &PruneOptions) -> GcPolicy {
+    let bytes = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    GcPolicy {
+        all: policy.all,
+        filters: policy.filter.texts().to_vec(),
+        keep_duration: i64::try_from(policy.keep_duration.as_nanos()).unwrap_or(i64::MAX),
+        reserved_space: bytes(policy.reserved_space),
+        max_used_space: bytes(policy.max_used_space),
+        min_free_space: bytes(policy.min_free_space),
+    }
 }

@@ -170,10 +170,10 @@ impl Dispatch<'_> {
         name: &str,
     ) -> Result<(Option<Port>, llb::Copy)> {
         if git::is_git(source) {
-            return Err(Error::new(match t.add {
-                None => "source can't be a git ref for COPY".to_owned(),
-                Some(_) => format!("adding from a git repository (`{source}`) is not supported yet"),
-            }));
+            let Some(add) = t.add else { return Err(Error::new("source can't be a git ref for COPY")) };
+            let port = self.repository(source, add.keep_git_dir, &add.checksum, name)?;
+            let copy = llb::Copy { src: "/".into(), ..template.clone() };
+            return Ok((Some(port), copy));
         }
         if git::is_http(source) {
             let Some(add) = t.add else { return Err(Error::new("source can't be a URL for COPY")) };
@@ -186,6 +186,32 @@ impl Dispatch<'_> {
             return Ok((Some(port), copy));
         }
         Ok((t.from, t.local(source, template)))
+    }
+
+    /// The files of a git repository.
+    fn repository(
+        &mut self,
+        source: &str,
+        keep_git_dir: Option<bool>,
+        checksum: &str,
+        name: &str,
+    ) -> Result<Port> {
+        let mut wanted = git::GitRef::parse(source).map_err(|e| Error::new(e.message().to_owned()))?;
+        if let (Some(flag), Some(query)) = (keep_git_dir, wanted.keep_git_dir)
+            && flag != query
+        {
+            return Err(Error::new("inconsistent keep-git-dir configuration"));
+        }
+        wanted.keep_git_dir = wanted.keep_git_dir.or(keep_git_dir);
+        if !checksum.is_empty() && !wanted.checksum.is_empty() && checksum != wanted.checksum {
+            return Err(Error::new(format!("checksum mismatch {checksum:?} != {:?}", wanted.checksum)));
+        }
+        if wanted.checksum.is_empty() {
+            checksum.clone_into(&mut wanted.checksum);
+        }
+        let (op, mut about) = wanted.op();
+        names::called(&mut about.metadata, name.to_owned());
+        Ok(self.draft.source(op, None, about))
     }
 
     /// A file of the web, and the name under which it is there.

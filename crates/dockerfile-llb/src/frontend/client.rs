@@ -33,7 +33,18 @@ impl Client {
         config: Config,
         inputs: BTreeMap<String, Definition>,
     ) -> Result<Client> {
-        let mut client = Client {
+        let mut client = Client::without_context(bridge, config, inputs);
+        client.context = client.find_context().await?;
+        Ok(client)
+    }
+
+    /// For who does not need the build context.
+    pub fn without_context(
+        bridge: Arc<dyn Bridge>,
+        config: Config,
+        inputs: BTreeMap<String, Definition>,
+    ) -> Client {
+        Client {
             bridge,
             config,
             inputs,
@@ -41,9 +52,7 @@ impl Client {
             own_ignore_file: OnceCell::new(),
             ignored: OnceCell::new(),
             resolved: tokio::sync::Mutex::default(),
-        };
-        client.context = client.find_context().await?;
-        Ok(client)
+        }
     }
 
     pub fn bridge(&self) -> &dyn Bridge {
@@ -81,6 +90,9 @@ impl Client {
 
 /// A received graph as part of one under construction.
 fn import(definition: &Definition) -> Result<Output> {
+    if definition.is_empty() {
+        return Err(Error::user("invalid nil input definition to definition op"));
+    }
     let mut graph = Graph::load(definition)?;
     let mut nodes: BTreeMap<oci::Digest, Arc<Node>> = BTreeMap::new();
     let known = |nodes: &BTreeMap<_, Arc<Node>>, input: &llb::Input| {

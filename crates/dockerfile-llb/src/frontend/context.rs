@@ -10,6 +10,7 @@ use llb::{Copy, Output, SourceOp, caps};
 use oci::Digest;
 
 use super::Client;
+use crate::convert::called;
 use crate::draft::{About, Action, ActionKind, Draft, Port};
 use crate::git;
 
@@ -23,6 +24,8 @@ pub(crate) enum BuildContext {
     Local,
     /// An archive from the web, unpacked, or a Dockerfile from the web when it is no archive.
     Http { address: String, is_archive: bool },
+    /// A repository.
+    Git { wanted: Box<git::GitRef>, address: String },
     /// A graph that the client gave.
     Input(Output),
 }
@@ -85,14 +88,21 @@ pub(super) fn definition(op: SourceOp, about: About) -> llb::Definition {
     draft.finish(Some(port), &oci::Platform::default(), &Arc::default())
 }
 
+/// Whether the client wants `.git` too.
+pub(super) fn keeps_git_dir(config: &crate::config::Config) -> bool {
+    let given = config.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR");
+    given.is_some_and(|v| matches!(v.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True"))
+}
+
 impl Client {
     pub(super) async fn find_context(&self) -> Result<BuildContext> {
         let remote = self.config().context.remote.as_str();
         if git::is_git(remote) || remote.starts_with("github.com/") {
-            return Err(Error::unimplemented(format!(
-                "building from a git repository (`{remote}`) is not supported yet"
-            ))
-            .hint("clone the repository and build from the folder"));
+            let mut wanted = git::GitRef::parse(remote)?;
+            if keeps_git_dir(self.config()) {
+                wanted.keep_git_dir = Some(true);
+            }
+            return Ok(BuildContext::Git { wanted: Box::new(wanted), address: remote.to_owned() });
         }
         if git::is_http(remote) {
             let (op, about) = http_context(remote);
@@ -121,6 +131,12 @@ impl Client {
                 let (op, about) = http_context(address);
                 let file = draft.source(op, None, about);
                 let tree = if *is_archive { unpacked(draft, file) } else { file };
+                self.scoped(draft, tree)
+            }
+            BuildContext::Git { wanted, address } => {
+                let (op, mut about) = wanted.op();
+                called(&mut about.metadata, format!("[internal] load git source {address}"));
+                let tree = draft.source(op, None, about);
                 self.scoped(draft, tree)
             }
             BuildContext::Input(output) => {

@@ -6,7 +6,7 @@ use llb::{Output, SourceOp, caps};
 use oci::{Digest, ImageConfig, Platform, Reference};
 
 use super::Client;
-use super::context::{LocalSource, definition, http_source};
+use super::context::{LocalSource, definition, http_source, keeps_git_dir};
 use crate::convert::{called, image_source};
 use crate::draft::{About, Draft, Port};
 use crate::environment::split_line;
@@ -105,9 +105,15 @@ impl Client {
                 let (op, about) = http_source(value, format!("[context {key}] {value}"));
                 Ok(Loaded { tree: Tree::Source(Box::new((op, None, about))), image: None })
             }
-            _ if git::is_git(value) => Err(Error::unimplemented(format!(
-                "a git repository (`{value}`) as the context {key} is not supported yet"
-            ))),
+            _ if git::is_git(value) => {
+                let mut wanted = git::GitRef::parse(value)?;
+                if keeps_git_dir(self.config()) {
+                    wanted.keep_git_dir = Some(true);
+                }
+                let (op, mut about) = wanted.op();
+                called(&mut about.metadata, format!("[context {key}] load git source {value}"));
+                Ok(Loaded { tree: Tree::Source(Box::new((op, None, about))), image: None })
+            }
             _ => Err(Error::user(format!("unsupported context source {scheme} for {key}"))),
         }
     }

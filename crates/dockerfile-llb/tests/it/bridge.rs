@@ -45,7 +45,14 @@ impl Bridge for FakeBridge {
         Ok(ResolvedImage { reference: name.to_owned(), digest: Digest::of(&config), config })
     }
 
+    async fn resolve_source(&self, _: &llb::SourceOp, _: &str, _: bool) -> Result<SourceMeta> {
+        Err(Error::unimplemented("no source is known here"))
+    }
+
     async fn solve(&self, request: SolveRequest) -> Result<BuildResult> {
+        if !request.frontend.is_empty() {
+            return Err(Error::unimplemented(format!("there is no frontend `{}` here", request.frontend)));
+        }
         let definition = request.definition.unwrap_or_default();
         let mut solved = self.solved.lock().expect("no panic");
         solved.push(definition.clone());
@@ -83,5 +90,9 @@ impl Bridge for FakeBridge {
     async fn warn(&self, _: &Digest, warning: Warning) -> Result<()> {
         self.warnings.lock().expect("no panic").push(warning.short);
         Ok(())
+    }
+
+    async fn new_container(&self, _: ContainerRequest) -> Result<std::sync::Arc<dyn Container>> {
+        Err(Error::unimplemented("nothing runs here"))
     }
 }

@@ -47,7 +47,7 @@ impl Group {
         let mut group = Group { dirs: Vec::new(), guards_devices: false };
         match layout {
             Layout::None => {}
-            Layout::V1(hierarchies) => group.add_v1(hierarchies, path, resources),
+            Layout::V1(hierarchies) => group.add_v1(hierarchies, path, resources, access),
             Layout::V2(root) => group.add_v2(root, path),
         }
         let settings = match layout {
@@ -59,8 +59,11 @@ impl Group {
         Ok(group)
     }
 
-    fn add_v1(&mut self, hierarchies: &[Hierarchy], path: &Path, resources: &Resources) {
-        let wants_cpuset = !resources.cpuset_cpus.is_empty() || !resources.cpuset_mems.is_empty();
+    fn add_v1(&mut self, hierarchies: &[Hierarchy], path: &Path, resources: &Resources, access: Access) {
+        // What is outside of the sandbox may make cgroups of its own, in every hierarchy.
+        let wants_cpuset = access == Access::Everything
+            || !resources.cpuset_cpus.is_empty()
+            || !resources.cpuset_mems.is_empty();
         for hierarchy in hierarchies {
             let cpuset = hierarchy.has("cpuset");
             if cpuset && hierarchy.controllers.len() == 1 && !wants_cpuset {

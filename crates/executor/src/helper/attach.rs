@@ -4,9 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use errdefs::{Result, ResultExt};
-use fsutil::mount::{Mount, attach, clone_tree};
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use fsutil::mount::{attach, clone_tree};
+use rustix::fs::OFlags;
 use rustix::mount::MountFlags;
 
 use super::places;
@@ -29,26 +28,4 @@ pub(super) fn attach_at(mount: &OwnedFd, dir: BorrowedFd<'_>, path: &Path) -> io
 pub(super) fn set_flags(mount: &OwnedFd, flags: MountFlags) -> io::Result<()> {
     let path = format!("/proc/self/fd/{}", mount.as_raw_fd());
     Ok(rustix::mount::mount_remount(path, MountFlags::BIND | flags, c"")?)
-}
-
-/// Builds a mount that is attached nowhere. `bench` is an empty directory on which nothing that is mounted is seen.
-pub(super) fn detached(mount: &Mount, bench: BorrowedFd<'_>) -> Result<OwnedFd> {
-    if clean_selector(mount).as_os_str().is_empty() {
-        return mount.detached();
-    }
-    let whole = Mount { selector: "".into(), ..mount.clone() }.detached()?;
-    let describe = || format!("failed to mount `{}` of {}", mount.selector.display(), mount.source);
-    part_of(&whole, clean_selector(mount), bench).with_context(describe)
-}
-
-fn clean_selector(mount: &Mount) -> &Path {
-    mount.selector.strip_prefix("/").unwrap_or(&mount.selector)
-}
-
-/// Before Linux 6.15 only a mount that has a place can be copied in part, so it is given one for a moment.
-fn part_of(whole: &OwnedFd, selector: &Path, bench: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    attach(whole.as_fd(), bench)?;
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let part = rustix::fs::openat2(whole, selector, flags, Mode::empty(), ResolveFlags::IN_ROOT)?;
-    Ok(clone_tree(part)?)
 }

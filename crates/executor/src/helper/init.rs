@@ -17,7 +17,7 @@ use super::{Ground, places, rlimit};
 use crate::cgroup::Group;
 use crate::seccomp::Filter;
 use crate::wire::{self, Job, Progress};
-use crate::{DEFAULT_HOSTNAME, Network, Process};
+use crate::{DEFAULT_HOSTNAME, Network, Process, Spec};
 
 /// All that the supervisor has made ready.
 pub(super) struct Init<'a> {
@@ -36,7 +36,12 @@ pub(super) struct Init<'a> {
 /// Becomes the program, or exits.
 pub(super) fn run(init: Init<'_>) -> ! {
     let progress = init.progress;
-    let (code, message) = match enter(init) {
+    finish(enter(init), progress)
+}
+
+/// Tells why there is no program, and exits.
+pub(super) fn finish(end: Result<NoExec>, progress: &OwnedFd) -> ! {
+    let (code, message) = match end {
         Ok(NoExec { code, message }) => {
             let _ = writeln!(io::stderr(), "{message}");
             (code, Progress::NoExec)
@@ -81,26 +86,43 @@ fn enter(init: Init<'_>) -> Result<NoExec> {
         None => stdio,
     };
     root.enter().context("failed to change the root")?;
+    become_program(Program { process: &spec.process, cwd: &cwd, stdio: &stdio, user, spec, group, ground })
+}
 
-    install_stdio(&stdio, spec.process.tty.is_some(), user).context("failed to set up standard streams")?;
+/// What a process that is in its place needs to become the program.
+pub(super) struct Program<'a> {
+    pub process: &'a Process,
+    pub cwd: &'a str,
+    pub stdio: &'a [OwnedFd],
+    pub user: &'a User,
+    /// That of the container.
+    pub spec: &'a Spec,
+    pub group: &'a Group,
+    pub ground: &'a Ground,
+}
+
+/// Comes back only with why the program cannot be executed.
+pub(super) fn become_program(program: Program<'_>) -> Result<NoExec> {
+    let Program { process, cwd, stdio, user, spec, group, ground } = program;
+    install_stdio(stdio, process.tty.is_some(), user).context("failed to set up standard streams")?;
     rlimit::apply(&spec.process.ulimits)?;
     let caps = Caps::new(spec.insecure, group.guards_devices()).context("failed to read capabilities")?;
     if !spec.insecure {
         filter_calls(&ground.filter).context("failed to filter system calls")?;
     }
-    check(rustix::process::chdir(&cwd), &format!("failed to change to the working directory `{cwd}`"))?;
+    check(rustix::process::chdir(cwd), &format!("failed to change to the working directory `{cwd}`"))?;
     become_user(user, &caps).with_context(|| format!("failed to become user {}", user.uid))?;
     reset_signals();
     close_others_on_exec().context("failed to close descriptors")?;
-    Ok(exec::execute(&spec.process, &environment(&spec.process, user)))
+    Ok(exec::execute(process, &environment(process, user)))
 }
 
-fn check(result: rustix::io::Result<()>, context: &str) -> Result<()> {
+pub(super) fn check(result: rustix::io::Result<()>, context: &str) -> Result<()> {
     result.map_err(io::Error::from).context(context)
 }
 
 /// The kernel kills this process when the supervisor dies; it may have died before that was said.
-fn die_with_supervisor(progress: &OwnedFd) -> io::Result<()> {
+pub(super) fn die_with_supervisor(progress: &OwnedFd) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let mut poll = [rustix::event::PollFd::new(progress, rustix::event::PollFlags::empty())];
     rustix::event::poll(&mut poll, Some(&rustix::time::Timespec::default()))?;
@@ -111,7 +133,7 @@ fn die_with_supervisor(progress: &OwnedFd) -> io::Result<()> {
 }
 
 /// Keys of the engine's session are none of the container's. Kernels without keys need nothing.
-fn new_keyring() {
+pub(super) fn new_keyring() {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
     // SAFETY: a null name asks for an unnamed keyring; no memory is touched.
     unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) };

@@ -10,7 +10,7 @@ use fsutil::mount::{Mount, Source, attach};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
-use super::attach::{LOCKED, attach_at, copy_of, detached, set_flags};
+use super::attach::{LOCKED, attach_at, copy_of, set_flags};
 use super::terminal::Terminal;
 use super::{dev, places};
 use crate::WinSize;
@@ -120,7 +120,7 @@ impl<'a> RootFs<'a> {
         let failed = || format!("failed to mount on `{}`", entry.target.display());
         match &entry.what {
             What::Mount(mount) => {
-                let tree = detached(mount, self.bench()?.as_fd())?;
+                let tree = mount.detached_by(self.bench()?.as_fd())?;
                 self.attach(&tree, &entry.target).with_context(failed)
             }
             What::Ours(name) => self.mount_ours(Path::new(name), &entry.target).with_context(failed),

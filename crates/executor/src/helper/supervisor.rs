@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use errdefs::{Error, Result, ResultExt};
@@ -14,6 +14,7 @@ use rustix::net::RecvFlags;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use super::clone::{Side, clone};
+use super::guest::{Guests, Host};
 use super::init::{self, Init};
 use super::stubs::Stubs;
 use super::user::{Accounts, User};
@@ -47,7 +48,7 @@ fn run(engine: &OwnedFd, job: OwnedFd, stdio: Vec<OwnedFd>, ground: &Ground) -> 
     let readonly = spec.root.readonly && !has_upper;
     let root = Mount { readonly, target: "/".into(), ..spec.root.clone() }.detached()?;
     let stubs = Stubs::plan(root.as_fd(), stub_targets(spec), spec.remove_stubs_recursive);
-    let user = resolve_user(root.as_fd(), spec)?;
+    let user = resolve_user(root.as_fd(), &spec.process.user)?;
     make_cwd(root.as_fd(), spec, &user)?;
 
     let (progress, theirs) = wire::pair().context("failed to make a socket")?;
@@ -55,14 +56,16 @@ fn run(engine: &OwnedFd, job: OwnedFd, stdio: Vec<OwnedFd>, ground: &Ground) -> 
     // SAFETY: a supervisor has one thread.
     let side = unsafe { clone(namespaces, group.v2_dir()) }.context("failed to start a container")?;
     let child = match side {
-        Side::Parent { pid, pidfd } => Child { pid, pidfd },
+        Side::Parent { pid, pidfd } => Child::new(pid, pidfd),
         Side::Child => {
             drop(progress);
             init::run(Init { job: &job, ground, user: &user, group: &group, root, stdio, progress: &theirs })
         }
     };
     drop((theirs, stdio));
-    let end = child.attend(engine, progress);
+    let close = [engine.as_raw_fd(), root.as_raw_fd()];
+    let mut guests = Guests::new(Host { spec, ground, group: &group, container: &child.pidfd, close });
+    let end = child.attend(engine, progress, &mut |fds| guests.invite(fds));
     // All processes are dead, and their mounts gone with them: only this descriptor still holds the root.
     stubs.clear(root.as_fd());
     drop(root);
@@ -97,14 +100,14 @@ fn stub_targets(spec: &Spec) -> impl Iterator<Item = &Path> {
         .chain(spec.mounts.iter().map(|m| m.target.as_path()))
 }
 
-fn resolve_user(root: BorrowedFd<'_>, spec: &Spec) -> Result<User> {
+pub(super) fn resolve_user(root: BorrowedFd<'_>, user: &str) -> Result<User> {
     let open = |path: &str| -> io::Result<Option<File>> {
         let resolved = places::resolve(root, Path::new(path))?;
         // Anything but a file that can be read is as good as none.
         let file = places::open(root, &resolved, OFlags::RDONLY | OFlags::NONBLOCK).ok().map(File::from);
         Ok(file.filter(|file| file.metadata().is_ok_and(|m| m.is_file())))
     };
-    Accounts::read(open)?.resolve(&spec.process.user)
+    Accounts::read(open)?.resolve(user)
 }
 
 /// A working directory that was missing belongs to the user and stays in the layer.
@@ -125,15 +128,22 @@ fn namespaces(spec: &Spec) -> i32 {
 }
 
 /// The first process of a container.
-struct Child {
+pub(super) struct Child {
     pid: i32,
     pidfd: OwnedFd,
 }
 
+/// What is to be done when the engine asks for one more process.
+pub(super) type Enter<'a> = &'a mut dyn FnMut(Vec<OwnedFd>);
+
 impl Child {
+    pub fn new(pid: i32, pidfd: OwnedFd) -> Self {
+        Child { pid, pidfd }
+    }
+
     /// Waits for the end, passes on what the engine and the child say meanwhile, and kills the child when the engine
     /// wants it no more.
-    fn attend(self, engine: &OwnedFd, progress: OwnedFd) -> Result<Exit> {
+    pub fn attend(&self, engine: &OwnedFd, progress: OwnedFd, enter: Enter<'_>) -> Result<Exit> {
         let mut progress = Some(progress);
         let mut engine_listens = true;
         let mut start = Start::default();
@@ -148,7 +158,7 @@ impl Child {
                 }
             };
             if asked {
-                engine_listens = self.obey(engine);
+                engine_listens = self.obey(engine, enter);
             }
             if progressed && let Some(socket) = &progress {
                 if !start.hear(socket) {
@@ -164,13 +174,17 @@ impl Child {
     }
 
     /// False once the engine wants the container gone.
-    fn obey(&self, engine: &OwnedFd) -> bool {
+    fn obey(&self, engine: &OwnedFd, enter: Enter<'_>) -> bool {
         match wire::recv::<Request>(engine, RecvFlags::DONTWAIT) {
             Ok(Some((Request::Signal(signal), _))) => {
                 if let Some(signal) = Signal::from_named_raw(signal) {
                     // It may have ended already.
                     let _ = rustix::process::pidfd_send_signal(&self.pidfd, signal);
                 }
+                true
+            }
+            Ok(Some((Request::Enter, fds))) => {
+                enter(fds);
                 true
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => true,

@@ -1,5 +1,6 @@
 //! Containers on a root made of busybox. They need root, and Debian's `busybox-static` at `/bin/busybox`.
 
+mod guest;
 mod kill;
 mod process;
 mod rootfs;

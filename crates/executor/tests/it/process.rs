@@ -133,6 +133,7 @@ async fn standard_input() {
     std::fs::write(&path, "typed").expect("write");
     let (said, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let io = Io {
+        stdout: None,
         stdin: Some(std::fs::File::open(path).expect("open").into()),
         output: Box::new(move |_, chunk| drop(said.send(chunk))),
     };

@@ -81,13 +81,14 @@ impl World {
             Exporters::new(self.refs.clone(), Registry::new(Config::default(), Arc::new(Anonymous)));
         let exporter = exporters.resolve(kind, &parse(attrs))?;
         let cx = ExportContext {
+            inline_cache: None,
             index: 0,
             sessions: self.sessions.clone(),
             session_id: "id".into(),
             step: Step::start(self.told.clone(), "export", exporter.name()),
             cancel: CancellationToken::new(),
         };
-        let Exported { response, finalize } = exporter.export(result, &cx).await?;
+        let Exported { response, finalize, .. } = exporter.export(result, &cx).await?;
         if let Some(finalize) = finalize {
             finalize.run(cx).await?;
         }

@@ -91,6 +91,30 @@ fn a_selector_does_not_lead_out_of_its_source() {
 }
 
 #[test]
+fn a_part_of_an_overlay_is_mounted_alone() {
+    let place = Place::new();
+    let lower = [place.make("top/inside", &["new"]), place.make("bottom/inside", &["old", "new"])];
+    let lower = lower.iter().map(|dir| dir.parent().expect("there is one").to_owned()).collect();
+    let root = place.root();
+    let count = || fs::read_to_string("/proc/thread-self/mountinfo").expect("proc").lines().count();
+    let before = count();
+    let mount = |selector: &str| Mount {
+        selector: selector.into(),
+        ..Mount::new(Source::Overlay { lower: Vec::clone(&lower), upper: None }, "/at")
+    };
+    // A part of a mount that has no place is not copied: kernels before 6.15 refuse that.
+    assert!(mount("inside").detached().is_err());
+    mount_all(&[mount("inside")], &root).expect("mounts");
+    assert_eq!(names(&root.join("at")), ["new", "old"]);
+    assert_eq!(fs::read_to_string(root.join("at/new")).expect("a file"), "top/inside");
+    assert_eq!((names(&root), count()), (vec!["at".to_owned()], before + 1), "only the part is left");
+    unmount(&root.join("at")).expect("unmounts");
+    let e = mount_all(&[mount("missing")], &root).expect_err("there is no such part");
+    assert!(e.to_string().starts_with("failed to mount `missing` of an overlay of 2 layers at `/at`"), "{e}");
+    assert_eq!((names(&root), count()), (vec!["at".to_owned()], before), "nothing is left");
+}
+
+#[test]
 fn a_target_does_not_lead_out_of_the_root() {
     let place = Place::new();
     let source = place.make("source", &["file"]);

@@ -125,7 +125,7 @@ fn faults_of_the_command_line() {
     check(&["--network", "bridge"], &["bridge"]);
     check(&["--progress", "fancy"], &["invalid progress mode fancy", "hint: choose one of"]);
     check(&["--allow", "everything"], &["unknown entitlement everything"]);
-    check(&["--cache-from", "x"], &["`--cache-from` is not supported yet"]);
+    check(&["--policy", "x"], &["`--policy` is not supported yet"]);
 }
 
 #[test]
@@ -170,30 +170,25 @@ fn a_step_that_fails() {
 fn damaged_layers() {
     let engine = Engine::new();
     let layer = || Layout::new(&[&archive("[('f', 'REG', '', 'x' * 100000)]")], serde_json::json!({}));
-    let check = |damage: &dyn Fn(Vec<u8>) -> Vec<u8>, told: &[&str]| {
+    let check = |damage: &dyn Fn(Vec<u8>) -> Vec<u8>| {
         let layout = layer();
         let path = layout.layer_path();
+        let digest = path.file_name().expect("it has one").to_string_lossy();
+        let told = [&format!("failed to extract layer sha256:{digest}")];
         fs::write(&path, damage(fs::read(&path).expect("read"))).expect("written");
         let context = Folder::with_dockerfile("FROM base\nRUN true", &[]);
-        fails(&engine, &context, &["--build-context", &layout.named("base")], told);
+        let said =
+            fails(&engine, &context, &["--build-context", &layout.named("base")], &told.map(String::as_str));
+        assert!(!said.contains("transport error"), "{said}");
     };
-    check(
-        &|mut data| {
-            data.truncate(data.len() / 2);
-            data
-        },
-        &[],
-    );
-    check(
-        &|mut data| {
-            let at = data.len() / 2;
-            data[at] ^= 0x10;
-            data
-        },
-        &[],
-    );
-    check(&|_| Vec::new(), &[]);
-    check(&|data| [data, b"more".to_vec()].concat(), &[]);
+    check(&|data| data[..data.len() / 2].to_vec());
+    check(&|mut data| {
+        let at = data.len() / 2;
+        data[at] ^= 0x10;
+        data
+    });
+    check(&|_| Vec::new());
+    check(&|data| [data, b"more".to_vec()].concat());
 
     let layout = layer();
     fs::remove_file(layout.layer_path()).expect("removed");

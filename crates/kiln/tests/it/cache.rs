@@ -160,3 +160,50 @@ fn two_builds_at_once_do_the_work_once() {
     let layer = |name: &str| crate::harness::Image::open(&out.join(name)).layer(1);
     assert_eq!(layer("a"), layer("b"));
 }
+
+/// Regular files in the layer trees of the store.
+fn files_in_layers(engine: &Engine) -> usize {
+    let (mut todo, mut count) = (vec![engine.root().join("layers-v1")], 0);
+    while let Some(dir) = todo.pop() {
+        for entry in std::fs::read_dir(dir).expect("a folder").map(|entry| entry.expect("read")) {
+            match entry.file_type().expect("a type") {
+                kind if kind.is_dir() => todo.push(entry.path()),
+                _ => count += 1,
+            }
+        }
+    }
+    count
+}
+
+#[test]
+fn a_small_change_is_copied_alone_and_nothing_tells() {
+    let engine = Engine::new();
+    let context = Folder::with_dockerfile(
+        "FROM busybox\nCOPY src /src/\nRUN ls /src /src/new /src/d > /list; cat /src/f7 /src/new/n >> /list",
+        &[("src/new/n", "n"), ("src/d/gone", "g"), ("src/d/stays", "s")],
+    );
+    (0..100).for_each(|i| context.write(&format!("src/f{i}"), i.to_string()));
+    build(&engine, &context, &[]);
+    let before = files_in_layers(&engine);
+    for turn in 0..3 {
+        context.write("src/f7", format!("turn {turn}"));
+        context.write(&format!("src/new/{turn}"), "new");
+        let _ = std::fs::remove_file(context.join("src/d/gone"));
+        build(&engine, &context, &[]).assert(&[("COPY src", Ran), ("RUN ls", Ran)]);
+    }
+    let more = files_in_layers(&engine) - before;
+    assert!(more < 60, "{more} files for three small changes");
+    let fresh = Engine::new();
+    let check = || {
+        let [image, expected] = [&engine, &fresh].map(|engine| engine.build(&context).image());
+        assert_eq!(image.manifest["layers"][1], expected.manifest["layers"][1]);
+        assert_eq!(image.layer(2), expected.layer(2));
+    };
+    check();
+    engine.stop();
+    build(&engine, &context, &[]).assert(&[("COPY src", Cached), ("RUN ls", Cached)]);
+    context.write("src/f7", "after a restart");
+    check();
+    assert!(engine.run("prune --all --force").status.success());
+    assert_eq!(files_in_layers(&engine), 0);
+}

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Engine, Folder, run_tool, tool};
+use crate::harness::{Engine, Folder, SilentRegistry, busybox, run_tool, tool};
 
 /// Reads what a build tells until a text comes.
 fn wait_for(child: &mut Child, text: &str) -> BufReader<std::process::ChildStderr> {
@@ -59,6 +59,35 @@ fn a_build_ends_at_once() {
 }
 
 #[test]
+fn who_does_not_answer_holds_nothing_up() {
+    let engine = Engine::new();
+    let registry = SilentRegistry::start(&busybox());
+    let check = |dockerfile: &str, told: &str| {
+        let dockerfile = dockerfile.replace("HOST", &registry.host());
+        let context = Folder::with_dockerfile(&dockerfile, &[]);
+        let child = engine.build(&context).args(["-otype=oci,dest=/dev/null"]).spawn();
+        registry.wait_until_asked();
+        let began = Instant::now();
+        signal(&child, "-INT");
+        let output = child.wait_with_output().expect("it ends");
+        let took = began.elapsed();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{dockerfile}\n{said}");
+        assert!(took < Duration::from_millis(1500), "{dockerfile}\nit took {took:?}");
+        assert!(said.contains(told), "{dockerfile}\n`{told}` is not in:\n{said}");
+        // The engine has let go too, and does not wait on behind the scenes.
+        registry.wait_until_hung_up();
+    };
+    // A name, a layer that a step mounts, one that is copied from, one that is exported, a file of the web.
+    check("FROM HOST/silent", "#2 CANCELED");
+    check("FROM HOST/base\nRUN true", "CANCELED");
+    check("FROM HOST/base AS b\nFROM scratch\nCOPY --from=b /f /", "context canceled");
+    check("FROM HOST/base\nWORKDIR /x", "CANCELED");
+    check("FROM HOST/base\nENV a=b", "CANCELED");
+    check("FROM scratch\nADD http://HOST/x /", "CANCELED");
+}
+
+#[test]
 fn a_client_that_is_killed_ends_its_build() {
     let engine = Engine::new();
     let context = Folder::with_dockerfile("FROM busybox\nRUN echo it st''arts; sleep 86405", &[]);
@@ -99,4 +128,36 @@ fn an_engine_that_is_told_to_stop_lets_builds_end() {
     let mut rest = String::new();
     reader.read_to_string(&mut rest).expect("read");
     assert!(child.wait().expect("it ends").success(), "{rest}");
+}
+
+#[test]
+fn an_engine_that_is_forced_to_stop_cancels_builds() {
+    let engine = Engine::new();
+    let context = Folder::with_dockerfile("FROM busybox\nRUN echo it st''arts; sleep 86406", &[]);
+    let mut child = engine.build(&context).spawn();
+    let mut reader = wait_for(&mut child, "it starts\n");
+    let began = Instant::now();
+    let stop = engine.run("engine stop --force");
+    let took = began.elapsed();
+    assert!(stop.status.success(), "{}", String::from_utf8_lossy(&stop.stderr));
+    assert!(took < Duration::from_secs(4), "it took {took:?}");
+    assert_eq!(Engine::processes_with("sleep\x0086406"), [0; 0]);
+    let mut rest = String::new();
+    reader.read_to_string(&mut rest).expect("read");
+    assert_eq!(child.wait().expect("it ends").code(), Some(1), "{rest}");
+    assert!(rest.contains("CANCELED") && rest.contains("the engine was told to stop"), "{rest}");
+}
+
+#[test]
+fn a_client_that_hangs_does_not_keep_an_engine_that_is_forced_to_stop() {
+    let engine = Engine::new();
+    let context = Folder::with_dockerfile("FROM busybox\nRUN echo it st''arts; sleep 86407", &[]);
+    let mut child = engine.build(&context).spawn();
+    let _reader = wait_for(&mut child, "it starts\n");
+    signal(&child, "-STOP");
+    let stop = engine.run("engine stop --force");
+    signal(&child, "-KILL");
+    child.wait().expect("it ends");
+    assert!(stop.status.success(), "{}", String::from_utf8_lossy(&stop.stderr));
+    assert_eq!(Engine::processes_with("sleep\x0086407"), [0; 0]);
 }

@@ -2,12 +2,20 @@
 
 mod bad_input;
 mod cache;
+mod crowd;
 mod docker;
 mod engine;
+mod faces;
+mod frontends;
 mod harness;
+mod history;
+mod inodes;
 mod instructions;
 mod interrupt;
 mod outputs;
 mod registries;
+mod remote;
+mod remote_cache;
 mod run;
+mod storage;
 mod usage;

@@ -221,4 +221,9 @@ fn progress_as_plain_text() {
     }
     let again = engine.build(&context).args(["-otype=tar,dest=/dev/null"]).ok();
     assert!(again.stderr.contains("CACHED"), "{}", again.stderr);
+    // Each step is told once, also where its key is known long before its work is done.
+    let first = "load build definition from Dockerfile";
+    for told in [&built.stderr, &again.stderr] {
+        assert_eq!((told.matches(first).count(), told.matches("#1 DONE").count()), (1, 1), "{told}");
+    }
 }

@@ -177,11 +177,17 @@ impl Terminal {
     /// Reads until a text comes that did not come before.
     fn wait_for(&mut self, text: &str) {
         let mut buffer = [0; 4096];
-        while !self.said.contains(text) {
-            let length = self.master.read(&mut buffer).expect("read");
-            self.said.push_str(&String::from_utf8_lossy(&buffer[..length]));
-        }
-        self.said.clear();
+        let end = loop {
+            match self.said.find(text) {
+                Some(at) => break at + text.len(),
+                None => {
+                    let length = self.master.read(&mut buffer).expect("read");
+                    self.said.push_str(&String::from_utf8_lossy(&buffer[..length]));
+                }
+            }
+        };
+        // What came along with it may be waited for next.
+        self.said.drain(..end);
     }
 
     fn type_in(&mut self, keys: &str) {

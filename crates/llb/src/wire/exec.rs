@@ -43,18 +43,54 @@ pub(super) fn from_wire(e: pb::ExecOp) -> Result<ExecOp> {
         meta: meta_from_wire(meta),
         mounts,
         network: known("network mode", e.network, NetMode::from_wire)?,
-        security: known("security mode", e.security, SecurityMode::from_wire)?,
-        secret_env: e
-            .secretenv
-            .into_iter()
-            .map(|s| SecretEnv { id: s.id, name: s.name, optional: s.optional })
-            .collect(),
+        security: SecurityMode::try_from_wire(e.security)?,
+        secret_env: e.secretenv.into_iter().map(SecretEnv::from).collect(),
         cdi_devices: e
             .cdi_devices
             .into_iter()
             .map(|d| CdiDevice { name: d.name, optional: d.optional })
             .collect(),
     })
+}
+
+impl TryFrom<pb::Mount> for Mount {
+    type Error = Error;
+
+    fn try_from(mount: pb::Mount) -> Result<Self> {
+        mount_from_wire(mount)
+    }
+}
+
+impl From<pb::Meta> for Meta {
+    fn from(meta: pb::Meta) -> Self {
+        meta_from_wire(meta)
+    }
+}
+
+impl From<pb::SecretEnv> for SecretEnv {
+    fn from(s: pb::SecretEnv) -> Self {
+        SecretEnv { id: s.id, name: s.name, optional: s.optional }
+    }
+}
+
+impl From<pb::HostIp> for HostIp {
+    fn from(h: pb::HostIp) -> Self {
+        HostIp { host: h.host, ip: h.ip }
+    }
+}
+
+impl NetMode {
+    /// The mode of this number on the wire.
+    pub fn try_from_wire(number: i32) -> Result<Self> {
+        known("network mode", number, NetMode::from_wire)
+    }
+}
+
+impl SecurityMode {
+    /// The mode of this number on the wire.
+    pub fn try_from_wire(number: i32) -> Result<Self> {
+        SecurityMode::from_wire(number).ok_or_else(|| Error::user(format!("invalid security mode {number}")))
+    }
 }
 
 fn known<T>(what: &str, number: i32, read: fn(i32) -> Option<T>) -> Result<T> {
@@ -104,7 +140,7 @@ fn meta_from_wire(m: pb::Meta) -> Meta {
             no_proxy: p.no_proxy,
             all_proxy: p.all_proxy,
         }),
-        extra_hosts: m.extra_hosts.into_iter().map(|h| HostIp { host: h.host, ip: h.ip }).collect(),
+        extra_hosts: m.extra_hosts.into_iter().map(HostIp::from).collect(),
         hostname: m.hostname,
         ulimit: m.ulimit.into_iter().map(|u| Ulimit { name: u.name, soft: u.soft, hard: u.hard }).collect(),
         cgroup_parent: m.cgroup_parent,

@@ -37,6 +37,9 @@ struct State {
     writing: Layer,
     /// What came since.
     fresh: Layer,
+    /// Changes that came in all, and those of them that the thread is done with.
+    came: u64,
+    done: u64,
     /// Write at once: somebody waits.
     hurry: bool,
     stop: bool,
@@ -93,10 +96,11 @@ impl Keys {
         Ok(Keys { shared, writer: Mutex::new(Some(writer)) })
     }
 
-    /// Waits until everything is in the database.
+    /// Waits until all that came before is in the database.
     pub fn flush(&self) {
         let mut state = self.shared.lock();
-        while !state.is_written() {
+        let all = state.came;
+        while state.done < all {
             state.hurry = true;
             self.shared.changed.notify_all();
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -118,19 +122,16 @@ impl Drop for Keys {
     }
 }
 
-impl State {
-    fn is_written(&self) -> bool {
-        self.writing.changes.is_empty() && self.fresh.changes.is_empty()
-    }
-}
-
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change(&self, change: Change) -> Result<()> {
-        self.lock().fresh.push(change)?;
+        let mut state = self.lock();
+        state.fresh.push(change)?;
+        state.came += 1;
+        drop(state);
         self.changed.notify_all();
         Ok(())
     }
@@ -157,6 +158,7 @@ impl Shared {
             }
             state = self.lock();
             state.writing = Layer::default();
+            state.done += changes.len() as u64;
             self.changed.notify_all();
         }
     }

@@ -16,6 +16,8 @@ struct Memory {
     blobs: HashMap<Digest, Vec<u8>>,
     opened: AtomicUsize,
     breaks_off: bool,
+    /// Whether it is gone once it broke off.
+    leaves: bool,
 }
 
 #[async_trait]
@@ -29,6 +31,10 @@ impl BlobProvider for Memory {
             chunks.push(Err(Error::environment("the line broke")));
         }
         Ok(Box::pin(futures_util::stream::iter(chunks)))
+    }
+
+    fn is_gone(&self) -> bool {
+        self.leaves && self.opened.load(Ordering::Relaxed) > 0
     }
 }
 
@@ -136,4 +142,30 @@ async fn damage_leaves_nothing() {
     assert!(e.message().contains("the layer unpacks to"), "{e}");
     // The next who has a good line gets it.
     assert_eq!(show(&pull(&world, &blobs, &good)).await, shown);
+}
+
+#[tokio::test]
+async fn where_a_client_leaves_another_goes_on() {
+    let (blobs, memory, shown) = pack().await;
+    let world = World::new().await;
+    let stays = Arc::new(memory);
+    let (blobs_of_both, breaks_off) = (stays.blobs.clone(), true);
+    let leaves = Arc::new(Memory { blobs: blobs_of_both, breaks_off, leaves: true, ..Memory::default() });
+    let image = pull(&world, &blobs, &stays);
+    pull(&world, &blobs, &leaves);
+    assert_eq!(show(&image).await, shown);
+    let opened = [&leaves, &stays].map(|m| m.opened.load(Ordering::Relaxed));
+    assert!(opened[0] > 0 && opened[1] == 3, "{opened:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_alone_is_told_of() {
+    let (blobs, memory, _) = pack().await;
+    let world = World::new().await;
+    let leaves = Arc::new(Memory { breaks_off: true, leaves: true, ..memory });
+    let image = pull(&world, &blobs, &leaves);
+    for _ in 0..2 {
+        let e = image.view().await.unwrap_err();
+        assert!(e.message().contains("the line broke"), "{e}");
+    }
 }

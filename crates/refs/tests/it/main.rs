@@ -3,7 +3,9 @@
 
 mod blobs;
 mod cache_mounts;
+mod collection;
 mod lazy;
+mod revisions;
 mod states;
 mod usage;
 mod world;

@@ -110,3 +110,24 @@ async fn images_have_names() {
     assert!(!images.remove("a:1").unwrap());
     assert_eq!(images.get("a:1").unwrap(), None);
 }
+
+#[tokio::test]
+async fn what_was_not_durable_is_not_trusted_after_a_restart_of_the_machine() {
+    let world = World::new().await;
+    let attrs = snapshot::Attrs { mode: 0o644, ..Default::default() };
+    let mut writer = world.refs.snapshots().objects().create(&attrs, 1).unwrap();
+    std::io::Write::write_all(&mut writer, b"x").unwrap();
+    let digest = writer.finish().unwrap().digest();
+    let kept = world.refs.content().write(b"kept").unwrap();
+    let target = |text: &str| oci::Descriptor::of(oci::media::OCI_MANIFEST, text.as_bytes());
+    world.refs.images().tag("kept", &target("kept")).unwrap();
+    world.refs.images().tag("lost", &target("lost")).unwrap();
+    let world = world.reopen().await;
+    let find = |world: &World| world.refs.snapshots().objects().find(&digest, &attrs, 1).unwrap().is_some();
+    assert!(find(&world));
+    let world = world.reboot().await;
+    assert!(!find(&world), "nothing vouches for an object that no layer links");
+    let names: Vec<_> = world.refs.images().list().unwrap().into_iter().map(|image| image.name).collect();
+    assert_eq!(names, ["kept"]);
+    assert!(world.refs.content().contains(&kept));
+}

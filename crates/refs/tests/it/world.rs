@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use refs::{ImmutableRef, NewRef, Refs};
-use snapshot::{FileOptions, MkdirOptions, RemoveOptions, View};
+use snapshot::{FileOptions, MkdirOptions, RemoveOptions, TreeBuilder, View};
 
 /// A store in a folder of its own.
 pub struct World {
@@ -31,6 +31,20 @@ impl World {
         World { refs: open(dir.path()).await, dir }
     }
 
+    /// Opens the store again as if the machine had been started anew.
+    pub async fn reboot(self) -> Self {
+        self.refs.close().await;
+        let World { refs, dir } = self;
+        let db = refs.database().clone();
+        drop(refs);
+        let table = redb::TableDefinition::<&str, &str>::new("content.boot.v1");
+        let txn = db.begin_write().unwrap();
+        txn.open_table(table).unwrap().insert("", "another boot").unwrap();
+        txn.commit().unwrap();
+        drop(db);
+        World { refs: open(dir.path()).await, dir }
+    }
+
     /// A state on `parent`: `text` is a row of `path=data`, `path/` and `-path`.
     pub async fn state(&self, parent: Option<&ImmutableRef>, text: &str) -> ImmutableRef {
         self.described(parent, text, text).await
@@ -47,17 +61,7 @@ impl World {
             None => View::empty(),
         };
         let mut tree = self.refs.new_tree().unwrap().builder(base);
-        for word in text.split_whitespace() {
-            if let Some(path) = word.strip_prefix('-') {
-                tree.remove(path.as_bytes(), &RemoveOptions::default()).unwrap();
-            } else if let Some((path, data)) = word.split_once('=') {
-                let options = FileOptions { mode: 0o644, ..FileOptions::default() };
-                tree.mkfile(path.as_bytes(), data.as_bytes(), &options).unwrap();
-            } else {
-                tree.mkdir(word.as_bytes(), &MkdirOptions { mode: 0o755, ..MkdirOptions::default() })
-                    .unwrap();
-            }
-        }
+        edit(&mut tree, text);
         self.refs.from_tree(parent, tree.finish().unwrap(), new).await.unwrap()
     }
 
@@ -76,6 +80,20 @@ impl World {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         assert_eq!(now(), count);
+    }
+}
+
+/// Edits a tree by a row of `path=data`, `path/` and `-path`.
+pub fn edit(tree: &mut TreeBuilder, text: &str) {
+    for word in text.split_whitespace() {
+        if let Some(path) = word.strip_prefix('-') {
+            tree.remove(path.as_bytes(), &RemoveOptions::default()).unwrap();
+        } else if let Some((path, data)) = word.split_once('=') {
+            let options = FileOptions { mode: 0o644, ..FileOptions::default() };
+            tree.mkfile(path.as_bytes(), data.as_bytes(), &options).unwrap();
+        } else {
+            tree.mkdir(word.as_bytes(), &MkdirOptions { mode: 0o755, ..MkdirOptions::default() }).unwrap();
+        }
     }
 }
 

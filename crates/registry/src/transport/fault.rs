@@ -51,7 +51,7 @@ impl Fault {
     /// The error of a request that came to this.
     pub fn of_request(self, method: &Method, uri: &Uri) -> Error {
         let words = match &self {
-            Fault::NoSuchHost(name) => format!("lookup {name}: no such host"),
+            Fault::NoSuchHost(name) => format!("dial tcp: lookup {name}: no such host"),
             Fault::NoNames(name, why) => format!("lookup {name}: {why}"),
             Fault::Refused => "connection refused".into(),
             Fault::NoTls => "server gave HTTP response to HTTPS client".into(),

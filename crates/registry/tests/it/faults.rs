@@ -49,7 +49,7 @@ async fn nobody_listens() {
 async fn a_name_that_does_not_exist() {
     // A name that can never be (RFC 2606). Where there is no name server either, the words are others.
     let e = anonymous().resolve(&reference("registry.invalid", "a")).await.expect_err("nowhere");
-    let start = "failed to do request: HEAD `https://registry.invalid/v2/a/manifests/latest`: lookup registry.invalid: ";
+    let start = "failed to do request: HEAD `https://registry.invalid/v2/a/manifests/latest`: dial tcp: lookup registry.invalid: ";
     assert!(e.to_string().starts_with(start), "{e}");
     assert_eq!(e.hints().len(), 1);
 }

@@ -7,7 +7,7 @@ mod read;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 
 use errdefs::{Error, Result, ResultExt};
@@ -36,6 +36,14 @@ impl LocalTree {
         let root = rustix::fs::openat(CWD, path, flags, Mode::empty());
         let root = root.map_err(std::io::Error::from).with_context(failed)?;
         let followed = follow::follow(path, &filter.follow).with_context(failed)?;
+        Ok(LocalTree { root, chooser: Chooser::new(filter, followed)? })
+    }
+
+    /// A folder that is open already. What leads out of it is looked up from where it lies.
+    pub(crate) fn of(root: OwnedFd, filter: Filter) -> Result<Self> {
+        let path = format!("/proc/self/fd/{}", root.as_raw_fd());
+        let followed =
+            follow::follow(Path::new(&path), &filter.follow).context("failed to read the folder")?;
         Ok(LocalTree { root, chooser: Chooser::new(filter, followed)? })
     }
 }
@@ -72,19 +80,19 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Lists what is in a folder, whose own matches are given.
     fn dir(&mut self, path: &[u8], included: &MatchInfo, excluded: &MatchInfo) -> Result<()> {
-        let names = match read::names(&self.tree.root, path) {
+        let (folder, names) = match read::folder(&self.tree.root, path) {
             // Gone, or no folder any more, since it was listed.
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
             // Nothing was asked from it for itself.
             Err(Errno::ACCESS) if self.waiting.last().is_some_and(|w| w == path) => return Ok(()),
-            names => names.map_err(|e| failed(path, e))?,
+            read => read.map_err(|e| failed(path, e))?,
         };
         for (name, is_dir) in names {
             let child = join(path, &name);
             let Choice { send, descend, included, excluded } =
                 self.tree.chooser.choose(&child, is_dir, included, excluded);
             if send {
-                self.send(&child)?;
+                self.send(&child, (&folder, &name))?;
             }
             if is_dir && descend {
                 if !send {
@@ -98,16 +106,17 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Sends an entry, after the folders above that wait.
-    fn send(&mut self, path: &[u8]) -> Result<()> {
+    /// Sends an entry, after the folders above that wait. It lies `at` this name of a folder.
+    fn send(&mut self, path: &[u8], at: (&OwnedFd, &[u8])) -> Result<()> {
+        let tree = self.tree;
         for above in std::mem::take(&mut self.waiting) {
-            self.send_one(&above)?;
+            self.send_one(&above, (&tree.root, &above))?;
         }
-        self.send_one(path)
+        self.send_one(path, at)
     }
 
-    fn send_one(&mut self, path: &[u8]) -> Result<()> {
-        let found = match read::stat(&self.tree.root, path) {
+    fn send_one(&mut self, path: &[u8], (folder, name): (&OwnedFd, &[u8])) -> Result<()> {
+        let found = match read::stat(folder, name, path) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
             found => found.map_err(|e| failed(path, e))?,
         };

@@ -7,6 +7,7 @@
 //!
 //! Entries count from 0 in the order of the listing, and that number names them. Either side may send ERR and stop.
 
+mod direct;
 mod local;
 mod order;
 mod packet;
@@ -14,10 +15,11 @@ mod receive;
 mod send;
 mod stat;
 
+pub(crate) use direct::direct;
 pub(crate) use local::names_in;
 pub use local::{Filter, LocalTree};
 pub use order::compare_paths;
-pub(crate) use receive::receive;
+pub use receive::receive;
 pub use receive::{FileSink, SyncReceiver};
 pub use send::Tree;
 pub(crate) use send::send;

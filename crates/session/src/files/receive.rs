@@ -51,7 +51,7 @@ const QUEUE: usize = 64;
 const LISTING_QUEUE: usize = 1024;
 
 /// Receives a tree and gives the receiver back once all contents are in. `on_bytes` hears how much came so far.
-pub(crate) async fn receive<R: SyncReceiver>(
+pub async fn receive<R: SyncReceiver>(
     mut packets: impl Stream<Item = Result<Packet, Status>> + Unpin,
     replies: mpsc::UnboundedSender<Packet>,
     receiver: R,
@@ -213,10 +213,11 @@ fn take_entry(
 fn start_writers(shared: &Arc<Shared>) -> Vec<mpsc::Sender<(u32, Bytes)>> {
     let count = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
     let start = |_| {
-        let (queue, chunks) = mpsc::channel(QUEUE);
+        let (queue, mut chunks) = mpsc::channel(QUEUE);
         let shared = shared.clone();
         spawn_blocking(move || {
-            if let Err(e) = write_chunks(chunks, &shared) {
+            if let Err(e) = write_chunks(&mut chunks, &shared) {
+                // Before the queue closes, so that who finds it closed finds the reason.
                 shared.fail(e);
             }
         });
@@ -225,7 +226,7 @@ fn start_writers(shared: &Arc<Shared>) -> Vec<mpsc::Sender<(u32, Bytes)>> {
     (0..count).map(start).collect()
 }
 
-fn write_chunks(mut chunks: mpsc::Receiver<(u32, Bytes)>, shared: &Shared) -> Result<()> {
+fn write_chunks(chunks: &mut mpsc::Receiver<(u32, Bytes)>, shared: &Shared) -> Result<()> {
     let mut open: HashMap<u32, Box<dyn FileSink>> = HashMap::new();
     while let Some((id, chunk)) = chunks.blocking_recv() {
         let sink = open.remove(&id).or_else(|| shared.waiting().remove(&id));

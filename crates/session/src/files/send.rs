@@ -91,7 +91,10 @@ async fn take_requests(
         match PacketType::try_from(packet.r#type) {
             Ok(PacketType::PacketReq) => {
                 let queue = &readers[packet.id as usize % readers.len()];
-                queue.send(packet.id).map_err(|_| Error::canceled())?;
+                if queue.send(packet.id).is_err() {
+                    // The thread has failed, and its reason is about to end this.
+                    return std::future::pending().await;
+                }
             }
             Ok(PacketType::PacketFin) => return Ok(()),
             Ok(PacketType::PacketErr) => {

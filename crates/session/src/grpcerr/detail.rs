@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use errdefs::{Class, Detail, Error, Position, Range, SourceInfo, SourceLocation};
+use errdefs::{Class, Detail, Error, Position, Range, SourceInfo, SourceLocation, Subject};
 use prost::Message;
 use proto::{Any, pb};
 use serde::de::DeserializeOwned;
@@ -47,8 +47,8 @@ pub(super) fn encode(error: &Error) -> Vec<Any> {
             }
             Detail::FrontendCap { name } => out.push(any(FRONTEND_CAP, &Name { name: name.clone() })),
             Detail::Subrequest { name } => out.push(any(SUBREQUEST, &Name { name: name.clone() })),
-            Detail::Solve { input_ids, mount_ids, op } => {
-                out.push(any(SOLVE, &Solve { input_ids: input_ids.clone(), mount_ids: mount_ids.clone() }));
+            Detail::Solve { input_ids, mount_ids, op, subject } => {
+                out.push(any(SOLVE, &Solve::new(input_ids, mount_ids, op, *subject)));
                 own.op = STANDARD.encode(op);
             }
             Detail::Exit { code, signal, oom } => {
@@ -86,9 +86,10 @@ fn decode_one(any: &Any, own: &Own) -> Option<Detail> {
         FRONTEND_CAP => parse(any).map(|Name { name }| Detail::FrontendCap { name }),
         SUBREQUEST => parse(any).map(|Name { name }| Detail::Subrequest { name }),
         EXIT => parse(any).map(|Exit { code }| Detail::Exit { code, signal: own.signal, oom: own.oom }),
-        SOLVE => parse(any).map(|Solve { input_ids, mount_ids }| Detail::Solve {
-            input_ids,
-            mount_ids,
+        SOLVE => parse(any).map(|solve: Solve| Detail::Solve {
+            subject: solve.subject(),
+            input_ids: solve.input_ids,
+            mount_ids: solve.mount_ids,
             op: STANDARD.decode(&own.op).unwrap_or_default(),
         }),
         _ => None,
@@ -130,13 +131,51 @@ struct Exit {
     code: u32,
 }
 
-/// The op inside is left to [`Own`]: here it would have to be protobuf's own JSON form.
+/// The op stands here in protobuf's own JSON form, which only others read: it is in [`Own`] too.
 #[derive(Serialize, Deserialize)]
 struct Solve {
     #[serde(rename = "inputIDs", default)]
     input_ids: Vec<String>,
     #[serde(rename = "mountIDs", default)]
     mount_ids: Vec<String>,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    op: Option<serde_json::Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    file: Option<Index>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cache: Option<Index>,
+}
+
+/// protobuf's JSON writes a 64-bit number as a text, and reads both.
+#[derive(Serialize, Deserialize)]
+struct Index {
+    #[serde(default)]
+    index: serde_json::Value,
+}
+
+impl Index {
+    fn number(&self) -> i64 {
+        let number = self.index.as_i64().or_else(|| self.index.as_str()?.parse().ok());
+        number.unwrap_or(0)
+    }
+}
+
+impl Solve {
+    fn new(input_ids: &[String], mount_ids: &[String], op: &[u8], subject: Option<Subject>) -> Self {
+        let index = |n: i64| Some(Index { index: n.into() });
+        Solve {
+            input_ids: input_ids.to_vec(),
+            mount_ids: mount_ids.to_vec(),
+            op: llb::op_json(op).ok().filter(|_| !op.is_empty()),
+            file: if let Some(Subject::Action(n)) = subject { index(n) } else { None },
+            cache: if let Some(Subject::Content(n)) = subject { index(n) } else { None },
+        }
+    }
+
+    fn subject(&self) -> Option<Subject> {
+        let action = self.file.as_ref().map(|i| Subject::Action(i.number()));
+        action.or_else(|| self.cache.as_ref().map(|i| Subject::Content(i.number())))
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -321,8 +360,13 @@ mod tests {
         insta::assert_snapshot!(json(Detail::Source(source)), @r#"github.com/moby/buildkit/errdefs.Source+json {"info":{"filename":"Dockerfile","data":"RlJPTSB4","language":""},"ranges":[{"start":{"line":1,"character":0},"end":{"line":2,"character":0}}]}"#);
         insta::assert_snapshot!(json(Detail::Vertex { digest: "sha256:0".into() }), @r#"github.com/moby/buildkit/errdefs.Vertex+json {"digest":"sha256:0"}"#);
         insta::assert_snapshot!(json(Detail::Exit { code: 7, signal: None, oom: false }), @r#"github.com/moby/buildkit/gatewayapi.ExitMessage+json {"Code":7}"#);
-        let solve = Detail::Solve { input_ids: vec!["i".into()], mount_ids: vec![], op: vec![1] };
-        insta::assert_snapshot!(json(solve), @r#"github.com/moby/buildkit/errdefs.Solve+json {"inputIDs":["i"],"mountIDs":[]}"#);
+        let solve = Detail::Solve {
+            input_ids: vec!["i".into()],
+            mount_ids: vec![],
+            op: vec![1],
+            subject: Some(errdefs::Subject::Action(2)),
+        };
+        insta::assert_snapshot!(json(solve), @r#"github.com/moby/buildkit/errdefs.Solve+json {"inputIDs":["i"],"mountIDs":[],"file":{"index":2}}"#);
     }
 
     #[test]
@@ -352,7 +396,12 @@ mod tests {
             .with_detail(Detail::Output { lines: vec!["a".into(), "b".into()] })
             .with_detail(Detail::Exit { code: 137, signal: Some(9), oom: true })
             .with_detail(Detail::Vertex { digest: "sha256:0".into() })
-            .with_detail(Detail::Solve { input_ids: vec![], mount_ids: vec!["m".into()], op: vec![1, 2] })
+            .with_detail(Detail::Solve {
+                input_ids: vec![],
+                mount_ids: vec!["m".into()],
+                op: vec![1, 2],
+                subject: Some(errdefs::Subject::Content(1)),
+            })
             .hint("try less");
         let back = super::super::from_status(super::super::to_status(&error));
         assert_eq!(back.details(), error.details());

@@ -31,6 +31,8 @@ impl FileWriter {
     }
 
     pub(crate) async fn finish(mut self) -> Result<()> {
+        // Standard output does not flush when it is shut down.
+        self.stream.flush().await.context("failed to write the output")?;
         self.stream.shutdown().await.context("failed to write the output")?;
         let Some((from, to)) = self.rename else { return Ok(()) };
         let rename = move || from.persist(&to).map_err(|e| e.error).with_context(|| failed(&to));
@@ -60,4 +62,48 @@ fn create(path: &Path) -> std::io::Result<FileWriter> {
         .tempfile_in(folder)?
         .into_parts();
     Ok(FileWriter { stream: Box::new(File::from_std(file)), rename: Some((temporary, target)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::pin::Pin;
+    use std::sync::{Arc, Mutex};
+    use std::task::{Context, Poll};
+
+    use super::*;
+
+    /// Writes on when it is flushed, and then only, as standard output does.
+    #[derive(Default)]
+    struct Lazy {
+        waiting: Vec<u8>,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl AsyncWrite for Lazy {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+            self.waiting.extend_from_slice(data);
+            Poll::Ready(Ok(data.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            let waiting = std::mem::take(&mut self.waiting);
+            self.written.lock().expect("nobody panics").extend(waiting);
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_has_everything_when_it_is_finished() {
+        let stream = Lazy::default();
+        let written = Arc::clone(&stream.written);
+        let mut writer = FileWriter::stream(Box::new(stream));
+        writer.write(b"all of it").await.expect("written");
+        writer.finish().await.expect("finished");
+        assert_eq!(*written.lock().expect("nobody panics"), b"all of it");
+    }
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::io::SeekFrom;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::stream::{BoxStream, Pending};
@@ -10,26 +10,34 @@ use proto::content as wire;
 use proto::content::content_server::Content;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::io::ReaderStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::store;
 use crate::metadata;
+use crate::offer::Layout;
 use crate::session::STORE_ID;
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 20;
 
-/// OCI layouts by store id, to be read only.
-pub(super) struct Layouts(pub Arc<BTreeMap<String, PathBuf>>);
+/// OCI layouts by store id.
+pub(super) struct Layouts(pub Arc<BTreeMap<String, Layout>>);
 
 impl Layouts {
-    async fn open(&self, md: &MetadataMap, digest: &str) -> Result<(File, u64), Status> {
+    fn layout(&self, md: &MetadataMap) -> Result<&Layout, Status> {
         let store = metadata::get_one(md, STORE_ID);
-        let root = self.0.get(&store).ok_or_else(|| Status::not_found(format!("unknown store {store}")))?;
+        self.0.get(&store).ok_or_else(|| Status::not_found(format!("unknown store {store}")))
+    }
+
+    async fn open(&self, md: &MetadataMap, digest: &str) -> Result<(File, u64), Status> {
+        let root = &self.layout(md)?.path;
         let digest: Digest =
             digest.parse().map_err(|_| Status::invalid_argument(format!("invalid digest `{digest}`")))?;
-        let path = root.join("blobs").join(digest.algorithm()).join(digest.hex());
+        let path = blob_path(root, &digest);
         let failed = |e: std::io::Error| match e.kind() {
             std::io::ErrorKind::NotFound => Status::not_found(format!("content {digest}: not found")),
             _ => Status::unknown(format!("content {digest}: {e}")),
@@ -43,11 +51,16 @@ impl Layouts {
     }
 }
 
+/// Where a layout keeps a blob.
+pub(super) fn blob_path(root: &Path, digest: &Digest) -> PathBuf {
+    root.join("blobs").join(digest.algorithm()).join(digest.hex())
+}
+
 #[tonic::async_trait]
 impl Content for Layouts {
     type ListStream = Pending<Result<wire::ListContentResponse, Status>>;
     type ReadStream = BoxStream<'static, Result<wire::ReadContentResponse, Status>>;
-    type WriteStream = Pending<Result<wire::WriteContentResponse, Status>>;
+    type WriteStream = ReceiverStream<Result<wire::WriteContentResponse, Status>>;
 
     async fn info(
         &self,
@@ -115,9 +128,20 @@ impl Content for Layouts {
 
     async fn write(
         &self,
-        _: Request<Streaming<wire::WriteContentRequest>>,
+        request: Request<Streaming<wire::WriteContentRequest>>,
     ) -> Result<Response<Self::WriteStream>, Status> {
-        Err(read_only())
+        let layout = self.layout(request.metadata())?;
+        if !layout.writable {
+            return Err(read_only());
+        }
+        let (replies, stream) = mpsc::channel(1);
+        let (root, messages) = (layout.path.clone(), request.into_inner());
+        tokio::spawn(async move {
+            if let Err(status) = store::take(&root, messages, &replies).await {
+                let _nobody_listens = replies.send(Err(status)).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
     }
 
     async fn abort(&self, _: Request<wire::AbortRequest>) -> Result<Response<()>, Status> {

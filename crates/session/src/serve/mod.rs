@@ -6,6 +6,7 @@ mod filesync;
 mod health;
 mod outputs;
 mod secrets;
+mod store;
 mod strict;
 mod upload;
 
@@ -44,7 +45,11 @@ pub(crate) fn methods(offers: &Attachables) -> Vec<String> {
         (!offers.uploads.is_empty(), &["/moby.upload.v1.Upload/Pull"]),
         (
             !offers.layouts.is_empty(),
-            &["/containerd.services.content.v1.Content/Info", "/containerd.services.content.v1.Content/Read"],
+            &[
+                "/containerd.services.content.v1.Content/Info",
+                "/containerd.services.content.v1.Content/Read",
+                "/containerd.services.content.v1.Content/Write",
+            ],
         ),
     ];
     groups.iter().filter(|g| g.0).flat_map(|g| g.1).map(|m| (*m).to_owned()).collect()
@@ -77,7 +82,17 @@ fn routes(offers: Attachables) -> Routes {
 
 /// Answers on `io` until it ends; dropping the future ends it.
 pub(crate) async fn serve(
-    offers: Attachables,
+    mut offers: Attachables,
+    io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> Result<()> {
+    // The engine may open them at any time until then.
+    let _open_till_the_end = std::mem::take(&mut offers.handed);
+    serve_routes(routes(offers), io).await
+}
+
+/// Answers calls of `routes` on one connection until it ends; dropping the future ends it.
+pub async fn serve_routes(
+    routes: Routes,
     io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
 ) -> Result<()> {
     let closed = CancellationToken::new();
@@ -86,10 +101,10 @@ pub(crate) async fn serve(
     // The server would leave once there are no more connections to come.
     let incoming =
         futures_util::stream::iter([Ok::<_, std::io::Error>(io)]).chain(futures_util::stream::pending());
-    let server = proto::transport::server().add_routes(routes(offers)).serve_with_incoming(incoming);
+    let server = proto::transport::server().add_routes(routes).serve_with_incoming(incoming);
     tokio::select! {
         () = closed.cancelled() => Ok(()),
-        ended = server => ended.map_err(|e| Error::environment(format!("session ended: {e}"))),
+        ended = server => ended.map_err(|e| Error::environment(format!("connection ended: {e}"))),
     }
 }
 

@@ -112,7 +112,7 @@ impl TreeBuilder {
 }
 
 /// Cleans a path but keeps a trailing slash or `/.`.
-fn keep_slash(path: &[u8]) -> Vec<u8> {
+pub(super) fn keep_slash(path: &[u8]) -> Vec<u8> {
     let mut clean = Vec::from(b"/");
     clean.extend(path::clean(path));
     if path.ends_with(b"/.") {
@@ -127,7 +127,7 @@ fn keep_slash(path: &[u8]) -> Vec<u8> {
 }
 
 /// One copy under way.
-struct Copier<'a> {
+pub(super) struct Copier<'a> {
     from: &'a View,
     options: &'a CopyOptions,
     chmod: Option<Chmod>,
@@ -148,13 +148,13 @@ struct Parent {
 
 /// What the patterns said of a path, for the paths below it.
 #[derive(Default)]
-struct Matched {
+pub(super) struct Matched {
     include: MatchInfo,
     exclude: MatchInfo,
 }
 
 impl<'a> Copier<'a> {
-    fn new(from: &'a View, options: &'a CopyOptions) -> Result<Self> {
+    pub(super) fn new(from: &'a View, options: &'a CopyOptions) -> Result<Self> {
         let chmod = match &options.mode {
             Some(Mode::Symbolic(text)) => Some(Chmod::parse(text)?),
             _ => None,
@@ -172,7 +172,7 @@ impl<'a> Copier<'a> {
 
     /// Copies `at`, which lies at `relative` below the source, to `target`. Below the source, directories that are
     /// there get the source's attributes (`overwrite`).
-    fn copy(
+    pub(super) fn copy(
         &mut self,
         tree: &mut TreeBuilder,
         at: &[u8],
@@ -253,7 +253,13 @@ impl<'a> Copier<'a> {
     }
 
     /// Makes a directory; `true` where there was none.
-    fn make_dir(&self, tree: &mut TreeBuilder, at: &[u8], target: &[u8], overwrite: bool) -> Result<bool> {
+    pub(super) fn make_dir(
+        &self,
+        tree: &mut TreeBuilder,
+        at: &[u8],
+        target: &[u8],
+        overwrite: bool,
+    ) -> Result<bool> {
         match tree.lstat_clean(target)? {
             Some(there) if !there.is_dir() => {
                 Err(Error::user(format!("cannot copy to non-directory: {}", path::show(target))))
@@ -270,7 +276,13 @@ impl<'a> Copier<'a> {
     }
 
     /// Gives a directory the attributes of the source, adding to its extended ones.
-    fn finish_dir(&self, tree: &mut TreeBuilder, at: &[u8], target: &[u8], meta: &Meta) -> Result<()> {
+    pub(super) fn finish_dir(
+        &self,
+        tree: &mut TreeBuilder,
+        at: &[u8],
+        target: &[u8],
+        meta: &Meta,
+    ) -> Result<()> {
         tree.own.ensure_dir(target, &tree.base)?;
         let attrs = self.attrs(meta, self.from.xattrs(at)?);
         sys::set_attrs(&tree.own.real(target), FileType::Dir, &attrs)

@@ -44,6 +44,11 @@ impl Own {
         self.dirs.contains_key(path)
     }
 
+    /// All directories.
+    pub fn dirs(&self) -> impl Iterator<Item = &[u8]> {
+        self.dirs.keys().map(|path| &**path)
+    }
+
     /// What this tree itself has at `path`.
     pub fn get(&self, at: &[u8]) -> Option<Kind> {
         if at.is_empty() {

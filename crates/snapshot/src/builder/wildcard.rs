@@ -40,6 +40,11 @@ pub fn in_view(view: &View, pattern: &[u8], follow: bool) -> Result<Vec<Vec<u8>>
     })
 }
 
+/// Whether a pattern holds wildcards.
+pub fn is_one(pattern: &[u8]) -> bool {
+    !split(pattern).1.is_empty()
+}
+
 /// Splits before the first component with a wildcard; the first part starts with a slash.
 fn split(pattern: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let clean = path::clean(pattern);

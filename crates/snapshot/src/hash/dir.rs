@@ -159,8 +159,11 @@ pub fn hash_files<'a>(view: &View, paths: impl Iterator<Item = &'a [u8]>) -> Res
     Ok(())
 }
 
-/// The regular files below a directory.
+/// The regular files below a directory, but for those of directories whose digest is known.
 fn collect(view: &View, at: &[u8], files: &mut Vec<Vec<u8>>) -> Result<()> {
+    if view.known_hash(at).is_some() {
+        return Ok(());
+    }
     let Some(dir) = view.dir(at)? else { return Ok(()) };
     for entry in dir.list() {
         match entry.file_type {

@@ -162,6 +162,20 @@ fn no_inode_twice() {
     assert_eq!(seen.len(), 2 + 2 + 2 + 2 + 2);
 }
 
+/// A file with several names in each of two layers is one file in each of them, and not one in both.
+#[test]
+fn hard_links_of_two_layers_stay_apart_in_a_stack() {
+    let world = World::new();
+    let from = source(&world);
+    let contents = CopyOptions { dir_contents: true, ..options() };
+    let part =
+        |dest: &str| snapshot::Part { layer: copy(&world, &[], &from, "/", dest, &contents), base: vec![] };
+    let view = world.view(&world.store.stack(&[], &[part("/one/"), part("/two/")]).unwrap());
+    let ino = |path: &str| view.lstat(path.as_bytes()).unwrap().unwrap().ino;
+    assert_eq!((ino("one/b"), ino("two/b")), (ino("one/h"), ino("two/h")));
+    assert_ne!(ino("one/b"), ino("two/b"));
+}
+
 /// The same for layers that were made apart and are put on each other.
 #[test]
 fn no_inode_twice_in_a_stack() {

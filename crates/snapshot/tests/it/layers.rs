@@ -52,7 +52,7 @@ fn apply(world: &World, text: &str) -> LayerId {
 pub fn diff(world: &World, chain: &[LayerId]) -> Vec<u8> {
     let (top, base) = chain.split_last().unwrap();
     let mut out = Vec::new();
-    world.store.write_diff(&world.view(base), top, &mut out).unwrap();
+    world.store.write_diff(&world.view(base), std::slice::from_ref(top), &mut out).unwrap();
     out
 }
 

@@ -6,5 +6,7 @@ mod copying;
 mod hashing;
 mod layers;
 mod random;
+mod recopy;
+mod room;
 mod tree;
 mod world;

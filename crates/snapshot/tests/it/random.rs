@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 
 use proptest::prelude::*;
-use snapshot::{CopyOptions, FileOptions, LayerId, MkdirOptions, RemoveOptions, View};
+use snapshot::{CopyOptions, FileOptions, LayerId, MkdirOptions, Part, RemoveOptions, View};
 
 use crate::layers::{diff, listing, listing_of_view};
-use crate::world::World;
+use crate::world::{World, attrs};
 
 #[derive(Debug, Clone)]
 enum Edit {
     Mkdir(String),
     Mkfile(String, u8),
+    /// A file of which the store has one copy, however often it is shown. Its length is 1, 3 or 4.
+    Object(String, u8),
     Symlink(String, String),
     Link(String, String),
     Remove(String),
@@ -19,6 +21,8 @@ enum Edit {
     Copy(usize, String, String, bool),
     /// Ends the layer.
     Commit,
+    /// Ends the layer, which was made on nothing and is put on the others, as `COPY --link` does.
+    Apart,
 }
 
 fn path() -> impl Strategy<Value = String> {
@@ -29,6 +33,8 @@ fn edit() -> impl Strategy<Value = Edit> {
     prop_oneof![
         path().prop_map(Edit::Mkdir),
         (path(), any::<u8>()).prop_map(|(p, data)| Edit::Mkfile(p, data)),
+        (path(), 0u8..3).prop_map(|(p, which)| Edit::Object(p, which)),
+        (path(), 0u8..3).prop_map(|(p, which)| Edit::Object(p, which)),
         (path(), path()).prop_map(|(t, p)| Edit::Symlink(t, p)),
         (path(), path()).prop_map(|(t, p)| Edit::Link(t, p)),
         path().prop_map(Edit::Remove),
@@ -37,6 +43,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         (0usize..4, path(), path(), any::<bool>())
             .prop_map(|(n, s, d, contents)| Edit::Copy(n, s, d, contents)),
         Just(Edit::Commit),
+        Just(Edit::Apart),
     ]
 }
 
@@ -48,9 +55,10 @@ fn run(world: &World, edits: &[Edit]) -> Vec<LayerId> {
     );
     let source = world.view(&[source]);
     let mut chain: Vec<LayerId> = Vec::new();
-    for part in edits.split(|edit| matches!(edit, Edit::Commit)) {
+    for part in edits.split_inclusive(|edit| matches!(edit, Edit::Commit | Edit::Apart)) {
         let below = world.view(&chain);
-        let layer = world.layer(&chain, |tree| {
+        let apart = matches!(part.last(), Some(Edit::Apart));
+        let layer = world.layer(if apart { &[] } else { &chain }, |tree| {
             for edit in part {
                 let done = match edit {
                     Edit::Mkdir(p) => tree.mkdir(
@@ -62,6 +70,13 @@ fn run(world: &World, edits: &[Edit]) -> Vec<LayerId> {
                         &[*data],
                         &FileOptions { mode: 0o644, ..Default::default() },
                     ),
+                    Edit::Object(p, which) => {
+                        let data = ["o", "ooo", "oooo"][usize::from(*which)];
+                        let objects = tree.store().objects().clone();
+                        let mut object = objects.create(&attrs(0o644), data.len() as u64).unwrap();
+                        std::io::Write::write_all(&mut object, data.as_bytes()).unwrap();
+                        tree.put_object(p.as_bytes(), &object.finish().unwrap())
+                    }
                     Edit::Symlink(t, p) => tree.symlink(t.as_bytes(), p.as_bytes(), &FileOptions::default()),
                     Edit::Link(t, p) => tree.put_hardlink(p.as_bytes(), t.as_bytes()),
                     Edit::Remove(p) => {
@@ -82,14 +97,18 @@ fn run(world: &World, edits: &[Edit]) -> Vec<LayerId> {
                         };
                         tree.copy(&from, s.as_bytes(), d.as_bytes(), &options)
                     }
-                    Edit::Commit => Ok(()),
+                    Edit::Commit | Edit::Apart => Ok(()),
                 };
                 if let Err(e) = done {
                     assert_eq!(e.class(), errdefs::Class::User, "{edit:?}: {e}");
                 }
             }
         });
-        chain.push(layer);
+        if apart {
+            chain = world.store.stack(&chain, &[Part { layer, base: Vec::new() }]).unwrap();
+        } else {
+            chain.push(layer);
+        }
     }
     chain
 }
@@ -105,8 +124,13 @@ fn hard_links(view: &View) -> Vec<Vec<String>> {
     links
 }
 
+/// How many; `KILN_STRESS=<number>` tries others.
+pub fn cases() -> u32 {
+    std::env::var("KILN_STRESS").ok().map_or(80, |text| text.parse().expect("a number"))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn views_mounts_and_archives_agree(edits in prop::collection::vec(edit(), 1..24)) {

@@ -1,6 +1,6 @@
-use snapshot::{FileOptions, MkdirOptions, Owner, Part, RemoveOptions, Time};
+use snapshot::{Attrs, FileOptions, MkdirOptions, Owner, Part, RemoveOptions, Time};
 
-use crate::world::World;
+use crate::world::{World, attrs};
 
 fn check(got: &str, want: &[&str]) {
     assert_eq!(got.lines().collect::<Vec<_>>(), want);
@@ -40,11 +40,11 @@ fn sweep_keeps_what_is_live() {
     let (a, b) = (world.made_of(&[], "x file 1"), world.made_of(&[], "y file 2"));
     std::fs::create_dir(world.dir.path().join("tmp/tree-left")).unwrap();
     let again = snapshot::Store::open(world.dir.path(), snapshot::Options::default()).unwrap();
-    again.sweep(&|id| *id == a).unwrap();
+    again.sweep(&|id| *id == a).unwrap().remove().unwrap();
     assert!(again.contains(&a) && !again.contains(&b));
     assert_eq!(std::fs::read_dir(world.dir.path().join("tmp")).unwrap().count(), 0);
-    assert!(again.objects().collect().unwrap() > 0);
-    assert_eq!(again.objects().collect().unwrap(), 0);
+    assert!(again.objects().collect().unwrap().freed > 0);
+    assert_eq!(again.objects().collect().unwrap(), snapshot::Collected::default());
 }
 
 #[test]
@@ -135,4 +135,25 @@ fn difference_of_two_trees() {
     let diff = world.store.diff(&a, &b).unwrap().commit().unwrap();
     assert_eq!(world.show(&[lower, diff.clone()]), world.show(&[upper]));
     check(&world.show(&[diff]), &["d 755 dir", "d/changed 644 file 5", "x 755 dir", "x/y 644 file 6"]);
+}
+
+/// Whatever new files are by themselves, an object is what was asked for.
+#[test]
+fn objects_have_their_attributes() {
+    let world = World::new();
+    for (mode, uid, gid) in
+        [(0o644, 0, 0), (0o600, 0, 0), (0o777, 0, 0), (0o4755, 0, 0), (0, 0, 0), (0o644, 5, 6)]
+    {
+        let attrs = Attrs { owner: Owner { uid, gid }, ..attrs(mode) };
+        let mut writer = world.store.objects().create(&attrs, 1).unwrap();
+        std::io::Write::write_all(&mut writer, b"x").unwrap();
+        let object = writer.finish().unwrap();
+        let layer = world.layer(&[], |tree| tree.put_object(b"f", &object).unwrap());
+        let meta = world.view(&[layer]).lstat(b"f").unwrap().unwrap();
+        assert_eq!(
+            (meta.mode, meta.owner(), meta.mtime),
+            (mode, attrs.owner, attrs.mtime),
+            "{mode:o} {uid}:{gid}"
+        );
+    }
 }

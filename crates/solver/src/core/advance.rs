@@ -4,7 +4,7 @@ use errdefs::Error;
 
 use super::engine::{Core, Work};
 use super::event::{Command, VertexId};
-use super::node::{Content, Level, Map, Output, OutputState, Phase, Stage};
+use super::node::{Content, Found, Level, Map, Output, OutputState, Phase, Stage};
 
 impl<V: Clone> Core<V> {
     /// Brings `v` as far as it can go now: looks up, starts and cancels work, and asks its inputs.
@@ -82,7 +82,7 @@ impl<V: Clone> Core<V> {
             Map::Open if needed => self.start_map(v),
             Map::Asking(task) if !needed => {
                 self.cancel(task);
-                self.node_mut(v).map = Map::Open;
+                self.turn_map(v, "stop", Map::Open);
             }
             _ => {}
         }
@@ -111,7 +111,7 @@ impl<V: Clone> Core<V> {
         match self.node(v).stage {
             Stage::Running(task) if !must_run => {
                 self.cancel(task);
-                self.node_mut(v).stage = Stage::Seeking;
+                self.turn(v, "stop", Stage::Seeking);
             }
             Stage::Seeking if must_run && self.node(v).is_mapped() => {
                 if let Some(inputs) = self.inputs(v) {
@@ -137,13 +137,13 @@ impl<V: Clone> Core<V> {
         (0..node.deps.len()).map(|i| self.input_value(v, i)).collect()
     }
 
-    /// Loads the newest record of an output, if there is one.
+    /// Loads the best record of an output, if there is one: an own one before one of others, then the newest.
     fn start_load(&mut self, v: VertexId, o: usize) {
-        let Some(record) = self.node_mut(v).outputs[o].records.pop() else { return };
+        let Some(found) = self.node_mut(v).outputs[o].records.pop() else { return };
         let task = self.start(Work::Load(v, o));
-        let result = record.result.clone();
-        self.node_mut(v).outputs[o].state = OutputState::Loading { task, record };
-        self.commands.push(Command::Load { task, vertex: v, result });
+        let Found { record, cache } = found.clone();
+        self.turn_output(v, o, "load", OutputState::Loading { task, found });
+        self.commands.push(Command::Load { task, vertex: v, record, cache });
     }
 
     /// Says how much is wanted of each input; only of those in `touched` where nothing else has changed. While the

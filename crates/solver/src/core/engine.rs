@@ -8,8 +8,10 @@ use oci::Digest;
 
 use super::event::{Asker, Command, Event, JobId, Part, RequestId, TaskId, VertexId};
 use super::merge::Token;
-use super::node::{Content, Map, Node, OutputState, Stage};
+use super::node::{Content, Found, Map, Node, OutputState, Stage};
+use crate::job::Lineage;
 use crate::keys::{KeyId, KeyStore};
+use crate::remote::CacheId;
 use crate::results::{Record, ResultId};
 
 /// The graph of all active vertices. `V` is what ops make.
@@ -28,6 +30,9 @@ pub struct Core<V> {
     pub(super) last_task: u64,
     pub(super) queue: VecDeque<VertexId>,
     pub(super) commands: Vec<Command<V>>,
+    /// Which edges of the state machines were taken: see `edges.rs`.
+    #[cfg(test)]
+    pub(super) taken: std::collections::BTreeSet<super::edges::Taken>,
 }
 
 /// What a job holds.
@@ -78,18 +83,22 @@ impl<V: Clone> Core<V> {
             last_task: 0,
             queue: VecDeque::new(),
             commands: Vec::new(),
+            #[cfg(test)]
+            taken: std::collections::BTreeSet::new(),
         }
     }
 
     /// Takes in one event and gives back what is to be done because of it, in order.
     pub fn step(&mut self, event: Event<V>) -> Vec<Command<V>> {
         match event {
-            Event::Build { request, asker, graph, output } => self.build(request, asker, &graph, output),
+            Event::Build { request, asker, graph, output, caches } => {
+                self.build(request, asker, &graph, output, &caches);
+            }
             Event::Withdraw(request) => self.withdraw(request),
             Event::Release(job) => self.release(job),
             Event::Mapped { task, part } => self.mapped(task, part),
             Event::Hashed { task, content } => self.hashed(task, content),
-            Event::Loaded { task, value } => self.loaded(task, value),
+            Event::Loaded { task, value, kept } => self.loaded(task, value, kept),
             Event::Executed { task, values } => self.executed(task, values),
             Event::Saved { task, record } => self.saved(task, record),
         }
@@ -107,6 +116,37 @@ impl<V: Clone> Core<V> {
         let vertex = [true, false].iter().find_map(|&i| self.by_digest.get(&(digest.clone(), i)));
         let output = vertex.and_then(|&v| self.node(self.resolve(v)).outputs.get(output));
         output.map(|o| o.keys.iter().chain(&o.hidden).cloned().collect()).unwrap_or_default()
+    }
+
+    /// What is known of an output and of all below it, inputs first.
+    pub fn lineage(&self, digest: &Digest, output: usize) -> Vec<(VertexId, Lineage<V>)> {
+        let vertex = [true, false].iter().find_map(|&i| self.by_digest.get(&(digest.clone(), i)));
+        let Some(vertex) = vertex.map(|&v| self.resolve(v)) else { return Vec::new() };
+        let mut list = Vec::new();
+        let mut positions: HashMap<(VertexId, usize), usize> = HashMap::new();
+        let mut todo = vec![((vertex, output), 0)];
+        while let Some((at, next)) = todo.pop() {
+            if positions.contains_key(&at) {
+                continue;
+            }
+            let node = self.node(at.0);
+            if let Some(dep) = node.deps.get(next) {
+                todo.push((at, next + 1));
+                todo.push(((dep.on, dep.output), 0));
+                continue;
+            }
+            let Some(output) = node.outputs.get(at.1) else { continue };
+            let inputs = node.deps.iter().filter_map(|d| positions.get(&(d.on, d.output)).copied()).collect();
+            let keys = output.keys.iter().chain(&output.hidden).cloned().collect();
+            positions.insert(at, list.len());
+            list.push((at.0, Lineage { keys, inputs, value: output.value().cloned(), export_cache: None }));
+        }
+        list
+    }
+
+    /// The caches that some vertex may look into.
+    pub fn caches_in_use(&self) -> HashSet<CacheId> {
+        self.nodes.iter().flatten().flat_map(|node| &node.caches).map(|cache| cache.id).collect()
     }
 
     /// The vertex that a task works for, unless it was cancelled.
@@ -129,13 +169,12 @@ impl<V: Clone> Core<V> {
 
     fn mapped(&mut self, task: TaskId, part: Result<Part>) {
         let Some(Work::Map(v)) = self.tasks.remove(&task) else { return };
-        self.node_mut(v).map = Map::Open;
-        match part {
-            Ok(part) => match self.take_part(v, part) {
-                Ok(()) => self.enqueue(v),
-                Err(e) => self.fail(v, e),
-            },
-            Err(e) => self.fail(v, e),
+        match part.and_then(|part| self.take_part(v, part)) {
+            Ok(()) => self.enqueue(v),
+            Err(e) => {
+                self.turn_map(v, "fail", Map::Open);
+                self.fail(v, e);
+            }
         }
     }
 
@@ -153,61 +192,69 @@ impl<V: Clone> Core<V> {
                 node.name
             )));
         }
-        if part.done {
-            node.map = Map::Complete;
-        }
-        for (i, dep) in node.deps.iter_mut().enumerate() {
+        for i in 0..node.deps.len() {
             let how = part.deps.get(i).cloned().unwrap_or_default();
-            dep.selector = how.selector;
-            dep.content = if how.content { Content::Unknown } else { Content::Absent };
-        }
-        node.parts.push(part);
-        for i in 0..self.node(v).deps.len() {
+            self.node_mut(v).deps[i].selector = how.selector;
+            self.turn_content(v, i, "map", if how.content { Content::Unknown } else { Content::Absent });
             self.touch(v, i);
         }
+        let (edge, map) = if part.done { ("end", Map::Complete) } else { ("part", Map::Open) };
+        self.node_mut(v).parts.push(part);
+        self.turn_map(v, edge, map);
         Ok(())
     }
 
     fn hashed(&mut self, task: TaskId, content: Result<Option<Digest>>) {
         let Some(Work::Hash(v, i)) = self.tasks.remove(&task) else { return };
-        self.node_mut(v).deps[i].content = Content::Unknown;
         match content {
             Ok(digest) => {
-                self.node_mut(v).deps[i].content = Content::Known(digest.map(|d| KeyId::content(&d)));
+                self.turn_content(v, i, "hashed", Content::Known(digest.map(|d| KeyId::content(&d))));
                 self.touch(v, i);
                 self.enqueue(v);
             }
-            Err(e) => self.fail(v, e),
+            Err(e) => {
+                self.turn_content(v, i, "fail", Content::Unknown);
+                self.fail(v, e);
+            }
         }
     }
 
-    fn loaded(&mut self, task: TaskId, value: Result<Option<V>>) {
+    fn loaded(&mut self, task: TaskId, value: Result<Option<V>>, kept: Option<Record>) {
         let Some(Work::Load(v, o)) = self.tasks.remove(&task) else { return };
-        let state = std::mem::replace(&mut self.node_mut(v).outputs[o].state, OutputState::Open);
         match value {
-            Ok(Some(value)) => self.ready(v, o, value),
-            Ok(None) => {
-                if let OutputState::Loading { record, .. } = state {
-                    self.forget(&record.result);
-                    self.node_mut(v).outputs[o].gone.insert(record.result);
+            Ok(Some(value)) => {
+                if kept.is_some() {
+                    self.record(v, o, kept);
                 }
+                self.ready(v, o, "loaded", value);
+            }
+            Ok(None) => {
+                let loading = self.turn_output(v, o, "gone", OutputState::Open);
+                self.pass_over(v, o, loading, true);
             }
             Err(e) => {
                 tracing::warn!(vertex = %self.node(v).name, error = %e, "failed to load a cached result");
-                if let OutputState::Loading { record, .. } = state {
-                    self.node_mut(v).outputs[o].gone.insert(record.result);
-                }
+                let loading = self.turn_output(v, o, "fail", OutputState::Open);
+                self.pass_over(v, o, loading, false);
             }
         }
         self.enqueue(v);
     }
 
+    /// A result that could not be loaded is not tried again by this vertex. One that is gone is forgotten.
+    fn pass_over(&mut self, v: VertexId, o: usize, loading: OutputState<V>, is_gone: bool) {
+        let OutputState::Loading { found: Found { record, cache }, .. } = loading else { return };
+        if is_gone && cache.is_none() {
+            self.forget(&record.result);
+        }
+        self.node_mut(v).outputs[o].gone.insert((cache, record.result));
+    }
+
     fn executed(&mut self, task: TaskId, values: Result<Vec<Option<V>>>) {
         let Some(Work::Exec(v)) = self.tasks.remove(&task) else { return };
-        self.node_mut(v).stage = Stage::Seeking;
         match values {
             Ok(values) => {
-                self.node_mut(v).stage = Stage::Ran(values);
+                self.turn(v, "ran", Stage::Ran(values));
                 self.enqueue(v);
             }
             Err(e) => self.fail(v, e),
@@ -216,13 +263,13 @@ impl<V: Clone> Core<V> {
 
     fn saved(&mut self, task: TaskId, record: Result<Record>) {
         let Some(Work::Save(v, o)) = self.tasks.remove(&task) else { return };
-        let state = std::mem::replace(&mut self.node_mut(v).outputs[o].state, OutputState::Open);
-        let OutputState::Saving { value, .. } = state else { return };
+        let OutputState::Saving { value, .. } = &self.node(v).outputs[o].state else { return };
+        let value = value.clone();
         let record = record.inspect_err(|e| {
             tracing::warn!(vertex = %self.node(v).name, error = %e, "failed to keep a result for later builds");
         });
         self.record(v, o, record.ok());
-        self.ready(v, o, value);
+        self.ready(v, o, "saved", value);
         self.enqueue(v);
     }
 }

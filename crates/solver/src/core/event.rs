@@ -5,7 +5,8 @@ use std::sync::Arc;
 use errdefs::Result;
 use oci::Digest;
 
-use crate::results::{Record, ResultId};
+use crate::remote::{CacheId, Remote};
+use crate::results::Record;
 
 /// An active vertex. Ids of dropped vertices are used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +48,8 @@ pub enum Event<V> {
         asker: Asker,
         graph: Vec<Spec>,
         output: usize,
+        /// Looked into for all of the graph.
+        caches: Vec<Remote>,
     },
     /// Nobody waits for this answer any more.
     Withdraw(RequestId),
@@ -60,10 +63,11 @@ pub enum Event<V> {
         task: TaskId,
         content: Result<Option<Digest>>,
     },
-    /// `None`: the result is gone.
+    /// `None`: the result is gone. What came from a cache of others was saved as `kept`.
     Loaded {
         task: TaskId,
         value: Result<Option<V>>,
+        kept: Option<Record>,
     },
     Executed {
         task: TaskId,
@@ -153,7 +157,9 @@ pub enum Command<V> {
     Load {
         task: TaskId,
         vertex: VertexId,
-        result: ResultId,
+        record: Record,
+        /// The cache that has the result; `None` is the own store.
+        cache: Option<CacheId>,
     },
     Exec {
         task: TaskId,

@@ -82,8 +82,8 @@ impl<V: Clone> Core<V> {
     }
 
     /// The value is there: whoever waits for it gets it.
-    pub(super) fn ready(&mut self, v: VertexId, output: usize, value: V) {
-        self.node_mut(v).outputs[output].state = OutputState::Ready(value.clone());
+    pub(super) fn ready(&mut self, v: VertexId, output: usize, edge: &'static str, value: V) {
+        self.turn_output(v, output, edge, OutputState::Ready(value.clone()));
         self.publish(v, output);
         for request in std::mem::take(&mut self.node_mut(v).outputs[output].builds) {
             self.reply(request, Ok(value.clone()));
@@ -118,8 +118,12 @@ impl<V: Clone> Core<V> {
             if self.node(v).is_failed() {
                 continue;
             }
+            if let Stage::Running(task) = self.node(v).stage {
+                // Where the error is its own, the task has ended, and nothing is cancelled.
+                self.cancel(task);
+            }
+            self.turn(v, "fail", Stage::Failed(error.clone()));
             self.stop(v);
-            self.node_mut(v).stage = Stage::Failed(error.clone());
             for o in 0..self.node(v).outputs.len() {
                 for request in std::mem::take(&mut self.node_mut(v).outputs[o].builds) {
                     self.reply(request, Err(error.clone()));
@@ -139,11 +143,11 @@ impl<V: Clone> Core<V> {
     pub(super) fn stop(&mut self, v: VertexId) {
         if let Map::Asking(task) = self.node(v).map {
             self.cancel(task);
-            self.node_mut(v).map = Map::Open;
+            self.turn_map(v, "stop", Map::Open);
         }
         if let Stage::Running(task) = self.node(v).stage {
             self.cancel(task);
-            self.node_mut(v).stage = Stage::Seeking;
+            self.turn(v, "stop", Stage::Seeking);
         }
         for o in 0..self.node(v).outputs.len() {
             self.stop_loading(v, o);
@@ -157,10 +161,10 @@ impl<V: Clone> Core<V> {
 
     pub(super) fn stop_loading(&mut self, v: VertexId, o: usize) {
         let output = &mut self.node_mut(v).outputs[o];
-        if let OutputState::Loading { task, record } = &output.state {
+        if let OutputState::Loading { task, found } = &output.state {
             let task = *task;
-            output.records.push(record.clone());
-            output.state = OutputState::Open;
+            output.records.push(found.clone());
+            self.turn_output(v, o, "stop", OutputState::Open);
             self.cancel(task);
         }
     }
@@ -169,42 +173,40 @@ impl<V: Clone> Core<V> {
         for o in 0..self.node(v).outputs.len() {
             if let OutputState::Saving { task, .. } = self.node(v).outputs[o].state {
                 self.cancel(task);
-                self.node_mut(v).outputs[o].state = OutputState::Open;
+                self.turn_output(v, o, "stop", OutputState::Open);
             }
         }
     }
 
     pub(super) fn stop_hashing(&mut self, v: VertexId, i: usize) {
-        let dep = &mut self.node_mut(v).deps[i];
-        if let Content::Hashing(task) = dep.content {
-            dep.content = Content::Unknown;
+        if let Content::Hashing(task) = self.node(v).deps[i].content {
+            self.turn_content(v, i, "stop", Content::Unknown);
             self.cancel(task);
         }
     }
 
     pub(super) fn start_map(&mut self, v: VertexId) {
         let task = self.start(Work::Map(v));
-        let node = self.node_mut(v);
-        node.map = Map::Asking(task);
-        let part = node.parts.len();
+        self.turn_map(v, "ask", Map::Asking(task));
+        let part = self.node(v).parts.len();
         self.commands.push(Command::Map { task, vertex: v, part });
     }
 
     pub(super) fn start_hash(&mut self, v: VertexId, i: usize, input: V) {
         let task = self.start(Work::Hash(v, i));
-        self.node_mut(v).deps[i].content = Content::Hashing(task);
+        self.turn_content(v, i, "hash", Content::Hashing(task));
         self.commands.push(Command::Hash { task, vertex: v, dep: i, input });
     }
 
     pub(super) fn start_exec(&mut self, v: VertexId, inputs: Vec<V>) {
         let task = self.start(Work::Exec(v));
-        self.node_mut(v).stage = Stage::Running(task);
+        self.turn(v, "run", Stage::Running(task));
         self.commands.push(Command::Exec { task, vertex: v, inputs });
     }
 
     pub(super) fn start_save(&mut self, v: VertexId, o: usize, value: V) {
         let task = self.start(Work::Save(v, o));
-        self.node_mut(v).outputs[o].state = OutputState::Saving { task, value: value.clone() };
+        self.turn_output(v, o, "save", OutputState::Saving { task, value: value.clone() });
         self.commands.push(Command::Save { task, vertex: v, value });
     }
 }

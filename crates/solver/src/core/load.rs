@@ -7,9 +7,17 @@ use errdefs::Error;
 use super::engine::{Core, Request, Work};
 use super::event::{Asker, Command, JobId, RequestId, Spec, VertexId};
 use super::node::{Dep, Level, Map, Node, Output, Stage, Tally};
+use crate::remote::Remote;
 
 impl<V: Clone> Core<V> {
-    pub(super) fn build(&mut self, request: RequestId, asker: Asker, graph: &[Spec], output: usize) {
+    pub(super) fn build(
+        &mut self,
+        request: RequestId,
+        asker: Asker,
+        graph: &[Spec],
+        output: usize,
+        caches: &[Remote],
+    ) {
         let parent = match asker {
             Asker::Job(_) => None,
             Asker::Task(task) => self.tasks.get(&task).map(Work::vertex),
@@ -26,6 +34,7 @@ impl<V: Clone> Core<V> {
         let mut ids = Vec::with_capacity(graph.len());
         for (position, spec) in graph.iter().enumerate() {
             let v = self.load(spec, position, &ids);
+            self.add_caches(self.resolve(v), caches);
             for &job in &jobs {
                 self.join(v, job);
                 self.commands.push(Command::Show { vertex: self.resolve(v), job, position });
@@ -91,6 +100,7 @@ impl<V: Clone> Core<V> {
             digest: spec.digest.clone(),
             name: spec.name.clone(),
             ignore_cache: spec.ignore_cache,
+            caches: Vec::new(),
             height,
             jobs: Vec::new(),
             children: Vec::new(),
@@ -110,7 +120,26 @@ impl<V: Clone> Core<V> {
         });
         self.by_digest.insert((spec.digest.clone(), spec.ignore_cache), v);
         self.commands.push(Command::Add { vertex: v, position });
+        self.note_new(v);
         v
+    }
+
+    /// Has `v` look into more caches. What it knows already stays; it looks up again where it still seeks.
+    pub(super) fn add_caches(&mut self, v: VertexId, caches: &[Remote]) {
+        let node = self.node_mut(v);
+        let fresh: Vec<Remote> =
+            caches.iter().filter(|new| node.caches.iter().all(|old| old.id != new.id)).cloned().collect();
+        if fresh.is_empty() {
+            return;
+        }
+        node.caches.extend(fresh);
+        for output in &mut node.outputs {
+            output.look_up_anew();
+        }
+        for i in 0..self.node(v).deps.len() {
+            self.touch(v, i);
+        }
+        self.enqueue(v);
     }
 
     pub(super) fn ensure_output(&mut self, v: VertexId, output: usize) {
@@ -119,6 +148,7 @@ impl<V: Clone> Core<V> {
         while node.outputs.len() <= output {
             node.outputs.push(Output::new(deps));
         }
+        self.note_outputs(v, "new");
     }
 
     /// Adds a job to a vertex and to all below it.
@@ -142,10 +172,9 @@ impl<V: Clone> Core<V> {
 
     /// A failure is told to those who waited; who comes later has it tried again.
     fn retry(&mut self, v: VertexId) {
-        let node = self.node_mut(v);
-        if node.is_failed() {
-            node.stage = Stage::Seeking;
-            node.compared = 0;
+        if self.node(v).is_failed() {
+            self.turn(v, "retry", Stage::Seeking);
+            self.node_mut(v).compared = 0;
             self.enqueue(v);
         }
     }
@@ -157,6 +186,10 @@ impl<V: Clone> Core<V> {
             node.children.push(child);
             self.node_mut(child).parents.push(parent);
             self.raise_height(parent, self.node(child).height + 1);
+            // One that takes over what another asked for may have more jobs than that one had.
+            for job in self.node(parent).jobs.clone() {
+                self.join(child, job);
+            }
         }
     }
 
@@ -200,6 +233,7 @@ impl<V: Clone> Core<V> {
             node.parents.retain(|parent| !gone.contains(parent));
         }
         for &v in dead {
+            self.note_dropped(v);
             if let Some(node) = self.nodes[v.0 as usize].take() {
                 self.by_digest.remove(&(node.digest, node.ignore_cache));
             }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use super::engine::Core;
 use super::event::VertexId;
-use super::node::{Alternative, Content, Level, Output, Seen};
+use super::node::{Alternative, Content, Found, Level, Output, Seen};
 use crate::keys::{Entry, KeyId, KeyInfo, Link};
+use crate::remote::Remote;
 use crate::results::{Record, ResultId};
 
 impl<V: Clone> Core<V> {
@@ -55,30 +56,60 @@ impl<V: Clone> Core<V> {
 
     /// Adds keys to an output, and the results known under them.
     pub(super) fn take_keys(&mut self, v: VertexId, o: usize, fresh: Vec<KeyId>) {
-        let records: Vec<Record> = fresh.iter().flat_map(|k| self.records(k)).collect();
+        let records: Vec<Found> = fresh.iter().flat_map(|k| self.records(v, k)).collect();
         let output = &mut self.node_mut(v).outputs[o];
         output.keys.extend(fresh);
-        for record in records {
-            if !output.gone.contains(&record.result)
-                && !output.records.iter().any(|r| r.result == record.result)
-            {
-                output.records.push(record);
-            }
-        }
-        output.records.sort_by_key(|r| r.created_at);
+        self.take_records(v, o, records);
         self.publish(v, o);
     }
 
-    fn records(&self, key: &KeyId) -> Vec<Record> {
-        let mut records = self.keys.records(key).unwrap_or_else(miss);
-        records.retain(|r| {
+    fn take_records(&mut self, v: VertexId, o: usize, records: Vec<Found>) {
+        let output = &mut self.node_mut(v).outputs[o];
+        for found in records {
+            if !output.is_gone(&found) && !output.has_record(&found) {
+                output.records.push(found);
+            }
+        }
+        output.records.sort_by_key(|f| (f.cache.is_none(), f.record.created_at));
+    }
+
+    fn records(&self, v: VertexId, key: &KeyId) -> Vec<Found> {
+        let mut records: Vec<Found> =
+            self.own_records(key).map(|record| Found { record, cache: None }).collect();
+        for Remote { id, keys } in &self.node(v).caches {
+            records.extend(keys.records(key).into_iter().map(|record| Found { record, cache: Some(*id) }));
+        }
+        records
+    }
+
+    fn own_records(&self, key: &KeyId) -> impl Iterator<Item = Record> + use<'_, V> {
+        let records = if key.is_foreign() { Vec::new() } else { self.keys.records(key).unwrap_or_else(miss) };
+        records.into_iter().filter(|r| {
             let exists = (self.exists)(&r.result);
             if !exists {
                 self.forget(&r.result);
             }
             exists
-        });
-        records
+        })
+    }
+
+    fn is_stored(&self, v: VertexId, key: &KeyId) -> bool {
+        self.keys.contains(key).unwrap_or_else(miss)
+            || self.node(v).caches.iter().any(|c| c.keys.contains(key))
+    }
+
+    /// Where a link leads to, in the own store and in the caches that `v` may look into.
+    fn targets(&self, v: VertexId, from: &KeyId, link: &Link) -> BTreeSet<KeyId> {
+        let mut found = self.own_targets(from, link);
+        found.extend(self.node(v).caches.iter().flat_map(|c| c.keys.targets(from, link)));
+        found
+    }
+
+    fn own_targets(&self, from: &KeyId, link: &Link) -> BTreeSet<KeyId> {
+        match from.is_foreign() {
+            true => BTreeSet::new(),
+            false => self.keys.targets(from, link).unwrap_or_else(miss).into_iter().collect(),
+        }
     }
 
     pub(super) fn forget(&self, result: &ResultId) {
@@ -92,7 +123,7 @@ impl<V: Clone> Core<V> {
         let from = node.outputs[o].probed;
         let fresh: Vec<KeyId> =
             node.parts[from..].iter().map(|p| KeyId::root(&p.digest, o, p.transient)).collect();
-        let stored = fresh.iter().any(|k| self.keys.contains(k).unwrap_or_else(miss));
+        let stored = fresh.iter().any(|k| self.is_stored(v, k));
         let node = self.node_mut(v);
         let parts = node.parts.len();
         let output = &mut node.outputs[o];
@@ -150,20 +181,18 @@ impl<V: Clone> Core<V> {
         let alternatives = self.alternatives(v, i);
         let reached: Vec<BTreeSet<KeyId>> = alternatives
             .iter()
-            .map(|(key, selector)| {
-                let link = self.link(v, o, i, selector);
-                self.keys.targets(key, &link).unwrap_or_else(miss).into_iter().collect()
-            })
+            .map(|(key, selector)| self.targets(v, key, &self.link(v, o, i, selector)))
             .collect();
         let found: BTreeSet<KeyId> = reached.iter().flatten().cloned().collect();
         let hidden = self.hidden_alternatives(v, i);
-        for target in &found {
+        for target in found.iter().filter(|target| !target.is_foreign()) {
             let lacking =
                 alternatives.iter().zip(&reached).filter(|(_, r)| !r.contains(target)).map(|(a, _)| a);
             let links: Vec<_> = lacking
                 .chain(
                     hidden.iter().filter(|_| matches!(self.node(v).deps[i].content, Content::Known(Some(_)))),
                 )
+                .filter(|(key, _)| !key.is_foreign())
                 .map(|(key, selector)| (key.clone(), self.link(v, o, i, selector)))
                 .collect();
             if !links.is_empty() {
@@ -199,8 +228,54 @@ impl<V: Clone> Core<V> {
         hidden.iter().map(|k| (k.clone(), dep.selector.clone())).collect()
     }
 
-    /// Writes down what output `o` is known by, now that the op ran.
+    /// The keys of input `i` that mean something in the own store.
+    fn own_alternatives(&self, v: VertexId, i: usize) -> Vec<Alternative> {
+        let mut all = self.alternatives(v, i);
+        all.extend(self.hidden_alternatives(v, i));
+        all.retain(|(key, _)| !key.is_foreign());
+        all
+    }
+
+    /// Writes down what output `o` is known by, now that its value is there.
     pub(super) fn record(&mut self, v: VertexId, o: usize, record: Option<Record>) {
+        self.own_inputs(v);
+        self.write_down(v, o, record);
+    }
+
+    /// Gives the inputs of `v` keys in the own store, down to where there are some. Those that were found in a cache of
+    /// others have none yet.
+    fn own_inputs(&mut self, v: VertexId) {
+        // A vertex comes twice: on the way down, and when those below it are done.
+        let mut todo = vec![(v, None)];
+        let mut seen = BTreeSet::new();
+        while let Some((v, output)) = todo.pop() {
+            if let Some((output, true)) = output {
+                self.write_down(v, output, None);
+                self.publish(v, output);
+                continue;
+            }
+            if let Some((output, false)) = output {
+                if !seen.insert((v, output)) {
+                    continue;
+                }
+                todo.push((v, Some((output, true))));
+            }
+            for i in 0..self.node(v).deps.len() {
+                if self.own_alternatives(v, i).is_empty() {
+                    let dep = &self.node(v).deps[i];
+                    todo.push((dep.on, Some((dep.output, false))));
+                }
+            }
+        }
+    }
+
+    fn write_down(&mut self, v: VertexId, o: usize, record: Option<Record>) {
+        if self.node(v).parts.is_empty()
+            || (0..self.node(v).deps.len()).any(|i| self.own_alternatives(v, i).is_empty())
+        {
+            tracing::debug!(vertex = %self.node(v).name, "a result is not recorded: an input has no key");
+            return;
+        }
         let ids = if self.node(v).is_root() {
             let parts = self.node(v).parts.iter();
             parts.map(|p| (KeyId::root(&p.digest, o, p.transient), Vec::new())).collect()
@@ -224,7 +299,8 @@ impl<V: Clone> Core<V> {
 
     /// Links keys of inputs that came to light later to an output that is recorded already.
     pub(super) fn link_more(&self, v: VertexId, o: usize) {
-        if !self.node(v).is_root() {
+        let keyed = |i| !self.own_alternatives(v, i).is_empty();
+        if !self.node(v).is_root() && (0..self.node(v).deps.len()).all(keyed) {
             let (key, links) = self.key_with_links(v, o);
             self.add(&Entry { key, links, record: None, info: None });
         }
@@ -234,14 +310,14 @@ impl<V: Clone> Core<V> {
     fn key_with_links(&self, v: VertexId, o: usize) -> (KeyId, Vec<(KeyId, Link)>) {
         let deps: Vec<Vec<Alternative>> = (0..self.node(v).deps.len())
             .map(|i| {
-                let mut all = self.alternatives(v, i);
-                all.extend(self.hidden_alternatives(v, i));
+                let mut all = self.own_alternatives(v, i);
                 all.sort();
                 all.dedup();
                 all
             })
             .collect();
-        let known = self.node(v).outputs[o].keys.iter().min().cloned().or_else(|| self.key_of(v, o, &deps));
+        let own = self.node(v).outputs[o].keys.iter().filter(|k| !k.is_foreign());
+        let known = own.min().cloned().or_else(|| self.key_of(v, o, &deps));
         let digest = &self.node(v).parts[0].digest;
         let key = known.unwrap_or_else(|| KeyId::derived(digest, o, &deps));
         let links = deps
@@ -258,9 +334,7 @@ impl<V: Clone> Core<V> {
         for (i, all) in deps.iter().enumerate() {
             let reached = all
                 .iter()
-                .flat_map(|(key, selector)| {
-                    self.keys.targets(key, &self.link(v, o, i, selector)).unwrap_or_else(miss)
-                })
+                .flat_map(|(key, selector)| self.own_targets(key, &self.link(v, o, i, selector)))
                 .filter(|k| common.as_ref().is_none_or(|c| c.contains(k)))
                 .collect::<BTreeSet<_>>();
             if reached.is_empty() {

@@ -133,10 +133,12 @@ impl<V: Clone> Core<V> {
     fn merge(&mut self, v: VertexId, leader: VertexId) {
         self.stop(v);
         self.forget_tokens(v);
-        self.node_mut(v).stage = Stage::Merged(leader);
+        self.turn(v, "merge", Stage::Merged(leader));
         for job in self.node(v).jobs.clone() {
             self.join(leader, job);
         }
+        let caches = self.node(v).caches.clone();
+        self.add_caches(leader, &caches);
         self.share_keys(v, leader);
         self.move_consumers(v, leader);
         self.leave_inputs(v);
@@ -221,6 +223,7 @@ impl<V: Clone> Core<V> {
     }
 
     fn leave_inputs(&mut self, v: VertexId) {
+        self.note_inputs(v, "merge");
         let node = self.node_mut(v);
         node.tally = Tally::default();
         node.touched.clear();

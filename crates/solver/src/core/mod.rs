@@ -5,6 +5,7 @@
 //! its events.
 
 mod advance;
+mod edges;
 mod engine;
 mod event;
 mod graph;

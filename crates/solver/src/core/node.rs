@@ -8,6 +8,7 @@ use oci::Digest;
 
 use super::event::{JobId, Part, RequestId, TaskId, VertexId};
 use crate::keys::KeyId;
+use crate::remote::{CacheId, Remote};
 use crate::results::{Record, ResultId};
 
 /// How much is known of an output, and how much a consumer wants known.
@@ -38,7 +39,7 @@ pub(super) enum OutputState<V> {
     Open,
     Loading {
         task: TaskId,
-        record: Record,
+        found: Found,
     },
     /// The op ran; the value is there when it is recorded.
     Saving {
@@ -46,6 +47,14 @@ pub(super) enum OutputState<V> {
         value: V,
     },
     Ready(V),
+}
+
+/// A result that may be loaded.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub record: Record,
+    /// The cache that has it; `None` is the own store.
+    pub cache: Option<CacheId>,
 }
 
 /// The cache map: its parts are in [`Node::parts`].
@@ -149,10 +158,10 @@ pub(super) struct Output<V> {
     pub behind: bool,
     /// What the inputs were last asked for.
     pub asked: Phase,
-    /// Results that may be loaded, oldest first.
-    pub records: Vec<Record>,
+    /// Results that may be loaded: those of others first, the oldest first.
+    pub records: Vec<Found>,
     /// Results that turned out to be gone.
-    pub gone: HashSet<ResultId>,
+    pub gone: HashSet<(Option<CacheId>, ResultId)>,
 }
 
 /// The keys of this output that one input leads to.
@@ -170,6 +179,8 @@ pub(super) struct Node<V> {
     pub digest: Digest,
     pub name: Arc<str>,
     pub ignore_cache: bool,
+    /// Looked into beside the own store.
+    pub caches: Vec<Remote>,
     /// Greater than that of all inputs and children, to answer most questions about cycles at once.
     pub height: u32,
     /// Each of them is also in the jobs of all inputs and children.
@@ -286,6 +297,28 @@ impl<V> Output<V> {
 
     pub fn is_open(&self) -> bool {
         matches!(self.state, OutputState::Open)
+    }
+
+    /// Forgets what was looked up, not what was found.
+    pub fn look_up_anew(&mut self) {
+        self.probed = 0;
+        self.behind = true;
+        self.common = None;
+        for matched in &mut self.matches {
+            matched.probed = 0;
+            matched.counted = false;
+        }
+    }
+
+    /// Whether a result is known already.
+    pub fn has_record(&self, found: &Found) -> bool {
+        let is_same =
+            |known: &Found| known.cache == found.cache && known.record.result == found.record.result;
+        self.records.iter().any(is_same)
+    }
+
+    pub fn is_gone(&self, found: &Found) -> bool {
+        self.gone.contains(&(found.cache, found.record.result.clone()))
     }
 
     /// Whether no further key can come to light: the inputs of which all keys are known lead to nothing new in common.

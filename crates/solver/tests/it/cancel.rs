@@ -51,6 +51,26 @@ async fn closing_a_job_waits_for_what_it_cancelled() {
     world.scheduler.drain().await;
 }
 
+/// Closing a job comes to an end although what it waits for never does.
+async fn check_let_go(target: &Arc<Vertex<Text>>, asked: &Notify) {
+    let world = World::new();
+    let (job, _) = world.job("job");
+    tokio::select! {
+        _ = job.build(edge(target)) => panic!("it is endless"),
+        () = asked.notified() => {}
+    }
+    job.close().await;
+    world.scheduler.drain().await;
+}
+
+#[tokio::test]
+async fn a_key_that_never_comes_is_let_go_of() {
+    let asked = Arc::new(Notify::new());
+    check_let_go(&vertex("a", &[]).endless_key(&asked).done(), &asked).await;
+    let input = vertex("input", &[]).done();
+    check_let_go(&vertex("b", &[&input]).endless_content(&asked).done(), &asked).await;
+}
+
 #[tokio::test]
 async fn a_job_that_leaves_does_not_disturb_another() {
     let world = World::new();

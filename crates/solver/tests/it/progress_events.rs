@@ -19,9 +19,29 @@ async fn a_build_announces_runs_and_ends() {
         .done();
     let (job, memory) = world.job("job");
     job.build(edge(&b)).await.unwrap();
-    let expected =
-        ["a", "b", "a started", "a done", "a started", "a done", "b started", "b: hello", "b done"];
+    let expected = ["a", "b", "a started", "a done", "b started", "b: hello", "b done"];
     assert_eq!(memory.lines(), expected);
+}
+
+#[tokio::test]
+async fn a_key_that_takes_time_is_shown_as_work() {
+    let world = World::new();
+    let a = vertex("a", &[]).slow_key().done();
+    let (job, memory) = world.job("job");
+    job.build(edge(&a)).await.unwrap();
+    assert_eq!(memory.lines(), ["a", "a started", "a done", "a started", "a done"]);
+}
+
+#[tokio::test]
+async fn a_key_that_fails_is_shown() {
+    for slow in [false, true] {
+        let world = World::new();
+        let a = vertex("a", &[]).key_fails("no such thing");
+        let a = if slow { a.slow_key() } else { a }.done();
+        let (job, memory) = world.job("job");
+        job.build(edge(&a)).await.unwrap_err();
+        assert_eq!(memory.lines(), ["a", "a started", "a ERROR no such thing"], "slow: {slow}");
+    }
 }
 
 #[tokio::test]
@@ -36,7 +56,7 @@ async fn what_lies_below_a_hit_is_shown_as_cached() {
     job.close().await;
     let (job, memory) = world.job("two");
     job.build(edge(&d)).await.unwrap();
-    let expected = ["a", "b", "c", "d", "a started", "a done", "b CACHED", "c CACHED", "d CACHED"];
+    let expected = ["a", "b", "c", "d", "a CACHED", "b CACHED", "c CACHED", "d CACHED"];
     assert_eq!(memory.lines(), expected);
     // Asking again shows nothing new.
     memory.take();
@@ -51,10 +71,7 @@ async fn errors_are_shown_at_their_vertex_without_prefix() {
     let b = vertex("b", &[&a]).content_fails("`/foo`: not found").done();
     let (job, memory) = world.job("job");
     job.build(edge(&b)).await.unwrap_err();
-    assert_eq!(
-        memory.lines()[2..],
-        ["a started", "a done", "a started", "a done", "b started", "b ERROR `/foo`: not found"]
-    );
+    assert_eq!(memory.lines()[2..], ["a started", "a done", "b started", "b ERROR `/foo`: not found"]);
 }
 
 #[tokio::test]
@@ -80,7 +97,7 @@ async fn who_follows_is_shown_the_work_as_its_own() {
     let (a, b, ()) = tokio::join!(one.build(edge(&slow)), two.build(edge(&twin)), async {
         begun.notified().await;
         // The twin's cache map is there, and it follows, before the work goes on.
-        while second.lines().iter().filter(|l| *l == "twin started").count() < 2 {
+        while !second.lines().contains(&"twin started".to_owned()) {
             tokio::task::yield_now().await;
         }
         go.notify_one();

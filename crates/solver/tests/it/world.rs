@@ -12,6 +12,7 @@ use solver::{
     CacheMap, CacheMapPart, ContentKey, Dep, Domain, Edge, Job, MemoryKeys, MemoryResults, Op, OpContext,
     Options, ParallelClass, Scheduler, Vertex, VertexOptions,
 };
+use tokio::sync::Notify;
 
 pub struct Text;
 
@@ -30,6 +31,11 @@ pub struct TextOp {
     key: String,
     /// How many inputs count by content.
     content: usize,
+    /// The key is not known at once.
+    slow_key: bool,
+    /// Told when the key, or what an input holds, is asked for; neither is ever known then.
+    endless_key: Option<Arc<Notify>>,
+    endless_content: Option<Arc<Notify>>,
     key_error: Option<&'static str>,
     content_error: Option<&'static str>,
     class: ParallelClass,
@@ -49,6 +55,9 @@ pub fn vertex(name: &str, inputs: &[&Arc<Vertex<Text>>]) -> Make {
     let op = TextOp {
         key: name.to_owned(),
         content: 0,
+        slow_key: false,
+        endless_key: None,
+        endless_content: None,
         key_error: None,
         content_error: None,
         class: ParallelClass::Free,
@@ -66,6 +75,21 @@ impl Make {
     pub fn key(mut self, key: &str) -> Self {
         self.op.key = key.into();
         self
+    }
+
+    pub fn slow_key(mut self) -> Self {
+        self.op.slow_key = true;
+        self
+    }
+
+    pub fn endless_key(mut self, asked: &Arc<Notify>) -> Self {
+        self.op.endless_key = Some(asked.clone());
+        self
+    }
+
+    pub fn endless_content(mut self, asked: &Arc<Notify>) -> Self {
+        self.op.endless_content = Some(asked.clone());
+        self.content()
     }
 
     /// Inputs count by content.
@@ -112,12 +136,20 @@ impl Make {
 #[async_trait]
 impl Op<Text> for TextOp {
     async fn cache_map(&self, _: &OpContext<Text>, _: usize) -> Result<CacheMapPart<Text>> {
+        if self.slow_key {
+            tokio::task::yield_now().await;
+        }
+        if let Some(asked) = &self.endless_key {
+            asked.notify_one();
+            return std::future::pending().await;
+        }
         if let Some(error) = self.key_error {
             return Err(Error::user(error));
         }
         let mut map = CacheMap::new(Digest::of(&self.key));
         if self.content > 0 {
-            let content: Arc<dyn ContentKey<Text>> = Arc::new(Content(self.content_error));
+            let content: Arc<dyn ContentKey<Text>> =
+                Arc::new(Content { error: self.content_error, endless: self.endless_content.clone() });
             map.deps =
                 (0..self.content).map(|_| Dep { selector: None, content: Some(content.clone()) }).collect();
         }
@@ -141,12 +173,19 @@ impl Op<Text> for TextOp {
     }
 }
 
-struct Content(Option<&'static str>);
+struct Content {
+    error: Option<&'static str>,
+    endless: Option<Arc<Notify>>,
+}
 
 #[async_trait]
 impl ContentKey<Text> for Content {
     async fn key(&self, _: &OpContext<Text>, input: &String) -> Result<Option<Digest>> {
-        match self.0 {
+        if let Some(asked) = &self.endless {
+            asked.notify_one();
+            return std::future::pending().await;
+        }
+        match self.error {
             Some(error) => Err(Error::not_found(error)),
             None => Ok(Some(Digest::of(input))),
         }

@@ -1,7 +1,8 @@
 //! Takes the files of a client into a tree, or finds that they are those of the last time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::listing::{Beside, Listing, Was};
 use errdefs::{Result, ResultExt};
 use session::files::{FileSink, Kind, Stat, SyncReceiver};
 use snapshot::{
@@ -9,58 +10,172 @@ use snapshot::{
     View,
 };
 
+/// After this many entries, the files that came meanwhile are put into the tree.
+const PLACE_EVERY: u64 = 256;
+
 /// What came.
 pub enum Received {
     /// All is as it was.
-    Same,
+    Same(Listing),
     New {
         tree: TreeWriter,
         entries: u64,
+        /// The tree holds what changed, and lies on that of the last sync.
+        stacked: bool,
+        listing: Listing,
     },
+}
+
+/// What the last sync left.
+pub struct Last {
+    pub view: View,
+    /// How many entries it has.
+    pub entries: u64,
+    /// The entries, where they are remembered.
+    pub listing: Option<Arc<Listing>>,
+    /// A tree of changes may be put on it.
+    pub may_stack: bool,
 }
 
 /// Builds the tree of a sync.
 pub struct Receiver {
     store: Arc<Store>,
-    /// What the last sync left, and how many entries it has.
-    last: Option<(View, u64)>,
+    last: Option<(View, Memory)>,
+    may_stack: bool,
     entries: u64,
+    listing: Listing,
     state: State,
-    /// Files whose contents came, from the threads that took them.
-    done: Done,
+    /// What came, from the threads that took it. Behind the tree: its end leaves the files to nobody.
+    arrived: Arc<Arrived>,
 }
 
-/// Files by path.
-type Done = Arc<Mutex<Vec<(Vec<u8>, Object)>>>;
+/// How entries of the last sync are known again.
+enum Memory {
+    Listing(Beside),
+    /// The store is asked; the number of entries tells whether some are gone.
+    Store {
+        entries: u64,
+    },
+}
+
+/// Files whose contents came, by path. What no tree came to hold goes with them.
+struct Arrived {
+    store: Arc<Store>,
+    files: Mutex<Files>,
+}
+
+#[derive(Default)]
+struct Files {
+    new: Vec<(Vec<u8>, Object)>,
+    /// The tree holds them. They are kept in hand until it is whole.
+    placed: Vec<(Vec<u8>, Object)>,
+}
+
+impl Arrived {
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Arrived {
+    fn drop(&mut self) {
+        let Files { new, placed } = std::mem::take(&mut *self.files());
+        for (_, object) in new.into_iter().chain(placed) {
+            if let Err(e) = self.store.objects().give_up(object) {
+                tracing::warn!("a file of a context that did not come whole stays until the next prune: {e}");
+            }
+        }
+    }
+}
 
 enum State {
     /// No entry differs from the last sync so far; nothing is built.
-    Same(Vec<Stat>),
+    Same {
+        seen: Vec<Stat>,
+        /// Folders of which only the time differs.
+        retimed: Vec<Stat>,
+    },
     /// Something does.
     Building {
         builder: Box<TreeBuilder>,
         /// Path and target; made when all files are there.
         hardlinks: Vec<(Vec<u8>, Vec<u8>)>,
+        stacked: bool,
     },
 }
 
 impl Receiver {
-    pub fn new(store: Arc<Store>, last: Option<(View, u64)>) -> Result<Self> {
-        let state = match last {
-            Some(_) => State::Same(Vec::new()),
-            None => State::start(&store)?,
+    pub fn new(store: Arc<Store>, last: Option<Last>) -> Result<Self> {
+        let (mut may_stack, mut memory) = (false, None);
+        if let Some(last) = last {
+            let beside = last.listing.and_then(Beside::new);
+            may_stack = last.may_stack && beside.is_some();
+            let remembered = beside.map_or(Memory::Store { entries: last.entries }, Memory::Listing);
+            memory = Some((last.view, remembered));
+        }
+        let state = match memory {
+            Some(_) => State::Same { seen: Vec::new(), retimed: Vec::new() },
+            None => State::start(&store, None)?,
         };
-        Ok(Receiver { store, last, entries: 0, state, done: Arc::default() })
+        let (entries, listing) = Default::default();
+        let arrived = Arc::new(Arrived { store: Arc::clone(&store), files: Mutex::default() });
+        Ok(Receiver { store, last: memory, may_stack, entries, listing, state, arrived })
     }
 
     /// Ends the work on the tree.
     pub fn finish(self) -> Result<Received> {
-        match self.state {
-            State::Same(_) => Ok(Received::Same),
-            State::Building { builder, .. } => {
-                Ok(Received::New { tree: builder.finish()?, entries: self.entries })
+        let Receiver { state, entries, listing, arrived, .. } = self;
+        match state {
+            State::Same { .. } => Ok(Received::Same(listing)),
+            State::Building { mut builder, stacked, .. } => {
+                if stacked {
+                    builder.keep_dir_times()?;
+                }
+                let tree = builder.finish()?;
+                *arrived.files() = Files::default();
+                Ok(Received::New { tree, entries, stacked, listing })
             }
         }
+    }
+
+    /// What the entry was at the last sync.
+    fn was(&mut self, stat: &Stat) -> Result<Was> {
+        let mut gone = Vec::new();
+        let was = match &mut self.last {
+            Some((_, Memory::Listing(beside))) => beside.next(stat, &mut |path| gone.push(path.to_vec())),
+            // While a tree is built anew, only what may have to be sent is looked up.
+            _ if matches!(self.state, State::Same { .. }) || stat.has_data() => {
+                if self.is_known(stat)? {
+                    Was::Same { same_time: true }
+                } else {
+                    Was::Other
+                }
+            }
+            _ => Was::Other,
+        };
+        self.remove(&gone)?;
+        Ok(was)
+    }
+
+    /// Puts files that came into the tree.
+    fn place_arrived(&mut self) -> Result<()> {
+        let State::Building { builder, .. } = &mut self.state else { return Ok(()) };
+        let new = std::mem::take(&mut self.arrived.files().new);
+        let placed = new.iter().try_for_each(|(path, object)| builder.put_object(path, object));
+        self.arrived.files().placed.extend(new);
+        placed
+    }
+
+    /// Takes out what is gone.
+    fn remove(&mut self, gone: &[Vec<u8>]) -> Result<()> {
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.build()?;
+        if let State::Building { builder, stacked: true, .. } = &mut self.state {
+            gone.iter().try_for_each(|path| builder.remove_if_there(path))?;
+        }
+        Ok(())
     }
 
     /// Whether the last sync had this entry just so. As for BuildKit, the time of a folder does not count: it says only
@@ -85,9 +200,14 @@ impl Receiver {
 
     /// Starts a tree with all entries that are as they were, unless one is being built.
     fn build(&mut self) -> Result<()> {
-        let State::Same(seen) = &mut self.state else { return Ok(()) };
-        let seen = std::mem::take(seen);
-        self.state = State::start(&self.store)?;
+        let State::Same { seen, retimed } = &mut self.state else { return Ok(()) };
+        let (seen, retimed) = (std::mem::take(seen), std::mem::take(retimed));
+        let on = self.last.as_ref().filter(|_| self.may_stack).map(|(view, _)| view.clone());
+        let stacked = on.is_some();
+        self.state = State::start(&self.store, on)?;
+        if stacked {
+            return retimed.into_iter().try_for_each(|stat| self.place(stat, None));
+        }
         for stat in seen {
             let object = if stat.has_data() { Some(self.known_object(&stat)?) } else { None };
             self.place(stat, object)?;
@@ -100,7 +220,7 @@ impl Receiver {
         let (last, _) = self.last.as_ref().expect("what is known is known from there");
         let attrs = attrs(stat);
         let digest = last.path_hash(&stat.path, &HashOptions::default())?;
-        if let Some(object) = self.store.objects().find(&digest, &attrs)? {
+        if let Some(object) = self.store.objects().find(&digest, &attrs, stat.size)? {
             return Ok(object);
         }
         // Its object is gone, for the tree had a copy of its own.
@@ -111,7 +231,7 @@ impl Receiver {
     }
 
     fn place(&mut self, stat: Stat, object: Option<Object>) -> Result<()> {
-        let State::Building { builder, hardlinks } = &mut self.state else { return Ok(()) };
+        let State::Building { builder, hardlinks, .. } = &mut self.state else { return Ok(()) };
         let attrs = attrs(&stat);
         let path = stat.path.as_slice();
         match (stat.kind(), object) {
@@ -130,50 +250,64 @@ impl Receiver {
 }
 
 impl State {
-    fn start(store: &Arc<Store>) -> Result<Self> {
-        let builder = Box::new(store.new_tree()?.builder(View::empty()));
-        Ok(State::Building { builder, hardlinks: Vec::new() })
+    /// A new tree, on the one of the last sync where it is to hold only what changed.
+    fn start(store: &Arc<Store>, on: Option<View>) -> Result<Self> {
+        let stacked = on.is_some();
+        let builder = Box::new(store.new_tree()?.builder(on.unwrap_or_else(View::empty)));
+        Ok(State::Building { builder, hardlinks: Vec::new(), stacked })
     }
 }
 
 impl SyncReceiver for Receiver {
     fn entry(&mut self, stat: Stat) -> Result<Option<Box<dyn FileSink>>> {
         self.entries += 1;
-        // While a tree is built, only what may have to be sent is looked up.
-        let known = (matches!(self.state, State::Same(_)) || stat.has_data()) && self.is_known(&stat)?;
-        if let State::Same(seen) = &mut self.state {
-            if known {
-                seen.push(stat);
+        if self.entries.is_multiple_of(PLACE_EVERY) {
+            self.place_arrived()?;
+        }
+        self.listing.push(stat.clone());
+        let was = self.was(&stat)?;
+        if was == Was::Other {
+            self.build()?;
+        }
+        match (&mut self.state, was) {
+            (State::Same { seen, retimed }, Was::Same { same_time }) => {
+                if !same_time {
+                    retimed.push(stat.clone());
+                }
+                if !self.may_stack {
+                    seen.push(stat);
+                }
                 return Ok(None);
             }
-            self.build()?;
+            (State::Building { stacked: true, .. }, Was::Same { same_time: true }) => return Ok(None),
+            _ => {}
         }
         if !stat.has_data() {
             self.place(stat, None)?;
             return Ok(None);
         }
-        if known {
+        if was != Was::Other {
             let object = self.known_object(&stat)?;
             self.place(stat, Some(object))?;
             return Ok(None);
         }
-        let writer = self.store.objects().create(&attrs(&stat), stat.size)?;
-        Ok(Some(Box::new(Sink { path: stat.path, writer, done: Arc::clone(&self.done) })))
+        Ok(Some(Box::new(Sink { stat, writer: None, arrived: Arc::clone(&self.arrived) })))
     }
 
     fn listed(&mut self) -> Result<()> {
-        // Fewer entries than the last time: something went.
-        match &self.last {
-            Some((_, entries)) if *entries != self.entries => self.build(),
-            _ => Ok(()),
+        let mut gone = Vec::new();
+        match &mut self.last {
+            Some((_, Memory::Listing(beside))) => beside.end(&mut |path| gone.push(path.to_vec())),
+            // Fewer entries than the last time: something went.
+            Some((_, Memory::Store { entries })) if *entries != self.entries => return self.build(),
+            _ => {}
         }
+        self.remove(&gone)
     }
 
     fn complete(&mut self) -> Result<()> {
-        let State::Building { builder, hardlinks } = &mut self.state else { return Ok(()) };
-        for (path, object) in self.done.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            builder.put_object(&path, &object)?;
-        }
+        self.place_arrived()?;
+        let State::Building { builder, hardlinks, .. } = &mut self.state else { return Ok(()) };
         for (path, target) in hardlinks.drain(..) {
             builder.put_hardlink(&path, &target)?;
         }
@@ -181,21 +315,33 @@ impl SyncReceiver for Receiver {
     }
 }
 
-/// Takes the contents of one file.
+/// Takes the contents of one file. Nothing is open before they come, for thousands may have been asked for.
 struct Sink {
-    path: Vec<u8>,
-    writer: ObjectWriter,
-    done: Done,
+    stat: Stat,
+    writer: Option<ObjectWriter>,
+    arrived: Arc<Arrived>,
+}
+
+impl Sink {
+    fn writer(&mut self) -> Result<&mut ObjectWriter> {
+        let writer = match self.writer.take() {
+            Some(writer) => writer,
+            None => self.arrived.store.objects().create(&attrs(&self.stat), self.stat.size)?,
+        };
+        Ok(self.writer.insert(writer))
+    }
 }
 
 impl FileSink for Sink {
     fn write(&mut self, chunk: &[u8]) -> Result<()> {
-        std::io::Write::write_all(&mut self.writer, chunk).context("failed to store a file of the context")
+        std::io::Write::write_all(self.writer()?, chunk).context("failed to store a file of the context")
     }
 
-    fn finish(self: Box<Self>) -> Result<()> {
-        let object = self.writer.finish()?;
-        self.done.lock().unwrap_or_else(PoisonError::into_inner).push((self.path, object));
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        self.writer()?;
+        let Some(writer) = self.writer.take() else { return Ok(()) };
+        let object = writer.finish()?;
+        self.arrived.files().new.push((self.stat.path, object));
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use session::Attachables;
 
-use crate::world::{World, listing, write};
+use crate::world::{World, listing, timed_listing, write};
 
 const ID: &str = "local://context";
 
@@ -129,6 +129,23 @@ async fn only_what_is_asked_for_comes() {
 }
 
 #[tokio::test]
+async fn a_folder_that_is_handed_over_is_read_where_it_lies() {
+    let (world, dir, elsewhere) = (World::new().await, folder(), folder());
+    // Tests run as root, which owns what they make.
+    let own = std::os::unix::fs::MetadataExt::uid(&dir.path().metadata().expect("is there"));
+    let cx = world.neighbour(own, "s1", offer(dir.path())).await;
+    let stranger = world.neighbour(own + 1, "s2", offer(dir.path())).await;
+    // Its path leads nowhere now; what was opened before still leads there.
+    std::fs::rename(dir.path(), elsewhere.path().join("moved")).expect("moved");
+    let state = world.get(&cx, ID, &[]).await.expect("comes");
+    assert_eq!(listing(&state).await, LISTING);
+    assert_eq!(world.parts(), ["transferring context:"]);
+    let some = world.get(&cx, ID, &[("local.followpaths", r#"["link"]"#)]).await.expect("comes");
+    assert_eq!(listing(&some).await, LISTING[..2]);
+    assert!(world.get(&stranger, ID, &[("local.differ", "none")]).await.is_err());
+}
+
+#[tokio::test]
 async fn keys_hold_for_one_session() {
     let world = World::new().await;
     let cx = world.context(&["s"]);
@@ -146,7 +163,52 @@ async fn states_that_were_replaced_do_not_pile_up() {
         write(dir.path(), "n", &i.to_string().repeat(i + 1));
         world.get(&cx, ID, &[]).await.expect("comes");
     }
-    assert_eq!(world.refs.usage(&refs::Filter::default()).await.expect("counted").len(), 1);
+    // The last one, and those that it lies on.
+    let left = world.refs.usage(&refs::Filter::default()).await.expect("counted").len();
+    assert!((1..=9).contains(&left), "{left}");
+}
+
+#[tokio::test]
+async fn changes_upon_changes_give_what_a_fresh_sync_gives() {
+    let (world, dir) = (World::new().await, folder());
+    std::fs::remove_file(dir.path().join("twin")).expect("removed");
+    let cx = world.client("s", offer(dir.path())).await;
+    world.get(&cx, ID, &[]).await.expect("comes");
+    let at = |name: &str| dir.path().join(name);
+    let remove = |name: &str| {
+        let gone = at(name);
+        if gone.is_dir() && !gone.is_symlink() {
+            std::fs::remove_dir_all(gone).expect("removed");
+        } else {
+            let _ = std::fs::remove_file(gone);
+        }
+    };
+    let mut random = 7_u64;
+    for round in 0..60 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let name = ["a.txt", "sub", "sub/b.txt", "new", "new/deep", "link"][(random >> 33) as usize % 6];
+        let parent = at(name).parent().expect("there is one").to_owned();
+        if parent.is_symlink() || parent.is_file() {
+            remove(name.split('/').next().expect("a part"));
+        }
+        std::fs::create_dir_all(&parent).expect("made");
+        remove(name);
+        match (random >> 40) % 4 {
+            0 => write(dir.path(), name, &"x".repeat(round)),
+            1 => {
+                std::fs::create_dir_all(at(name)).expect("made");
+                write(dir.path(), &format!("{name}/in"), "in");
+            }
+            2 => symlink("sub", at(name)).expect("made"),
+            _ => {}
+        }
+        let stacked = world.get(&cx, ID, &[]).await.expect("comes");
+        let fresh = world.get(&cx, ID, &[("local.differ", "none")]).await.expect("comes");
+        assert_eq!(timed_listing(&stacked).await, timed_listing(&fresh).await, "round {round}: {name}");
+        // The fresh one took its place; the next change is to lie on a stack again.
+        write(dir.path(), "count", &"c".repeat(round));
+        world.get(&cx, ID, &[]).await.expect("comes");
+    }
 }
 
 #[tokio::test]

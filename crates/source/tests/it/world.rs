@@ -11,7 +11,7 @@ use oci::{Digest, Platform};
 use progress::{Event, Sink, Step};
 use refs::{ImmutableRef, Refs};
 use registry::{Anonymous, Config, Registry, Retry};
-use session::{Attachables, Sessions};
+use session::{Attachables, Peer, Sessions};
 use source::{Context, Key, Parts, Sources};
 use tokio_util::sync::CancellationToken;
 
@@ -74,10 +74,20 @@ impl World {
 
     /// A client that offers this, as session `id`.
     pub async fn client(&self, id: &str, offers: Attachables) -> Context {
+        self.client_of(None, id, offers).await
+    }
+
+    /// The same for a client of this machine, of which the kernel says that `uid` runs it.
+    pub async fn neighbour(&self, uid: u32, id: &str, offers: Attachables) -> Context {
+        let peer = Peer { pid: std::process::id().cast_signed(), uid };
+        self.client_of(Some(peer), id, offers.hand_over()).await
+    }
+
+    async fn client_of(&self, peer: Option<Peer>, id: &str, offers: Attachables) -> Context {
         let (client, engine) = tokio::io::duplex(64 << 10);
         let hello = offers.hello(id, "test", "shared");
         let sessions = self.sessions.clone();
-        tokio::spawn(async move { sessions.serve(engine, hello).await });
+        tokio::spawn(async move { sessions.serve_peer(engine, hello, peer).await });
         tokio::spawn(offers.serve(client));
         self.sessions.get(id, Duration::from_secs(10)).await.expect("opens");
         self.context(&[id])
@@ -135,6 +145,15 @@ impl World {
 
 /// All paths of a state with what they are, one line each.
 pub async fn listing(state: &ImmutableRef) -> Vec<String> {
+    listing_with(state, |_| String::new()).await
+}
+
+/// The same with times.
+pub async fn timed_listing(state: &ImmutableRef) -> Vec<String> {
+    listing_with(state, |meta| format!(" at {}", meta.mtime.as_nanos())).await
+}
+
+async fn listing_with(state: &ImmutableRef, more: impl Fn(&snapshot::Meta) -> String) -> Vec<String> {
     let view = state.view().await.expect("is there");
     let mut lines = Vec::new();
     let mut todo = vec![Vec::new()];
@@ -154,7 +173,7 @@ pub async fn listing(state: &ImmutableRef) -> Vec<String> {
                     String::from_utf8_lossy(&view.read(&path, 1 << 20).expect("works").expect("a file"))
                 ),
             };
-            lines.push(format!("{shown}{what} {:o} {}:{}", meta.mode, meta.uid, meta.gid));
+            lines.push(format!("{shown}{what} {:o} {}:{}{}", meta.mode, meta.uid, meta.gid, more(&meta)));
             if meta.is_dir() {
                 todo.push(path);
             }

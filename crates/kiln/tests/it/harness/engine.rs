@@ -1,29 +1,84 @@
-use std::process::{Command, Output, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::{Build, Folder, Layout, busybox, tool};
 
 /// A store of its own and the engine on it, which starts with the first build. The end of the value is the end of the
 /// engine, and a test fails that leaves a process or a mount behind.
 pub struct Engine {
-    root: Folder,
+    root: PathBuf,
+    /// Where `root` lies, unless it was given.
+    _root: Option<Folder>,
     home: Folder,
     base: Arc<Layout>,
+    /// Where a test starts the engine itself.
+    daemon: Option<Child>,
+    /// What stands before the program, such as `unshare --mount`.
+    wrapper: Vec<String>,
 }
 
 impl Engine {
     pub fn new() -> Self {
-        Engine { root: Folder::new(&[]), home: Folder::new(&[(".docker/", "")]), base: busybox() }
+        let folder = Folder::new(&[]);
+        Engine::on(folder.path().to_owned(), Some(folder))
+    }
+
+    /// An engine with a configuration file, which runs from the start.
+    pub fn with_config(text: &str) -> Self {
+        let mut engine = Engine::new();
+        engine.home.write("kiln.toml", text);
+        let log = std::fs::File::create(engine.root.join("engine.log")).expect("a log");
+        let mut daemon = engine.kiln(["daemon", "--config", "kiln.toml"]);
+        daemon.stdout(Stdio::null()).stderr(log);
+        engine.daemon = Some(daemon.spawn().expect("it starts"));
+        let began = Instant::now();
+        while !engine.log().contains("listening on unix://") {
+            assert!(began.elapsed() < Duration::from_secs(20), "it does not start:\n{}", engine.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        engine
+    }
+
+    /// Bytes that the store takes, as `du` counts them.
+    pub fn disk(&self) -> u64 {
+        // What vanishes meanwhile is no fault.
+        let output = tool("du").args(["-s", "-x", "--block-size=1"]).arg(&self.root).output();
+        let text = String::from_utf8_lossy(&output.expect("it runs").stdout).into_owned();
+        text.split('\t').next().and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("no size: {text}"))
+    }
+
+    /// One on a store that lies in a given folder and stays there.
+    pub fn at(root: &Path) -> Self {
+        Engine::on(root.to_owned(), None)
+    }
+
+    fn on(root: PathBuf, folder: Option<Folder>) -> Self {
+        let home = Folder::new(&[(".docker/", "")]);
+        Engine { root, _root: folder, home, base: busybox(), daemon: None, wrapper: Vec::new() }
+    }
+
+    /// The program is started by this command, which is given it with its arguments.
+    pub fn wrapped(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// The folder of the store.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The program with this store, in an environment that holds nothing else.
     pub fn kiln<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
-        command.args(args).env_clear().current_dir(self.home.path());
+        let mut words = self.wrapper.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_kiln")]);
+        let mut command = Command::new(words.next().expect("at least the program"));
+        command.args(words).args(args).env_clear().current_dir(self.home.path());
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", self.home.path());
         // No Docker of the machine takes part.
         command.env("DOCKER_HOST", format!("unix://{}", self.home.join("no-docker.sock").display()));
-        command.env("KILN_ROOT", self.root.path());
+        command.env("KILN_ROOT", &self.root);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -58,6 +113,14 @@ impl Engine {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// The engine's process, as `kiln engine status` tells it.
+    pub fn pid(&self) -> Option<u32> {
+        let output = self.run("engine status");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = text.lines().find_map(|l| l.strip_prefix("Process:"))?;
+        Some(line.trim().parse().expect("a number"))
+    }
+
     /// Where commands run, and a place for what they write.
     pub fn home(&self) -> &Folder {
         &self.home
@@ -65,7 +128,7 @@ impl Engine {
 
     /// Processes of this engine: itself, its helper, and steps.
     pub fn processes(&self) -> Vec<u32> {
-        let root = self.root.path().display().to_string();
+        let root = self.root.display().to_string();
         let pids = pids();
         let mut family: Vec<u32> =
             pids.iter().copied().filter(|pid| proc_file(*pid, "cmdline").contains(&root)).collect();
@@ -78,7 +141,7 @@ impl Engine {
 
     /// Mounts that lie in the store, in any namespace of the machine.
     pub fn mounts(&self) -> Vec<String> {
-        let root = self.root.path().display().to_string();
+        let root = self.root.display().to_string();
         let mounts = |pid| proc_file(pid, "mountinfo").lines().map(str::to_owned).collect::<Vec<_>>();
         let mut all: Vec<_> = pids().into_iter().flat_map(mounts).filter(|l| l.contains(&root)).collect();
         all.sort();
@@ -86,28 +149,33 @@ impl Engine {
         all
     }
 
-    fn log(&self) -> String {
-        let log = std::fs::read_to_string(self.root.join("engine.log")).unwrap_or_default();
-        let lines: Vec<_> = log.lines().collect();
-        lines[lines.len().saturating_sub(40)..].join("\n")
+    /// What the engine has told, and those before it on this store.
+    pub fn log(&self) -> String {
+        let log = std::fs::read(self.root.join("engine.log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
     }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the engine's log ends with:\n{}", self.log());
+            let log = self.log();
+            let lines: Vec<_> = log.lines().collect();
+            let end = lines[lines.len().saturating_sub(40)..].join("\n");
+            eprintln!("the engine's log ends with:\n{end}");
         }
         let family = self.processes();
         let stop = self.run("engine stop");
-        // Those that have ended and were not yet waited for have no arguments.
-        let alive = |pid: &u32| !proc_file(*pid, "cmdline").is_empty();
+        let alive = |pid: &u32| is_alive(*pid);
         let left: (Vec<u32>, _) = (family.into_iter().filter(alive).collect(), self.mounts());
-        if left.0.is_empty() && left.1.is_empty() && stop.status.success() {
-            return;
-        }
         for pid in &left.0 {
             let _ = tool("kill").args(["-9", &pid.to_string()]).status();
+        }
+        if let Some(mut daemon) = self.daemon.take() {
+            let _ = daemon.wait();
+        }
+        if left.0.is_empty() && left.1.is_empty() && stop.status.success() {
+            return;
         }
         let told = format!("{}left behind: {left:?}", String::from_utf8_lossy(&stop.stderr));
         match std::thread::panicking() {
@@ -128,8 +196,13 @@ fn parent(pid: u32) -> u32 {
     line.and_then(|l| l.trim().parse().ok()).unwrap_or_default()
 }
 
+/// Whether a process runs: one that has ended and was not yet waited for has no arguments.
+pub fn is_alive(pid: u32) -> bool {
+    !proc_file(pid, "cmdline").is_empty()
+}
+
 /// A file of a process; empty where the process has gone.
-fn proc_file(pid: u32, name: &str) -> String {
+pub(super) fn proc_file(pid: u32, name: &str) -> String {
     let data = std::fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
     String::from_utf8_lossy(&data).into_owned()
 }

@@ -60,6 +60,16 @@ impl Steps {
         }
     }
 
+    /// The instructions that ran, apart from FROM.
+    pub fn ran(&self) -> Vec<String> {
+        let is_instruction = |s: &&Step| {
+            let number = s.name.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+            number.is_some_and(|(number, rest)| number.contains('/') && !rest.starts_with("FROM "))
+        };
+        let ran = self.0.iter().filter(is_instruction).filter(|s| s.completed.is_some() && !s.cached);
+        ran.map(|s| s.name.clone()).collect()
+    }
+
     /// Checks how steps ended, by parts of their names.
     #[track_caller]
     pub fn assert(&self, expect: &[(&str, State)]) {

@@ -1,15 +1,25 @@
 //! What the kernel says about a folder and its entries.
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::{Errno, Result};
 
 use crate::files::stat::{Kind, Stat};
 
+/// Names in a folder, sorted, each with whether it is a folder itself.
+pub(crate) type Names = Vec<(Vec<u8>, bool)>;
+
 /// The names in a folder, sorted, and which of them are folders.
-pub(crate) fn names(root: &OwnedFd, path: &[u8]) -> Result<Vec<(Vec<u8>, bool)>> {
+pub(crate) fn names(root: &OwnedFd, path: &[u8]) -> Result<Names> {
+    folder(root, path).map(|(_, names)| names)
+}
+
+/// The folder at a path, open, with the names in it.
+pub(super) fn folder(root: &OwnedFd, path: &[u8]) -> Result<(OwnedFd, Names)> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let path = if path.is_empty() { b"." } else { path };
@@ -31,7 +41,7 @@ pub(crate) fn names(root: &OwnedFd, path: &[u8]) -> Result<Vec<(Vec<u8>, bool)>>
         names.push((name.to_bytes().to_vec(), kind == FileType::Directory));
     }
     names.sort_unstable();
-    Ok(names)
+    Ok((dir, names))
 }
 
 /// One entry as it is to be sent.
@@ -41,9 +51,9 @@ pub(super) struct Found {
     pub shared_inode: Option<(u64, u64)>,
 }
 
-pub(super) fn stat(root: &OwnedFd, path: &[u8]) -> Result<Found> {
+pub(super) fn stat(folder: &OwnedFd, name: &[u8], path: &[u8]) -> Result<Found> {
     let wanted = StatxFlags::BASIC_STATS;
-    let found = rustix::fs::statx(root, path, AtFlags::SYMLINK_NOFOLLOW, wanted)?;
+    let found = rustix::fs::statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, wanted)?;
     let mut stat = Stat {
         path: path.to_vec(),
         mode: found.stx_mode.into(),
@@ -54,7 +64,7 @@ pub(super) fn stat(root: &OwnedFd, path: &[u8]) -> Result<Found> {
         linkname: Vec::new(),
         dev_major: 0,
         dev_minor: 0,
-        xattrs: xattrs(root, path),
+        xattrs: xattrs(folder, name),
     };
     match stat.kind() {
         // Nobody can do anything with a socket; peers expect to see an empty file.
@@ -62,7 +72,7 @@ pub(super) fn stat(root: &OwnedFd, path: &[u8]) -> Result<Found> {
         Kind::File => stat.size = found.stx_size,
         Kind::Symlink => {
             stat.size = found.stx_size;
-            stat.linkname = rustix::fs::readlinkat(root, path, Vec::new())?.into_bytes();
+            stat.linkname = rustix::fs::readlinkat(folder, name, Vec::new())?.into_bytes();
         }
         Kind::Char | Kind::Block => {
             (stat.dev_major, stat.dev_minor) = (found.stx_rdev_major, found.stx_rdev_minor);
@@ -79,20 +89,52 @@ fn xattrs(root: &OwnedFd, path: &[u8]) -> BTreeMap<Vec<u8>, Vec<u8>> {
     read_xattrs(root.as_fd(), path).unwrap_or_default()
 }
 
-fn read_xattrs(root: BorrowedFd<'_>, path: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
-    // There are no calls that take a folder and a path, and an entry that is only seen cannot be asked by descriptor.
-    let full = [format!("/proc/self/fd/{}/", root.as_raw_fd()).as_bytes(), path].concat();
-    let names = grow(|buffer| rustix::fs::llistxattr(full.as_slice(), buffer))?;
+fn read_xattrs(folder: BorrowedFd<'_>, name: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+    // Before Linux 6.13 there are no calls that take a folder and a name, and an entry that is only seen cannot be asked
+    // by descriptor.
+    let full = || [format!("/proc/self/fd/{}/", folder.as_raw_fd()).as_bytes(), name].concat();
+    let names = match names_of_xattrs(folder, name) {
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let full = full();
+            grow(|buffer| rustix::fs::llistxattr(full.as_slice(), buffer))?
+        }
+        names => names?,
+    };
     let mut found = BTreeMap::new();
     for name in names.split(|b| *b == 0).filter(|n| !n.is_empty() && !n.starts_with(b"com.apple.")) {
-        if let Ok(value) = grow(|buffer| rustix::fs::lgetxattr(full.as_slice(), name, buffer)) {
+        if let Ok(value) = grow(|buffer| rustix::fs::lgetxattr(full().as_slice(), name, buffer)) {
             found.insert(name.to_vec(), value);
         }
     }
     Ok(found)
 }
 
-/// Calls with a buffer that is large enough.
+/// listxattrat(2), which saves the way through /proc for each file. Sandboxes may answer PERM for what they do not know.
+fn names_of_xattrs(folder: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>> {
+    const LISTXATTRAT: libc::c_long = 465;
+    static MISSING: AtomicBool = AtomicBool::new(false);
+    if MISSING.load(Ordering::Relaxed) {
+        return Err(Errno::NOSYS);
+    }
+    let name = CString::new(name).map_err(|_| Errno::INVAL)?;
+    let list = |buffer: &mut [u8]| {
+        let (at, flags) = (folder.as_raw_fd(), libc::AT_SYMLINK_NOFOLLOW);
+        // SAFETY: the name ends with a zero, and the kernel writes no more than the length of the buffer.
+        let length = unsafe {
+            libc::syscall(LISTXATTRAT, at, name.as_ptr(), flags, buffer.as_mut_ptr(), buffer.len())
+        };
+        usize::try_from(length).map_err(|_| {
+            let e = std::io::Error::last_os_error();
+            Errno::from_io_error(&e).unwrap_or(Errno::IO)
+        })
+    };
+    let names = grow(list);
+    if names == Err(Errno::NOSYS) {
+        MISSING.store(true, Ordering::Relaxed);
+    }
+    names
+}
+
 fn grow(read: impl Fn(&mut [u8]) -> Result<usize>) -> Result<Vec<u8>> {
     let mut buffer = vec![0; 256];
     loop {

@@ -330,6 +330,29 @@ fn an_op_may_build_more() {
 }
 
 #[test]
+fn what_an_op_asked_for_is_held_by_the_jobs_of_who_takes_over() {
+    let mut sim = Sim::new();
+    let (one, two) = (sim.job(), sim.job());
+    sim.failing.insert("first".into());
+    sim.want(one, &parse("first @k"), "first");
+    sim.run_until("run first");
+    let task = *sim.todo.iter().find(|(_, t)| t.1.name == "first").expect("it runs").0;
+    sim.ask(super::super::Asker::Task(task), &parse("inner"), "inner");
+    sim.finish(task);
+    // It failed, and another one of its key runs for another job; when it is tried again it follows that one.
+    sim.want(two, &parse("second @k =v"), "second");
+    sim.run_until("run second");
+    sim.want(one, &parse("first @k"), "first");
+    sim.run_until("first follows second");
+    sim.audit();
+    sim.release(one);
+    sim.audit();
+    sim.run();
+    sim.release(two);
+    sim.audit_empty();
+}
+
+#[test]
 fn an_op_that_waits_for_itself_is_told_so() {
     let mut sim = Sim::new();
     let job = sim.job();

@@ -2,6 +2,8 @@
 
 mod audit;
 mod behaviour;
+mod edges;
 mod random;
+mod remote;
 mod scale;
 mod sim;

@@ -12,8 +12,9 @@ use jiff::Timestamp;
 use oci::Digest;
 
 use super::super::*;
-use crate::keys::KeyStore;
+use crate::keys::{KeyId, KeyStore, Link};
 use crate::memory::MemoryKeys;
+use crate::remote::{CacheId, Remote, RemoteKeys};
 use crate::results::{Record, ResultId};
 
 #[derive(Debug, Clone)]
@@ -40,9 +41,51 @@ pub struct Input {
 pub enum Todo {
     Map(usize),
     Hash(usize, String),
-    Load(ResultId),
+    /// From the own store, or from the cache at this place.
+    Load(ResultId, Option<CacheId>),
     Exec(Vec<String>),
     Save(String),
+}
+
+/// What another world has built. Its keys of ops with inputs are known nowhere else.
+#[derive(Clone)]
+pub struct Elsewhere {
+    pub id: CacheId,
+    keys: Arc<MemoryKeys>,
+    results: Arc<Mutex<HashMap<ResultId, String>>>,
+}
+
+impl Elsewhere {
+    fn name(&self) -> String {
+        self.id.0.to_string()
+    }
+
+    /// The key as this world knows it.
+    fn own(&self, key: &KeyId) -> Option<KeyId> {
+        match key.is_foreign() {
+            true => key.as_str().strip_prefix(&format!("cache:{}/", self.name())).map(KeyId::from_stored),
+            false => key.as_str().starts_with("sha256:").then(|| key.clone()),
+        }
+    }
+
+    fn shown(&self, key: KeyId) -> KeyId {
+        if key.as_str().starts_with("sha256:") { key } else { KeyId::foreign(&self.name(), key.as_str()) }
+    }
+}
+
+impl RemoteKeys for Elsewhere {
+    fn contains(&self, key: &KeyId) -> bool {
+        self.own(key).is_some_and(|key| self.keys.contains(&key).unwrap())
+    }
+
+    fn targets(&self, from: &KeyId, link: &Link) -> Vec<KeyId> {
+        let targets = self.own(from).map(|from| self.keys.targets(&from, link).unwrap());
+        targets.into_iter().flatten().map(|key| self.shown(key)).collect()
+    }
+
+    fn records(&self, key: &KeyId) -> Vec<Record> {
+        self.own(key).map(|key| self.keys.records(&key).unwrap()).unwrap_or_default()
+    }
 }
 
 pub type Outcome = Result<String, String>;
@@ -57,8 +100,11 @@ pub struct Sim {
     pub late: BTreeMap<TaskId, (VertexId, Def, Todo)>,
     pub replies: HashMap<RequestId, Outcome>,
     pub log: Vec<String>,
-    /// Vertices whose op fails when it runs; with `map:` in front, whose cache map fails.
+    /// Vertices whose op fails when it runs; with `map:` in front, whose cache map fails, with `hash:`, whose inputs
+    /// cannot be hashed; `load` and `save` stand for the store of results.
     pub failing: HashSet<String>,
+    /// Caches of others that all builds look into.
+    pub caches: Vec<Elsewhere>,
     pub commands: usize,
     clock: i64,
     next: u64,
@@ -126,6 +172,7 @@ impl Sim {
             replies: HashMap::new(),
             log: Vec::new(),
             failing: HashSet::new(),
+            caches: Vec::new(),
             commands: 0,
             clock: 0,
             next: 0,
@@ -149,7 +196,9 @@ impl Sim {
         self.next += 1;
         let request = RequestId(self.next);
         let defs: Vec<Def> = needed.iter().map(|&n| defs[n].clone()).collect();
-        self.step(Event::Build { request, asker, graph, output }, &defs);
+        let caches = self.caches.iter().map(|cache| Remote { id: cache.id, keys: Arc::new(cache.clone()) });
+        let caches = caches.collect();
+        self.step(Event::Build { request, asker, graph, output, caches }, &defs);
         request
     }
 
@@ -192,7 +241,9 @@ impl Sim {
                 Command::Join { .. } | Command::Leave { .. } | Command::Show { .. } => continue,
                 Command::Map { task, vertex, part } => (task, vertex, Todo::Map(part)),
                 Command::Hash { task, vertex, dep, input } => (task, vertex, Todo::Hash(dep, input)),
-                Command::Load { task, vertex, result } => (task, vertex, Todo::Load(result)),
+                Command::Load { task, vertex, record, cache } => {
+                    (task, vertex, Todo::Load(record.result, cache))
+                }
                 Command::Exec { task, vertex, inputs } => (task, vertex, Todo::Exec(inputs)),
                 Command::Save { task, vertex, value } => (task, vertex, Todo::Save(value)),
             };
@@ -200,7 +251,8 @@ impl Sim {
             match &todo {
                 Todo::Map(_) => self.log.push(format!("map {}", def.name)),
                 Todo::Hash(dep, _) => self.log.push(format!("hash {}/{dep}", def.name)),
-                Todo::Load(_) => self.log.push(format!("load {}", def.name)),
+                Todo::Load(_, None) => self.log.push(format!("load {}", def.name)),
+                Todo::Load(_, Some(_)) => self.log.push(format!("fetch {}", def.name)),
                 Todo::Exec(_) => self.log.push(format!("run {}", def.name)),
                 Todo::Save(_) => {}
             }
@@ -222,10 +274,21 @@ impl Sim {
                 Event::Mapped { task, part: Err(Error::user(format!("no key for {}", def.name))) }
             }
             Todo::Map(part) => Event::Mapped { task, part: Ok(part_of(def, part)) },
-            Todo::Hash(_, input) => Event::Hashed { task, content: Ok(Some(Digest::of(input))) },
-            Todo::Load(result) => {
-                Event::Loaded { task, value: Ok(self.results.lock().unwrap().get(&result).cloned()) }
+            Todo::Hash(..) if self.failing.contains(&format!("hash:{}", def.name)) => {
+                Event::Hashed { task, content: Err(Error::user(format!("no hash for {}", def.name))) }
             }
+            Todo::Hash(_, input) => Event::Hashed { task, content: Ok(Some(Digest::of(input))) },
+            Todo::Load(..) if self.failing.contains("load") => Event::Loaded {
+                task,
+                value: Err(Error::environment("the store of results is away")),
+                kept: None,
+            },
+            Todo::Load(result, Some(cache)) => self.fetch(task, &result, cache),
+            Todo::Load(result, None) => Event::Loaded {
+                task,
+                value: Ok(self.results.lock().unwrap().get(&result).cloned()),
+                kept: None,
+            },
             Todo::Exec(_) if self.failing.contains(&def.name) => {
                 Event::Executed { task, values: Err(Error::user(format!("{} failed", def.name))) }
             }
@@ -234,14 +297,31 @@ impl Sim {
                 let values = vec![Some(value.clone()), Some(format!("{value}.1")), None];
                 Event::Executed { task, values: Ok(values) }
             }
-            Todo::Save(value) => {
-                self.clock += 1;
-                let result = ResultId(format!("r{}", self.clock));
-                self.results.lock().unwrap().insert(result.clone(), value);
-                let created_at = Timestamp::from_second(self.clock).unwrap();
-                Event::Saved { task, record: Ok(Record { result, created_at }) }
+            Todo::Save(_) if self.failing.contains("save") => {
+                Event::Saved { task, record: Err(Error::environment("the store of results is full")) }
             }
+            Todo::Save(value) => Event::Saved { task, record: Ok(self.keep(value)) },
         }
+    }
+
+    /// Loads a result of a cache of others, and saves it here.
+    fn fetch(&mut self, task: TaskId, result: &ResultId, cache: CacheId) -> Event<String> {
+        let cache = self.caches.iter().find(|c| c.id == cache).expect("a cache that was given along");
+        let value = cache.results.lock().unwrap().get(result).cloned();
+        let kept = value.clone().map(|value| self.keep(value));
+        Event::Loaded { task, value: Ok(value), kept }
+    }
+
+    fn keep(&mut self, value: String) -> Record {
+        self.clock += 1;
+        let result = ResultId(format!("r{}", self.clock));
+        self.results.lock().unwrap().insert(result.clone(), value);
+        Record { result, created_at: Timestamp::from_second(self.clock).unwrap() }
+    }
+
+    /// What this world has built, as a cache for another.
+    pub fn as_cache(&self, id: u64) -> Elsewhere {
+        Elsewhere { id: CacheId(id), keys: self.keys.clone(), results: self.results.clone() }
     }
 
     /// Ends tasks, oldest first, until there are none.

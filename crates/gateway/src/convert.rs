@@ -3,21 +3,53 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ::session::grpcerr;
 use bytes::Bytes;
 use errdefs::{Error, Position, Range, Result, SourceInfo, SourceLocation};
-use frontend::{BuildResult, FileInfo, FileRange, Ref, Refs, ResolveOptions, SolveRequest, Warning};
+use frontend::{
+    BuildResult, CacheImport, ContainerMount, ContainerRequest, FileInfo, FileRange, ProcessExit,
+    ProcessRequest, Ref, Refs, ResolveOptions, SolveRequest, SourceMeta, Warning, Worker,
+};
+use llb::{Definition, HostIp, Meta, Mount, NetMode, SecretEnv, SecurityMode, SourceOp};
+use oci::Platform;
 use proto::gateway::{self as wire, result};
 use proto::pb;
+use proto::worker::WorkerRecord;
 
-use crate::convert::platform_from;
-use crate::convert::request::definitions;
+/// Graphs by name.
+fn definitions(wire: BTreeMap<String, pb::Definition>) -> Result<BTreeMap<String, Definition>> {
+    wire.into_iter().map(|(name, definition)| Ok((name, definition.try_into()?))).collect()
+}
 
-pub(crate) fn solve_request(request: wire::SolveRequest) -> Result<SolveRequest> {
+fn platform_from(platform: pb::Platform) -> Platform {
+    Platform {
+        architecture: platform.architecture,
+        os: platform.os,
+        variant: platform.variant,
+        os_version: platform.os_version,
+        os_features: platform.os_features,
+    }
+}
+
+fn platform(platform: &Platform) -> pb::Platform {
+    pb::Platform {
+        architecture: platform.architecture.clone(),
+        os: platform.os.clone(),
+        variant: platform.variant.clone(),
+        os_version: platform.os_version.clone(),
+        os_features: platform.os_features.clone(),
+    }
+}
+
+/// Who runs the steps.
+pub fn worker(worker: Worker) -> WorkerRecord {
+    let platforms = worker.platforms.iter().map(platform).collect();
+    WorkerRecord { id: worker.id, labels: worker.labels, platforms, ..WorkerRecord::default() }
+}
+
+pub fn solve_request(request: wire::SolveRequest) -> Result<SolveRequest> {
     if request.source_policies.iter().any(|p| !p.rules.is_empty()) {
         return Err(Error::unimplemented("source policies are not supported yet"));
-    }
-    if !request.cache_imports.is_empty() {
-        return Err(Error::unimplemented("cache imports are not supported yet"));
     }
     let definition = request.definition.filter(|d| !d.def.is_empty());
     if definition.is_some() && !request.frontend.is_empty() {
@@ -28,13 +60,18 @@ pub(crate) fn solve_request(request: wire::SolveRequest) -> Result<SolveRequest>
         frontend: request.frontend,
         opts: request.frontend_opt,
         inputs: definitions(request.frontend_inputs)?,
+        cache_imports: cache_imports(request.cache_imports),
         evaluate: request.evaluate,
     })
 }
 
+fn cache_imports(entries: Vec<wire::CacheOptionsEntry>) -> Vec<CacheImport> {
+    entries.into_iter().map(|e| CacheImport { kind: e.r#type, attrs: e.attrs }).collect()
+}
+
 /// How much of a result the client reads.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum ResultForm {
+pub enum ResultForm {
     /// One ref, by itself.
     Bare,
     /// Ids of refs.
@@ -44,7 +81,7 @@ pub(crate) enum ResultForm {
 }
 
 impl ResultForm {
-    pub(crate) fn of(request: &wire::SolveRequest) -> Self {
+    pub fn of(request: &wire::SolveRequest) -> Self {
         match (request.allow_result_return, request.allow_result_array_ref) {
             (false, _) => ResultForm::Bare,
             (true, false) => ResultForm::Ids,
@@ -53,7 +90,7 @@ impl ResultForm {
     }
 }
 
-pub(crate) fn solve_response(result: BuildResult, form: ResultForm) -> Result<wire::SolveResponse> {
+pub fn solve_response(result: BuildResult, form: ResultForm) -> Result<wire::SolveResponse> {
     let metadata = result.metadata.into_iter().map(|(key, value)| (key, value.to_vec())).collect();
     let refs = match (form, result.refs) {
         (ResultForm::Bare, Refs::None) => return Ok(wire::SolveResponse::default()),
@@ -84,7 +121,7 @@ fn ref_to_wire(one: Ref) -> wire::Ref {
 }
 
 /// A result that the client returns. Its refs are ids that the bridge gave out.
-pub(crate) fn build_result(result: wire::Result) -> Result<BuildResult> {
+pub fn build_result(result: wire::Result) -> Result<BuildResult> {
     if !result.attestations.is_empty() {
         return Err(Error::unimplemented("attestations are not supported yet"));
     }
@@ -110,7 +147,7 @@ fn ref_from(one: wire::Ref) -> Result<Ref> {
     Ok(Ref { id: one.id, definition: Arc::new(definition) })
 }
 
-pub(crate) fn file_range(range: Option<wire::FileRange>) -> Result<Option<FileRange>> {
+pub fn file_range(range: Option<wire::FileRange>) -> Result<Option<FileRange>> {
     let convert = |range: wire::FileRange| {
         let number = |n: i64| u64::try_from(n).map_err(|_| Error::user("invalid file range"));
         Ok(FileRange { offset: number(range.offset)?, length: number(range.length)? })
@@ -118,8 +155,8 @@ pub(crate) fn file_range(range: Option<wire::FileRange>) -> Result<Option<FileRa
     range.map(convert).transpose()
 }
 
-pub(crate) fn stat(info: FileInfo) -> proto::fsutil::Stat {
-    let stat = session::files::Stat {
+pub fn stat(info: FileInfo) -> proto::fsutil::Stat {
+    let stat = ::session::files::Stat {
         path: info.path.into_bytes(),
         mode: info.mode,
         uid: info.uid,
@@ -132,13 +169,13 @@ pub(crate) fn stat(info: FileInfo) -> proto::fsutil::Stat {
     (&stat).into()
 }
 
-pub(crate) fn path(path: Vec<u8>) -> Result<String> {
+pub fn path(path: Vec<u8>) -> Result<String> {
     String::from_utf8(path)
         .map_err(|e| Error::user(format!("invalid path `{}`", e.as_bytes().escape_ascii())))
 }
 
 /// The reference and the options of an image that is to be resolved.
-pub(crate) fn resolve_image(request: wire::ResolveImageConfigRequest) -> Result<(String, ResolveOptions)> {
+pub fn resolve_image(request: wire::ResolveImageConfigRequest) -> Result<(String, ResolveOptions)> {
     const OCI_LAYOUT: i32 = 1;
     refuse_policies(&request.source_policies)?;
     let options = ResolveOptions {
@@ -155,23 +192,32 @@ pub(crate) fn resolve_image(request: wire::ResolveImageConfigRequest) -> Result<
     Ok((reference, options))
 }
 
-/// An image that a client wants to know more of.
-pub(crate) struct ImageQuery {
-    pub reference: String,
-    pub options: ResolveOptions,
-    pub wants_config: bool,
+/// What a client wants to know of a source.
+pub enum Query {
+    Image {
+        reference: String,
+        options: Box<ResolveOptions>,
+        wants_config: bool,
+    },
+    Other {
+        log_name: String,
+        objects: bool,
+    },
+    /// Of a local folder nothing is known beyond its name.
+    Nothing,
 }
 
-/// The source that is asked about, and what has to be resolved for it. Of a local folder nothing is known beyond its
-/// name.
-pub(crate) fn source_meta(
-    request: wire::ResolveSourceMetaRequest,
-) -> Result<(pb::SourceOp, Option<ImageQuery>)> {
+/// The source that is asked about, and what has to be found out.
+pub fn source_meta(request: wire::ResolveSourceMetaRequest) -> Result<(pb::SourceOp, Query)> {
     refuse_policies(&request.source_policies)?;
-    let source = request.source.ok_or_else(|| Error::user("source required"))?;
+    let source = request.source.ok_or_else(|| Error::user("source is required"))?;
     let image = request.image.unwrap_or_default();
     if image.attestation_chain || !image.resolve_attestations.is_empty() {
         return Err(Error::unimplemented("attestations are not supported yet"));
+    }
+    let wants_checksum = request.http.is_some_and(|http| http.checksum_request.is_some());
+    if wants_checksum {
+        return Err(Error::unimplemented("checksums of other kinds are not computed yet"));
     }
     let attr = |key: &str| source.attrs.get(key).cloned().unwrap_or_default();
     let options = ResolveOptions {
@@ -184,14 +230,43 @@ pub(crate) fn source_meta(
     let reference = match source.identifier.split_once("://") {
         Some(("docker-image", reference)) => reference.to_owned(),
         Some(("oci-layout", _)) => source.identifier.clone(),
-        Some(("local", _)) => return Ok((source, None)),
-        Some((scheme, _)) => {
-            return Err(Error::unimplemented(format!("sources of type `{scheme}` cannot be resolved yet")));
+        Some(("local", _)) => return Ok((source, Query::Nothing)),
+        Some(_) => {
+            let objects = request.git.is_some_and(|git| git.return_object);
+            return Ok((source, Query::Other { log_name: options.log_name, objects }));
         }
         None => return Err(Error::user(format!("invalid source identifier `{}`", source.identifier))),
     };
-    let query = ImageQuery { reference, options, wants_config: !image.no_config };
-    Ok((source, Some(query)))
+    let options = Box::new(options);
+    Ok((source, Query::Image { reference, options, wants_config: !image.no_config }))
+}
+
+pub fn source_op(source: &pb::SourceOp) -> SourceOp {
+    SourceOp { identifier: source.identifier.clone(), attrs: source.attrs.clone() }
+}
+
+/// Puts what was found into a response.
+pub fn add_meta(response: &mut wire::ResolveSourceMetaResponse, meta: SourceMeta) {
+    match meta {
+        SourceMeta::Plain => {}
+        SourceMeta::Git(git) => {
+            response.git = Some(wire::ResolveSourceGitResponse {
+                checksum: git.checksum,
+                r#ref: git.reference,
+                commit_checksum: git.commit_checksum,
+                commit_object: git.commit_object.to_vec(),
+                tag_object: git.tag_object.to_vec(),
+            });
+        }
+        SourceMeta::Http(http) => {
+            response.http = Some(wire::ResolveSourceHttpResponse {
+                checksum: http.digest.to_string(),
+                filename: http.filename,
+                last_modified: http.modified.map(|seconds| proto::Timestamp { seconds, nanos: 0 }),
+                checksum_response: None,
+            });
+        }
+    }
 }
 
 fn refuse_policies(policies: &[proto::sourcepolicy::Policy]) -> Result<()> {
@@ -201,7 +276,7 @@ fn refuse_policies(policies: &[proto::sourcepolicy::Policy]) -> Result<()> {
     }
 }
 
-pub(crate) fn warning(request: wire::WarnRequest) -> Warning {
+pub fn warning(request: wire::WarnRequest) -> Warning {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let source = request.info.map(|info| SourceLocation {
         info: SourceInfo {
@@ -228,4 +303,63 @@ fn range(range: &pb::Range) -> Range {
     };
     let start = position(range.start.as_ref());
     Range { start, end: range.end.as_ref().map_or(start, |end| position(Some(end))) }
+}
+
+/// What a client of old sends with its last Solve: JSON, whose values are base64.
+pub fn exporter_attrs(json: &[u8]) -> Result<BTreeMap<String, Bytes>> {
+    use base64::Engine as _;
+    let invalid = |e: &dyn std::fmt::Display| Error::user(format!("invalid exporter attributes: {e}"));
+    if json.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let texts: BTreeMap<String, String> = serde_json::from_slice(json).map_err(|e| invalid(&e))?;
+    let decode = |(key, text): (String, String)| {
+        let bytes = base64::engine::general_purpose::STANDARD.decode(text).map_err(|e| invalid(&e))?;
+        Ok((key, Bytes::from(bytes)))
+    };
+    texts.into_iter().map(decode).collect()
+}
+
+/// The id of a container that is to be made, and what it shall be.
+pub fn container_request(request: wire::NewContainerRequest) -> Result<(String, ContainerRequest)> {
+    if request.container_id.is_empty() {
+        return Err(Error::user("ContainerID required"));
+    }
+    let mount = |mut mount: pb::Mount| {
+        let input = Some(std::mem::take(&mut mount.result_id)).filter(|id| !id.is_empty());
+        let input = input.map(|id| Ref { id, ..Ref::default() });
+        Ok(ContainerMount { mount: Mount::try_from(mount)?, input })
+    };
+    let container = ContainerRequest {
+        mounts: request.mounts.into_iter().map(mount).collect::<Result<_>>()?,
+        files: BTreeMap::new(),
+        network: NetMode::try_from_wire(request.network)?,
+        hostname: request.hostname,
+        extra_hosts: request.extra_hosts.into_iter().map(HostIp::from).collect(),
+        platform: request.platform.map(platform_from),
+    };
+    Ok((request.container_id, container))
+}
+
+pub fn process_request(init: wire::InitMessage) -> Result<ProcessRequest> {
+    let meta: Meta = init.meta.ok_or_else(|| Error::user("a process has no meta"))?.into();
+    Ok(ProcessRequest {
+        args: meta.args,
+        env: meta.env,
+        secret_env: init.secretenv.into_iter().map(SecretEnv::from).collect(),
+        cwd: meta.cwd,
+        user: meta.user,
+        tty: init.tty,
+        security: SecurityMode::try_from_wire(init.security)?,
+        remove_mount_stubs_recursive: meta.remove_mount_stubs_recursive,
+    })
+}
+
+/// How a process ended, or why it did not start.
+pub fn exit(end: Result<ProcessExit>, unknown: u32) -> wire::ExitMessage {
+    let (code, error) = match end {
+        Ok(exit) => (exit.code, exit.into_error()),
+        Err(e) => (unknown, Some(e)),
+    };
+    wire::ExitMessage { code, error: error.as_ref().map(grpcerr::to_rpc) }
 }

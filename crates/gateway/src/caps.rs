@@ -2,7 +2,7 @@
 
 use proto::apicaps::ApiCap;
 
-/// Calls and forms of the bridge. `gateway.exec` and its kin are not among them.
+/// Calls and forms of the bridge.
 const BRIDGE: &[&str] = &[
     "solve.base",
     "resolveimage",
@@ -12,10 +12,16 @@ const BRIDGE: &[&str] = &[
     "returnmap",
     "readdir",
     "statfile",
+    "importcaches",
     "proto.refarray",
     "reference.output",
     "frontend.inputs",
     "gateway.solve.metadata",
+    "gateway.exec",
+    "gateway.exec.extrahosts",
+    "gateway.exec.secretenv",
+    "gateway.exec.signals",
+    "gateway.exec.filesystem",
     "frontend.caps",
     "gateway.solve.evaluate",
     "gateway.evaluate",
@@ -23,11 +29,11 @@ const BRIDGE: &[&str] = &[
     "source.metaresolver",
 ];
 
-pub(crate) fn bridge() -> Vec<ApiCap> {
+pub fn bridge() -> Vec<ApiCap> {
     enabled(BRIDGE)
 }
 
-pub(crate) fn llb() -> Vec<ApiCap> {
+pub fn llb() -> Vec<ApiCap> {
     enabled(llb::caps::ALL)
 }
 

@@ -1,5 +1,7 @@
 //! What is told while a layer comes.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::Result;
@@ -7,29 +9,32 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 use oci::Descriptor;
 use progress::Step;
-use refs::{BlobProvider, BlobStream};
 
-use crate::origin::SharedOrigin;
+use crate::lazy::{BlobProvider, BlobStream};
 
 /// How often progress is told.
 const TELL_EVERY_MS: i128 = 100;
 
-/// Tells how far each blob has come, in the vertex of the source.
+/// Tells how far each blob has come, in the vertex that it is fetched for.
 pub struct Watched {
-    pub origin: SharedOrigin,
+    pub provider: Arc<dyn BlobProvider>,
     pub step: Step,
 }
 
 #[async_trait]
 impl BlobProvider for Watched {
     async fn open(&self, blob: &Descriptor) -> Result<BlobStream> {
-        let stream = self.origin.open(blob).await?;
+        let stream = self.provider.open(blob).await?;
         let mut transfer = Transfer::start(&self.step, blob);
         Ok(Box::pin(stream.inspect(move |chunk| {
             if let Ok(chunk) = chunk {
                 transfer.add(chunk);
             }
         })))
+    }
+
+    fn is_gone(&self) -> bool {
+        self.provider.is_gone()
     }
 }
 

@@ -1,0 +1,180 @@
+//! A folder with caches, in the form of an OCI layout.
+
+use std::collections::HashSet;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use errdefs::{Error, Result};
+use oci::{Descriptor, Digest, Index, media};
+use serde_json::Value;
+
+use crate::result_files::write_atomic;
+
+/// Annotations by which an index names what it has.
+const IMAGE_NAME: &str = "io.containerd.image.name";
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// Most bytes of a manifest.
+const MANIFEST: u64 = 8 << 20;
+
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(path: PathBuf) -> Self {
+        Folder(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn shown(&self) -> std::path::Display<'_> {
+        self.0.display()
+    }
+
+    pub fn make(&self) -> Result<()> {
+        Ok(std::fs::create_dir_all(&self.0)?)
+    }
+
+    fn blob(&self, digest: &Digest) -> PathBuf {
+        self.0.join("blobs").join(digest.algorithm()).join(digest.hex())
+    }
+
+    pub fn has(&self, digest: &Digest) -> bool {
+        self.blob(digest).is_file()
+    }
+
+    /// The manifest of this name.
+    pub fn find(&self, tag: &str) -> Result<Digest> {
+        let path = self.0.join("index.json");
+        let missing =
+            || Error::not_found(format!("could not read {}: no such file or directory", path.display()));
+        let index = self.index()?.ok_or_else(missing)?;
+        let named = |key: &str| {
+            index.manifests.iter().find(|m| m.annotations.get(key).is_some_and(|name| name == tag))
+        };
+        let found = named(IMAGE_NAME).or_else(|| named(REF_NAME)).map(|found| found.digest.clone());
+        found.ok_or_else(|| Error::not_found(format!("no digest found for tag {tag}")))
+    }
+
+    fn index(&self) -> Result<Option<Index>> {
+        let path = self.0.join("index.json");
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        let index = serde_json::from_slice(&bytes);
+        index.map(Some).map_err(|e| Error::user(format!("could not read {}: {e}", path.display())))
+    }
+
+    /// Names a manifest, given as JSON; what had the name before has none any more.
+    pub fn put(&self, manifest: &str, tag: &str) -> Result<()> {
+        let mut manifest: Descriptor = serde_json::from_str(manifest)
+            .map_err(|e| Error::environment(format!("the engine tells of no manifest: {e}")))?;
+        manifest.annotations.insert(REF_NAME.into(), tag.to_owned());
+        let mut index = self.index()?.unwrap_or_else(|| Index::new(media::OCI_INDEX, Vec::new()));
+        let is_named = |m: &Descriptor| {
+            let names = &m.annotations;
+            names.get(REF_NAME).is_some_and(|name| name == tag) && !names.contains_key(IMAGE_NAME)
+        };
+        index.manifests.retain(|m| !is_named(m));
+        index.manifests.push(manifest);
+        write_atomic(&self.0.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        write_atomic(&self.0.join("index.json"), &String::from_utf8_lossy(&oci::json::to_vec(&index)))
+    }
+
+    /// Removes all blobs that nothing in the index needs.
+    pub fn reset(&self) -> Result<()> {
+        let needed = self.needed()?;
+        for algorithm in entries(&self.0.join("blobs"))? {
+            let name = algorithm.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            for blob in entries(&algorithm)? {
+                let hex = blob.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let digest = format!("{name}:{hex}").parse::<Digest>();
+                if digest.is_ok_and(|digest| !needed.contains(&digest)) {
+                    std::fs::remove_file(&blob)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the index names, and all below it.
+    fn needed(&self) -> Result<HashSet<Digest>> {
+        let mut needed = HashSet::new();
+        let mut todo = self.index()?.map(|index| index.manifests).unwrap_or_default();
+        while let Some(descriptor) = todo.pop() {
+            if needed.insert(descriptor.digest.clone()) {
+                let kind = &descriptor.media_type;
+                if media::is_index(kind) || media::is_manifest(kind) {
+                    todo.extend(self.children(&descriptor)?);
+                }
+            }
+        }
+        Ok(needed)
+    }
+
+    fn children(&self, manifest: &Descriptor) -> Result<Vec<Descriptor>> {
+        if manifest.size > MANIFEST {
+            return Err(Error::user(format!("{} is too large for a manifest", manifest.digest)));
+        }
+        let bytes = std::fs::read(self.blob(&manifest.digest))?;
+        let json: Value = serde_json::from_slice(&bytes).map_err(|e| Error::user(e.to_string()))?;
+        let lists = [&json["manifests"], &json["layers"]].into_iter().filter_map(Value::as_array).flatten();
+        let all = lists.chain(Some(&json["config"]).filter(|config| config.is_object())).cloned();
+        all.map(|d| serde_json::from_value(d).map_err(|e| Error::user(e.to_string()))).collect()
+    }
+}
+
+/// What is in a folder; nothing where there is no folder.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+    match std::fs::read_dir(dir) {
+        Ok(entries) => Ok(entries.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(Vec::new()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes a blob and gives its descriptor.
+    fn blob(folder: &Folder, media_type: &str, bytes: &str) -> Descriptor {
+        let descriptor = Descriptor::of(media_type, bytes.as_bytes());
+        let path = folder.blob(&descriptor.digest);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+        std::fs::write(path, bytes).expect("written");
+        descriptor
+    }
+
+    /// A cache of one layer, under a name.
+    fn cache(folder: &Folder, tag: &str, layer: &str) -> Descriptor {
+        let config = blob(folder, "config", &format!("config of {layer}"));
+        let layers = vec![blob(folder, media::OCI_LAYER, layer)];
+        let manifest = oci::Manifest::new(media::OCI_MANIFEST, config, layers);
+        let json = String::from_utf8(oci::json::to_vec(&manifest)).expect("text");
+        let manifest = blob(folder, media::OCI_MANIFEST, &json);
+        folder.put(&serde_json::to_string(&manifest).expect("JSON"), tag).expect("put");
+        manifest
+    }
+
+    #[test]
+    fn caches_are_found_by_name_and_old_ones_go() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = Folder::new(dir.path().join("cache"));
+        assert!(folder.find("latest").is_err());
+        folder.make().expect("made");
+        let old = cache(&folder, "latest", "one");
+        let other = cache(&folder, "other", "two");
+        let new = cache(&folder, "latest", "three");
+        assert_eq!(folder.find("latest").expect("found"), new.digest);
+        assert_eq!(folder.find("other").expect("found"), other.digest);
+        assert!(folder.find("v1").is_err() && folder.has(&old.digest));
+        folder.reset().expect("reset");
+        let has = |text: String| folder.has(&Digest::of(text));
+        let there = |layer: &str| has(layer.to_owned()) && has(format!("config of {layer}"));
+        assert!(!folder.has(&old.digest) && folder.has(&new.digest) && folder.has(&other.digest));
+        assert_eq!(["one", "two", "three"].map(there), [false, true, true]);
+    }
+}

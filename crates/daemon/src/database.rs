@@ -1,0 +1,98 @@
+//! The file of the database.
+
+use std::fs::File;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use errdefs::{Class, Code, Error, Result, ResultExt as _};
+use redb::backends::FileBackend;
+use redb::{Builder, Database, DatabaseError, StorageBackend, StorageError};
+use tokio_util::sync::CancellationToken;
+
+/// Opens the database at `path`, or makes one; reads all of it first where `thorough`. `broken` is cancelled when its
+/// file cannot be read or written: the database takes nothing more then until it is opened again.
+///
+/// # Errors
+/// [`Code::DataLoss`] where what is there is no database, or a damaged one.
+pub fn open(path: &Path, thorough: bool, broken: CancellationToken) -> Result<Database> {
+    // A reader of damaged pages may come to any conclusion.
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = Watched { file: FileBackend::new(file)?, broken };
+        let mut database = Builder::new().create_with_backend(file)?;
+        if thorough && !database.check_integrity()? {
+            tracing::warn!("the database `{}` was repaired", path.display());
+        }
+        Ok(database)
+    }));
+    let failed = || format!("failed to open `{}`", path.display());
+    match opened {
+        Ok(Ok(database)) => Ok(database),
+        Ok(Err(e)) => Err(explain(e)).with_context(failed),
+        Err(_) => Err(damage("its pages make no sense")).with_context(failed),
+    }
+}
+
+/// Damage is what another database would not have; a disk that is full or fails is not.
+fn explain(e: DatabaseError) -> Error {
+    match e {
+        DatabaseError::Storage(StorageError::Io(e))
+            if !matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
+        {
+            Error::from(e)
+        }
+        DatabaseError::Storage(_) | DatabaseError::RepairAborted | DatabaseError::UpgradeRequired(_) => {
+            damage(&e.to_string())
+        }
+        _ => Error::environment(e.to_string()),
+    }
+}
+
+pub fn damage(what: &str) -> Error {
+    Error::new(Class::Environment, Code::DataLoss, what.to_owned())
+}
+
+/// Tells when the file fails.
+#[derive(Debug)]
+struct Watched {
+    file: FileBackend,
+    broken: CancellationToken,
+}
+
+impl Watched {
+    fn watch<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        result.inspect_err(|e| {
+            if !self.broken.is_cancelled() {
+                tracing::error!("the file of the database failed: {e}");
+                self.broken.cancel();
+            }
+        })
+    }
+}
+
+impl StorageBackend for Watched {
+    fn len(&self) -> io::Result<u64> {
+        self.watch(self.file.len())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.watch(self.file.read(offset, out))
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.watch(self.file.set_len(len))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.watch(self.file.sync_data())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.watch(self.file.write(offset, data))
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.file.close()
+    }
+}

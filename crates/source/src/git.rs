@@ -1,0 +1,146 @@
+//! Git repositories (`git://`), by way of the `git` program.
+//!
+//! A reference is resolved with `ls-remote`, which costs little; the commit that it stands for is the key. Only when no
+//! record is found under that key is anything fetched: into a bare repository that stays for the next build of the same
+//! remote, and from there into a fresh tree.
+
+mod checkout;
+mod command;
+mod fetch;
+mod options;
+mod resolve;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use errdefs::{Error, Result};
+use frontend::{GitMeta, SourceMeta};
+use redb::Database;
+use refs::{ImmutableRef, NewRef, RecordType, Sharing};
+use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
+
+use crate::context::Context;
+use crate::memory::Memory;
+use crate::sources::Shared;
+use crate::{Key, Source};
+pub use options::GitOptions;
+pub use resolve::Resolved;
+
+/// The checkouts of former builds, by their keys.
+pub struct Checkouts(Memory<Checkout>);
+
+#[derive(Serialize, Deserialize)]
+struct Checkout {
+    /// The id of the state with the files.
+    id: String,
+}
+
+impl Checkouts {
+    pub fn new(db: Arc<Database>) -> Self {
+        Checkouts(Memory::new(db, "source.git.v1"))
+    }
+}
+
+pub struct GitSource {
+    shared: Arc<Shared>,
+    options: GitOptions,
+    resolved: OnceCell<Resolved>,
+}
+
+impl GitSource {
+    pub fn new(shared: Arc<Shared>, options: GitOptions) -> Self {
+        GitSource { shared, options, resolved: OnceCell::new() }
+    }
+
+    /// What the reference stands for now.
+    pub async fn resolved(&self, cx: &Context) -> Result<&Resolved> {
+        self.resolved.get_or_try_init(|| resolve::resolve(&self.shared, &self.options, cx)).await
+    }
+
+    fn key_text(&self, resolved: &Resolved) -> String {
+        let options = &self.options;
+        let mut key = resolved.key_sha(options.keep_git_dir).to_owned();
+        if options.keep_git_dir {
+            key.push_str(".git");
+            if !resolved.reference.is_empty() {
+                key.push('#');
+                key.push_str(&resolved.reference);
+            }
+        }
+        if !options.subdir.is_empty() {
+            key.push(':');
+            key.push_str(&options.subdir);
+        }
+        if options.skip_submodules {
+            key.push_str("(skip-submodules)");
+        }
+        if options.commit_time {
+            key.push_str("(mtime=commit)");
+        }
+        key
+    }
+
+    /// The bare repository of the remote, with the commit that is wanted.
+    async fn repository(&self, cx: &Context) -> Result<fetch::Repository> {
+        let resolved = self.resolved(cx).await?;
+        fetch::fetch(&self.shared, &self.options, resolved, cx).await
+    }
+
+    async fn check_out(&self, cx: &Context) -> Result<ImmutableRef> {
+        let resolved = self.resolved(cx).await?;
+        let repository = self.repository(cx).await?;
+        let tree = self.shared.refs.new_tree()?;
+        checkout::check_out(&repository, &self.options, resolved, &tree.path()).await?;
+        let (remote, reference) = (options::without_password(&self.options.remote), &resolved.reference);
+        let new = NewRef::new(format!("git snapshot for {remote}#{reference}"), RecordType::GitCheckout);
+        self.shared.refs.from_tree(None, tree, new).await
+    }
+}
+
+#[async_trait]
+impl Source for GitSource {
+    async fn key(&self, cx: &Context, _: usize) -> Result<Key> {
+        let text = self.key_text(self.resolved(cx).await?);
+        Ok(Key { text, transient: false, done: true })
+    }
+
+    async fn meta(&self, cx: &Context, objects: bool) -> Result<SourceMeta> {
+        let resolved = self.resolved(cx).await?;
+        let mut meta = GitMeta {
+            reference: resolved.reference.clone(),
+            checksum: resolved.sha.clone(),
+            commit_checksum: resolved.commit.clone(),
+            ..GitMeta::default()
+        };
+        if objects {
+            let found = fetch::objects(&self.repository(cx).await?.git, &resolved.sha).await?;
+            meta.commit_checksum = found.tagged.unwrap_or_default();
+            meta.commit_object = found.commit.into();
+            meta.tag_object = found.tag.into();
+        }
+        Ok(SourceMeta::Git(meta))
+    }
+
+    async fn snapshot(&self, cx: &Context) -> Result<Option<ImmutableRef>> {
+        let key = self.key_text(self.resolved(cx).await?);
+        let known = self.shared.checkouts.0.get(&key)?.and_then(|c| self.shared.refs.get(&c.id));
+        if let Some(known) = known {
+            return Ok(Some(known));
+        }
+        let made = tokio::select! {
+            made = self.check_out(cx) => made?,
+            () = cx.cancel.cancelled() => return Err(Error::canceled()),
+        };
+        self.shared.checkouts.0.put(&key, &Checkout { id: made.id().to_owned() })?;
+        Ok(Some(made))
+    }
+}
+
+/// The name of the directory that holds the bare repository of a remote.
+fn shared_name(remote: &str, sha256: bool) -> String {
+    format!("git {}:{remote}", if sha256 { "sha256" } else { "sha1" })
+}
+
+/// One build at a time fetches into a repository.
+const SHARING: Sharing = Sharing::Locked;

@@ -1,0 +1,185 @@
+//! What is asked of a repository.
+
+use std::collections::BTreeMap;
+
+use errdefs::{Error, Result};
+
+/// One source op.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GitOptions {
+    /// As the `git` program takes it.
+    pub remote: String,
+    /// A branch, a tag, a commit; empty is the remote's default branch.
+    pub reference: String,
+    /// The commit that it must be, or its beginning.
+    pub checksum: String,
+    /// A folder of the repository; empty is all of it.
+    pub subdir: String,
+    pub keep_git_dir: bool,
+    pub skip_submodules: bool,
+    /// Files get the time of the commit.
+    pub commit_time: bool,
+    /// The commit is fetched by its name, and not looked for.
+    pub fetch_by_commit: bool,
+    /// Secrets with the whole `Authorization` header, and with a token; asked for with `.<host>` behind first.
+    pub auth_header_secret: String,
+    pub auth_token_secret: String,
+    pub known_hosts: String,
+    /// The client's ssh agent to use; empty for none.
+    pub ssh_agent: String,
+}
+
+impl GitOptions {
+    /// From the text behind `git://` and the attributes of an op.
+    pub fn new(rest: &str, attrs: &BTreeMap<String, String>) -> Result<Self> {
+        let text = |key: &str| attrs.get(key).cloned().unwrap_or_default();
+        let flag = |key: &str| attrs.get(key).is_some_and(|value| value == "true");
+        for (key, what) in UNSUPPORTED {
+            if !matches!(text(key).as_str(), "" | "false") {
+                return Err(Error::unimplemented(format!("{what} of git sources are not there yet")));
+            }
+        }
+        let (address, fragment) = rest.split_once('#').unwrap_or((rest, ""));
+        let (reference, subdir) = fragment.split_once(':').unwrap_or((fragment, ""));
+        let remote = match text("git.fullurl") {
+            full if full.is_empty() => with_transport(address),
+            full => with_transport(full.split('#').next().unwrap_or_default()),
+        };
+        let options = GitOptions {
+            remote,
+            reference: reference.to_owned(),
+            checksum: text("git.checksum"),
+            subdir: clean(subdir),
+            keep_git_dir: flag("git.keepgitdir"),
+            skip_submodules: flag("git.skipsubmodules"),
+            commit_time: match text("git.mtime").as_str() {
+                "" | "checkout" => false,
+                "commit" => true,
+                other => return Err(Error::user(format!("invalid git.mtime `{other}`"))),
+            },
+            fetch_by_commit: flag("git.fetchbycommit"),
+            auth_header_secret: text("git.authheadersecret"),
+            auth_token_secret: text("git.authtokensecret"),
+            known_hosts: text("git.knownsshhosts"),
+            ssh_agent: text("git.mountsshsock"),
+        };
+        options.check()
+    }
+
+    /// What begins with a dash would be an option of `git`.
+    fn check(self) -> Result<Self> {
+        if self.reference.starts_with('-') {
+            return Err(Error::user(format!("invalid git ref {:?}", self.reference)));
+        }
+        if self.remote.starts_with('-') {
+            return Err(Error::user(format!("invalid git remote {:?}", self.remote)));
+        }
+        let sum = &self.checksum;
+        if !sum.is_empty() && !sum.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(Error::user(format!("invalid checksum {sum} for Git URL, expected hex commit hash")));
+        }
+        Ok(self)
+    }
+
+    /// The host of the remote, for secrets that are named after it.
+    pub fn host(&self) -> String {
+        url::Url::parse(&self.remote)
+            .ok()
+            .and_then(|u| {
+                let port = u.port().map(|p| format!(":{p}")).unwrap_or_default();
+                Some(format!("{}{port}", u.host_str()?))
+            })
+            .unwrap_or_default()
+    }
+}
+
+const UNSUPPORTED: [(&str, &str); 6] = [
+    ("git.bundle", "bundles"),
+    ("git.checkoutbundle", "bundles"),
+    ("git.sig.pubkey", "signatures"),
+    ("git.sig.rejectexpired", "signatures"),
+    ("git.sig.requiresignedtag", "signatures"),
+    ("git.sig.ignoresignedtag", "signatures"),
+];
+
+/// `https://` where no transport is named.
+fn with_transport(address: &str) -> String {
+    let named = address.split_once("://").is_some_and(|(scheme, _)| {
+        ["http", "https", "ssh", "git"].iter().any(|known| known.eq_ignore_ascii_case(scheme))
+    });
+    let scp_style = address
+        .split_once('@')
+        .is_some_and(|(user, rest)| !user.is_empty() && !user.contains(['/', ':']) && rest.contains(':'));
+    match named || scp_style {
+        true => address.to_owned(),
+        false => format!("https://{address}"),
+    }
+}
+
+/// A path relative to the root of the repository, without dots that lead out of it.
+fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// An address as it may be shown.
+pub fn without_password(remote: &str) -> String {
+    match url::Url::parse(remote) {
+        Ok(mut url) if url.password().is_some() => {
+            // It fails for addresses that cannot have one.
+            let _ = url.set_password(Some("xxxxx"));
+            url.to_string()
+        }
+        _ => remote.to_owned(),
+    }
+}
+
+/// Whether a text is the whole name of a commit.
+pub fn is_commit(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        let check = |rest: &str, full: &str, expected: (&str, &str, &str)| {
+            let attrs = [("git.fullurl".to_owned(), full.to_owned())];
+            let attrs = attrs.into_iter().filter(|(_, v)| !v.is_empty()).collect();
+            let o = GitOptions::new(rest, &attrs).expect(rest);
+            assert_eq!((o.remote.as_str(), o.reference.as_str(), o.subdir.as_str()), expected, "{rest}");
+        };
+        check("github.com/a/b.git", "", ("https://github.com/a/b.git", "", ""));
+        check("h/a#main:x/../y", "http://h:1/a", ("http://h:1/a", "main", "y"));
+        check("git@h:a/b#v1", "", ("git@h:a/b", "v1", ""));
+        check("h/a#:/sub/", "ssh://git@h/a", ("ssh://git@h/a", "", "sub"));
+    }
+
+    #[test]
+    fn what_git_would_misunderstand_is_refused() {
+        let check = |rest: &str, key: &str, value: &str, expected: &str| {
+            let attrs = BTreeMap::from([(key.to_owned(), value.to_owned())]);
+            let error = GitOptions::new(rest, &attrs).expect_err(rest);
+            assert_eq!(error.to_string(), expected);
+        };
+        check("h/a#--x", "", "", "invalid git ref \"--x\"");
+        check("h/a", "git.checksum", "xyz", "invalid checksum xyz for Git URL, expected hex commit hash");
+        check("h/a", "git.mtime", "now", "invalid git.mtime `now`");
+        check("h/a", "git.bundle", "x", "bundles of git sources are not there yet");
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        assert_eq!(without_password("https://u:p@h/x"), "https://u:xxxxx@h/x");
+        assert_eq!(without_password("git@h:x"), "git@h:x");
+    }
+}

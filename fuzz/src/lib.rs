@@ -1,0 +1,238 @@
+//! One function for each kind of foreign bytes. Whatever comes, it must neither panic nor hang nor take much memory; an
+//! answer that it does not like is an error, and what it likes must hold together.
+//!
+//! `cargo +nightly fuzz run NAME` looks for hours; `cargo test -p fuzz` throws some thousands of damaged samples.
+
+use std::io::{BufReader, Read, Write as _};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dockerfile::{Lexer, NoEnvironment};
+use oci::{Digest, Platform, Reference};
+use prost::Message as _;
+use proto::fsutil::Packet;
+use session::files::{FileSink, Stat, SyncReceiver};
+
+/// A target: its name, what it does, and a sample that it likes.
+pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<u8>);
+
+pub const TARGETS: &[Target] = &[
+    ("dockerfile", dockerfile, || include_bytes!("../samples/Dockerfile").to_vec()),
+    ("ignore", ignore, || b"# all\n**/*.o\n!keep/[a-z]?.o\n/target\\ \n".to_vec()),
+    ("llb", llb, sample_llb),
+    ("tar", tar, sample_tar),
+    ("layer", layer, sample_tar),
+    ("image", image, || include_bytes!("../samples/manifest.json").to_vec()),
+    ("names", names, || b"localhost:5000/a/b:tag linux/arm64/v8 sha256:ab".to_vec()),
+    ("packets", packets, sample_packets),
+    ("config", config, || include_bytes!("../samples/buildkitd.toml").to_vec()),
+];
+
+/// More than any reader here may give for the few bytes of a sample.
+const LOTS: u64 = 64 << 20;
+
+pub fn dockerfile(bytes: &[u8]) {
+    let parsed = ::dockerfile::parse(bytes);
+    let _ = format!("{parsed:?}");
+    let lexer = Lexer::new(::dockerfile::DEFAULT_ESCAPE);
+    for line in String::from_utf8_lossy(bytes).lines() {
+        let _ = lexer.expand(line, &NoEnvironment);
+        let _ = ::dockerfile::csv::fields(line);
+    }
+}
+
+pub fn ignore(bytes: &[u8]) {
+    let patterns = ::dockerfile::ignore::parse(bytes);
+    let Ok(matcher) = fsutil::pattern::Matcher::new(&patterns) else { return };
+    for path in ["a", "a/b.o", "keep/x1.o", "target", "\u{e4}/\u{10348}"] {
+        matcher.matches_or_parent(path.as_bytes());
+    }
+}
+
+pub fn llb(bytes: &[u8]) {
+    let Ok(wire) = proto::pb::Definition::decode(bytes) else { return };
+    let Ok(definition) = ::llb::Definition::try_from(wire) else { return };
+    let _ = ::llb::Graph::load(&definition);
+}
+
+pub fn tar(bytes: &[u8]) {
+    let Ok(decoder) = snapshot::Decoder::detect(BufReader::new(bytes)) else { return };
+    let mut reader = fsutil::tar::Reader::new(decoder.take(LOTS));
+    while let Ok(Some(_)) = reader.next_entry() {
+        // Holes are cheap to tell of.
+        let _ = std::io::copy(&mut reader.by_ref().take(LOTS), &mut std::io::sink());
+    }
+}
+
+/// Unpacks into a real store; nothing may come to lie outside it.
+pub fn layer(bytes: &[u8]) {
+    let Ok(dir) = tempfile::tempdir() else { return };
+    let Ok(store) = snapshot::Store::open(&dir.path().join("store"), snapshot::Options::default()) else {
+        return;
+    };
+    let _ = store.apply(BufReader::new(bytes));
+    drop(store);
+    let names: Vec<_> = std::fs::read_dir(dir.path()).into_iter().flatten().flatten().collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+}
+
+pub fn image(bytes: &[u8]) {
+    let _ = oci::media::detect(bytes);
+    let _ = serde_json::from_slice::<oci::ImageConfig>(bytes);
+    if let Ok(index) = serde_json::from_slice::<oci::Index>(bytes) {
+        let _ = index.select(&Platform::host());
+    }
+    let _ = serde_json::from_slice::<oci::Manifest>(bytes);
+}
+
+pub fn names(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for word in text.split(' ') {
+        if let Ok(reference) = word.parse::<Reference>() {
+            // What was understood reads back as the same.
+            assert_eq!(reference.to_string().parse::<Reference>().ok(), Some(reference));
+        }
+        if let Ok(platform) = word.parse::<Platform>() {
+            assert!(platform.to_string().parse::<Platform>().is_ok(), "{platform}");
+        }
+        let _ = word.parse::<Digest>();
+    }
+}
+
+pub fn config(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _ = daemon::Config::parse(&text);
+    let _ = registry::DockerConfig::parse(bytes);
+}
+
+/// Takes every file and keeps none.
+struct Everything;
+struct Nowhere;
+
+impl SyncReceiver for Everything {
+    fn entry(&mut self, _: Stat) -> errdefs::Result<Option<Box<dyn FileSink>>> {
+        Ok(Some(Box::new(Nowhere)))
+    }
+}
+
+impl FileSink for Nowhere {
+    fn write(&mut self, _: &[u8]) -> errdefs::Result<()> {
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> errdefs::Result<()> {
+        Ok(())
+    }
+}
+
+/// A client that sends its folder as it likes.
+pub fn packets(mut bytes: &[u8]) {
+    let mut sent = Vec::new();
+    while let Ok(packet) = Packet::decode_length_delimited(&mut bytes) {
+        sent.push(Ok(packet));
+    }
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else { return };
+    runtime.block_on(async {
+        let (replies, _kept) = tokio::sync::mpsc::unbounded_channel();
+        let _ = session::files::receive(tokio_stream::iter(sent), replies, Everything, &mut |_| ()).await;
+    });
+}
+
+fn sample_llb() -> Vec<u8> {
+    let file = ::llb::Node::new(
+        ::llb::Op {
+            kind: ::llb::OpKind::Source(::llb::SourceOp {
+                identifier: "docker-image://docker.io/library/busybox:latest".into(),
+                ..Default::default()
+            }),
+            platform: Some(Platform::host()),
+            constraints: Vec::new(),
+        },
+        Vec::new(),
+        ::llb::OpMetadata::default(),
+    );
+    proto::pb::Definition::from(Arc::new(file).output(0).marshal()).encode_to_vec()
+}
+
+fn sample_tar() -> Vec<u8> {
+    let mut writer = fsutil::tar::Writer::new(Vec::new());
+    let file = fsutil::tar::Entry { path: b"dir/file".to_vec(), size: 5, mode: 0o644, ..Default::default() };
+    let mut write = || -> std::io::Result<Vec<u8>> {
+        writer.pax_header(&file)?;
+        writer.write_all(b"hello")?;
+        Ok(Vec::new())
+    };
+    let _ = write();
+    writer.finish().unwrap_or_default()
+}
+
+fn sample_packets() -> Vec<u8> {
+    use proto::fsutil::packet::PacketType::{PacketData, PacketFin, PacketStat};
+    let stat = proto::fsutil::Stat { path: "file".into(), mode: 0o644, size: 5, ..Default::default() };
+    let packets = [
+        Packet { r#type: PacketStat.into(), stat: Some(stat), ..Default::default() },
+        Packet { r#type: PacketStat.into(), ..Default::default() },
+        Packet { r#type: PacketData.into(), data: Bytes::from_static(b"hello"), ..Default::default() },
+        Packet { r#type: PacketData.into(), ..Default::default() },
+        Packet { r#type: PacketFin.into(), ..Default::default() },
+    ];
+    packets.iter().flat_map(Packet::encode_length_delimited_to_vec).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A place, and what becomes of the bytes there.
+    #[derive(Debug, Clone)]
+    enum Damage {
+        Byte(prop::sample::Index, u8),
+        Cut(prop::sample::Index),
+        Insert(prop::sample::Index, Vec<u8>),
+        Again(prop::sample::Index, prop::sample::Index),
+    }
+
+    fn damage() -> impl Strategy<Value = Damage> {
+        prop_oneof![
+            (any::<prop::sample::Index>(), any::<u8>()).prop_map(|(at, byte)| Damage::Byte(at, byte)),
+            any::<prop::sample::Index>().prop_map(Damage::Cut),
+            (any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 1..20))
+                .prop_map(|(at, new)| Damage::Insert(at, new)),
+            (any::<prop::sample::Index>(), any::<prop::sample::Index>())
+                .prop_map(|(from, to)| Damage::Again(from, to)),
+        ]
+    }
+
+    fn apply(bytes: &mut Vec<u8>, damage: &Damage) {
+        let len = bytes.len().max(1);
+        match damage {
+            Damage::Byte(at, new) => bytes.get_mut(at.index(len)).into_iter().for_each(|b| *b = *new),
+            Damage::Cut(at) => bytes.truncate(at.index(len)),
+            Damage::Insert(at, new) => {
+                let at = at.index(len).min(bytes.len());
+                bytes.splice(at..at, new.iter().copied());
+            }
+            Damage::Again(from, to) => {
+                let (from, to) = (from.index(len).min(bytes.len()), to.index(len).min(bytes.len()));
+                bytes.extend_from_within(from.min(to)..from.max(to));
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_samples_are_survived() {
+        for (name, run, sample) in TARGETS {
+            let sample = sample();
+            run(&sample);
+            // A layer costs a store each time.
+            let cases = if *name == "layer" { 100 } else { 1000 };
+            let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+            proptest!(config, |(all in prop::collection::vec(damage(), 1..8))| {
+                let mut bytes = sample.clone();
+                all.iter().for_each(|one| apply(&mut bytes, one));
+                run(&bytes);
+            });
+        }
+    }
+}
