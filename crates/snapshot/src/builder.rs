@@ -2,6 +2,7 @@
 
 mod copy;
 mod files;
+mod linker;
 mod links;
 mod own;
 mod place;
@@ -14,6 +15,7 @@ use std::collections::HashMap;
 use errdefs::{Error, Result};
 
 pub use copy::CopyOptions;
+pub use place::Spot;
 pub use recopy::Earlier;
 
 use crate::layer::LayerId;
@@ -21,6 +23,7 @@ use crate::meta::{FileType, Meta, Owner, Time};
 use crate::tree::TreeWriter;
 use crate::view::{View, open_file, resolve_in};
 use crate::{path, sys};
+use linker::Linker;
 use links::BaseLinks;
 use own::{Own, Place};
 
@@ -70,6 +73,8 @@ pub enum Mode {
 #[derive(Debug)]
 #[must_use = "a tree that is not committed is removed"]
 pub struct TreeBuilder {
+    /// Where links wait to be made, while something is copied. Before the tree: it ends first.
+    linker: Option<Linker>,
     tree: TreeWriter,
     base: View,
     own: Own,
@@ -83,8 +88,8 @@ pub struct TreeBuilder {
 impl TreeBuilder {
     pub(crate) fn new(tree: TreeWriter, base: View) -> Self {
         let own = Own::new(tree.path());
-        let (base_links, slots, dir_times) = Default::default();
-        TreeBuilder { tree, base, own, base_links, slots, dir_times }
+        let (linker, base_links, slots, dir_times) = Default::default();
+        TreeBuilder { linker, tree, base, own, base_links, slots, dir_times }
     }
 
     /// Makes the tree a layer of the store.

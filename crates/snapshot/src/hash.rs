@@ -56,6 +56,7 @@ impl View {
 }
 
 /// Hashes one file: its header first, then the bytes given to it.
+#[derive(Clone)]
 pub struct FileHasher(Sha256);
 
 impl FileHasher {

@@ -42,13 +42,13 @@ mod scratch;
 mod stack;
 
 pub use apply::Applied;
-pub use builder::{CopyOptions, Earlier, FileOptions, MkdirOptions, Mode, RemoveOptions, TreeBuilder};
+pub use builder::{CopyOptions, Earlier, FileOptions, MkdirOptions, Mode, RemoveOptions, Spot, TreeBuilder};
 pub use check::CheckedObjects;
 pub use decompress::{Compression, Decoder};
 pub use hash::{FileHasher, HashOptions};
 pub use layer::LayerId;
 pub use meta::{Attrs, FileType, Meta, Owner, Time};
-pub use object::{Collected, Object, ObjectWriter};
+pub use object::{Collected, Object, ObjectWriter, Placed};
 pub use room::Freed;
 pub use stack::Part;
 pub use store::{Leftover, Options, Store};

@@ -10,6 +10,7 @@ use oci::Digest;
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use crate::builder::Spot;
 use crate::hash::{FileHasher, is_hashed};
 use crate::layer::raw_digest;
 use crate::meta::{Attrs, Owner};
@@ -112,7 +113,15 @@ impl Objects {
 
     /// Takes in a file of `size` bytes, hashing it as it is written.
     pub fn create(self: &Arc<Self>, attrs: &Attrs, size: u64) -> Result<ObjectWriter> {
-        let tmp = self.new_tmp();
+        self.create_at(self.new_tmp(), attrs, size)
+    }
+
+    /// As [`create`](Self::create), of a file that is written where a tree keeps a place for it, to stay there.
+    pub fn create_in_place(self: &Arc<Self>, spot: &Spot, attrs: &Attrs, size: u64) -> Result<ObjectWriter> {
+        self.create_at(spot.real.clone(), attrs, size)
+    }
+
+    fn create_at(self: &Arc<Self>, tmp: PathBuf, attrs: &Attrs, size: u64) -> Result<ObjectWriter> {
         let by_itself = self.newborn()?.gets(attrs);
         let file = create_file(&tmp, if by_itself { attrs.mode } else { 0o600 })?;
         let hasher = FileHasher::file(attrs, size);
@@ -299,18 +308,7 @@ impl Objects {
     fn store(&self, tmp: &mut Tmp, raw: [u8; 32], attrs: &Attrs, size: u64) -> Result<Object> {
         let object = self.pin(key(Digest::from_sha256(raw).hex(), attrs), raw);
         let Some(from) = &tmp.0 else { return Ok(object) };
-        let renamed = match rename(from, &object.path, RenameFlags::NOREPLACE) {
-            Err(e) if e.is_not_found() => {
-                let fan = object.path.parent().expect("an object lies in a folder");
-                match std::fs::create_dir(fan) {
-                    Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
-                        return Err(sys::fail("make directory", fan, e));
-                    }
-                    _ => rename(from, &object.path, RenameFlags::NOREPLACE),
-                }
-            }
-            other => other,
-        }?;
+        let renamed = in_fan(&object.path, || rename(from, &object.path, RenameFlags::NOREPLACE))?;
         // What is in the place already serves, unless it shows by its size that it is damaged.
         let is_damaged = !renamed && sys::lstat(&object.path)?.is_none_or(|meta| meta.size != size);
         if renamed || (is_damaged && rename(from, &object.path, RenameFlags::empty())?) {
@@ -319,6 +317,22 @@ impl Objects {
             self.count(size.next_multiple_of(BLOCK), 1);
         }
         Ok(object)
+    }
+}
+
+/// Does what puts an object into its folder, which may have to be made.
+fn in_fan(object: &Path, put: impl Fn() -> Result<bool>) -> Result<bool> {
+    match put() {
+        Err(e) if e.is_not_found() => {
+            let fan = object.parent().expect("an object lies in a folder");
+            match std::fs::create_dir(fan) {
+                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                    Err(sys::fail("make directory", fan, e))
+                }
+                _ => put(),
+            }
+        }
+        other => other,
     }
 }
 
@@ -338,6 +352,15 @@ fn rename(from: &Path, to: &Path, flags: RenameFlags) -> Result<bool> {
         Ok(()) => Ok(true),
         Err(Errno::EXIST) => Ok(false),
         Err(e) => Err(sys::fail("rename", from, e)),
+    }
+}
+
+/// Links; `false` where the place was taken.
+fn link(from: &Path, to: &Path) -> Result<bool> {
+    match rustix::fs::link(from, to) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        Err(e) => Err(sys::fail("link", from, e)),
     }
 }
 
@@ -395,8 +418,29 @@ pub struct ObjectWriter {
 impl ObjectWriter {
     /// Puts the file into the store, or drops it where the store has its like.
     pub fn finish(mut self) -> Result<Object> {
+        let raw = self.complete()?;
+        self.objects.store(&mut self.tmp, raw, &self.attrs, self.written)
+    }
+
+    /// Takes a file that was [written in place](Objects::create_in_place) into the store.
+    pub fn finish_in_place(mut self) -> Result<Placed> {
+        let raw = self.complete()?;
+        let object = self.objects.pin(key(Digest::from_sha256(raw).hex(), &self.attrs), raw);
+        let Some(place) = &self.tmp.0 else { return Ok(Placed { object, ino: None }) };
+        if !in_fan(&object.path, || link(place, &object.path))? {
+            let object = self.objects.store(&mut self.tmp, raw, &self.attrs, self.written)?;
+            return Ok(Placed { object, ino: None });
+        }
+        let stat = rustix::fs::fstat(&self.file).map_err(|e| sys::fail("stat", place, e))?;
+        self.tmp.0 = None;
+        self.objects.count(self.written.next_multiple_of(BLOCK), 1);
+        Ok(Placed { object, ino: Some(stat.st_ino) })
+    }
+
+    /// Gives the file its attributes; its digest.
+    fn complete(&mut self) -> Result<[u8; 32]> {
         let raw = if self.written == self.size {
-            self.hasher.finish()
+            std::mem::replace(&mut self.hasher, FileHasher::file(&self.attrs, 0)).finish()
         } else {
             // The file changed while it was sent: hash what is there.
             self.rehash()?
@@ -408,7 +452,7 @@ impl ObjectWriter {
                 sys::set_file_attrs(&self.file, path, &self.attrs)?;
             }
         }
-        self.objects.store(&mut self.tmp, raw, &self.attrs, self.written)
+        Ok(raw)
     }
 
     fn rehash(&self) -> Result<[u8; 32]> {
@@ -432,4 +476,12 @@ impl Write for ObjectWriter {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// A file that was written in its place.
+#[derive(Debug)]
+pub struct Placed {
+    pub object: Object,
+    /// The inode in the place. None where the store has the object already: then nothing is in the place.
+    pub(crate) ino: Option<u64>,
 }

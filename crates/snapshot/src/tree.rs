@@ -104,10 +104,14 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 
 impl Drop for TreeWriter {
     fn drop(&mut self) {
-        if self.state == State::Open
-            && let Err(e) = sys::remove_all(&self.dir)
-        {
-            tracing::warn!(tree = %self.dir.display(), "an unfinished tree stays until the next start: {e}");
+        if self.state == State::Committed {
+            return;
+        }
+        // Moved first, lest a thread that has not heard of the end makes a file in what is being removed.
+        let gone = self.dir.with_extension("gone");
+        let dir = if std::fs::rename(&self.dir, &gone).is_ok() { &gone } else { &self.dir };
+        if let Err(e) = sys::remove_all(dir) {
+            tracing::warn!(tree = %dir.display(), "an unfinished tree stays until the next start: {e}");
         }
     }
 }

@@ -100,7 +100,9 @@ impl TreeBuilder {
             path::split(&target).0
         };
         made.extend(self.mkdir_all(ensure, dir_mode, options.owner, options.timestamp)?);
+        self.defer_links();
         copier.copy(self, &followed, b"", &target, false, &[])?;
+        copier.finish(self)?;
         // Files that came into a new directory changed its time.
         if let Some(time) = options.timestamp {
             for dir in made.iter().rev().filter(|dir| self.own.is_dir(dir)) {
@@ -137,6 +139,16 @@ pub(super) struct Copier<'a> {
     names: HashMap<(LayerId, u64), Vec<u8>>,
     /// The source directories on the way to the current file.
     parents: Vec<Parent>,
+    /// Directories that are given their attributes when all files are in them.
+    ended: Vec<Ended>,
+}
+
+struct Ended {
+    at: Vec<u8>,
+    target: Vec<u8>,
+    meta: Meta,
+    /// Only the time: it is the directory that the source was copied into.
+    only_time: bool,
 }
 
 /// A directory that is made when something in it is copied.
@@ -167,7 +179,8 @@ impl<'a> Copier<'a> {
         };
         let (include, exclude) =
             (matcher(&options.include, "include")?, matcher(&options.exclude, "exclude")?);
-        Ok(Copier { from, options, chmod, include, exclude, names: HashMap::new(), parents: Vec::new() })
+        let (names, parents, ended) = Default::default();
+        Ok(Copier { from, options, chmod, include, exclude, names, parents, ended })
     }
 
     /// Copies `at`, which lies at `relative` below the source, to `target`. Below the source, directories that are
@@ -242,14 +255,27 @@ impl<'a> Copier<'a> {
             self.parents.pop();
         }
         let meta = self.from.lstat_clean(at)?.ok_or_else(|| path_error("lstat", at, NOT_FOUND))?;
-        if included && (overwrite || made) {
-            self.finish_dir(tree, at, target, &meta)
-        } else if !overwrite && !made && was_there {
-            tree.own.ensure_dir(target, &tree.base)?;
-            sys::set_mtime(&tree.own.real(target), self.options.timestamp.unwrap_or(meta.mtime))
-        } else {
-            Ok(())
+        let whole = included && (overwrite || made);
+        if whole || !overwrite && !made && was_there {
+            let (at, target) = (at.to_vec(), target.to_vec());
+            self.ended.push(Ended { at, target, meta, only_time: !whole });
         }
+        Ok(())
+    }
+
+    /// Ends the copy: all links are made, and directories have their attributes, which files that come would change.
+    pub(super) fn finish(&mut self, tree: &mut TreeBuilder) -> Result<()> {
+        tree.settle_links()?;
+        tree.linker = None;
+        for Ended { at, target, meta, only_time } in std::mem::take(&mut self.ended) {
+            if only_time {
+                tree.own.ensure_dir(&target, &tree.base)?;
+                sys::set_mtime(&tree.own.real(&target), self.options.timestamp.unwrap_or(meta.mtime))?;
+            } else {
+                self.finish_dir(tree, &at, &target, &meta)?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes a directory; `true` where there was none.

@@ -1,17 +1,32 @@
 //! Puts files of every kind into the tree: the edits that all others are made of.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use errdefs::{Error, Result};
 
 use super::TreeBuilder;
+use super::linker::Link;
 use crate::layer::{Layer, LayerId, Origin, SharedInode};
 use crate::meta::{Attrs, FileType, Meta};
-use crate::object::Object;
+use crate::object::{Object, Placed};
 use crate::view::View;
 use crate::{path, sys};
+
+/// A place in a tree that is kept for a file.
+#[derive(Debug)]
+pub struct Spot {
+    path: Vec<u8>,
+    pub(crate) real: PathBuf,
+}
+
+impl Spot {
+    /// The path in the tree.
+    pub fn into_path(self) -> Vec<u8> {
+        self.path
+    }
+}
 
 impl TreeBuilder {
     /// Makes a directory, or gives one that is there these attributes. The time holds even if files come into it later.
@@ -77,6 +92,26 @@ impl TreeBuilder {
         }
     }
 
+    /// Keeps a place for a file whose content comes while this tree is built. Any thread may
+    /// [write it there](crate::ObjectWriter::finish_in_place); [`put_placed`](Self::put_placed) follows when it is whole.
+    pub fn keep_place(&mut self, path: &[u8]) -> Result<Spot> {
+        let path = self.resolve(path, false)?;
+        self.make_room(&path)?;
+        self.own.add(&path, FileType::File, false);
+        Ok(Spot { real: self.own.real(&path), path })
+    }
+
+    /// Takes note of a file that was written in the place kept for it. `false` where the store had it already: then it is
+    /// to be [put](Self::put_object) there, once all others of this tree are noted.
+    pub fn put_placed(&mut self, spot: &Spot, file: &Placed) -> bool {
+        let Some(ino) = file.ino else { return false };
+        let path = spot.path.as_slice();
+        self.slots.insert(file.object.key.clone(), 1);
+        self.tree.shared.insert(ino, SharedInode { path: path.into(), origin: Origin::Object });
+        self.tree.digests.insert(path.into(), file.object.raw);
+        true
+    }
+
     /// Puts an object at the path, in place of whatever was there. A tree that holds the object already gets a copy.
     pub fn put_object(&mut self, path: &[u8], object: &Object) -> Result<()> {
         let path = self.resolve(path, false)?;
@@ -122,7 +157,7 @@ impl TreeBuilder {
             Some(_) => None,
         };
         match origin {
-            Some(origin) if sys::link(&from, &real)? => {
+            Some(origin) if self.link(from.clone(), real.clone(), meta.ino)? => {
                 self.tree.shared.insert(meta.ino, SharedInode { path: path.into(), origin });
             }
             _ => copy_file(&from, &real, attrs)?,
@@ -165,6 +200,14 @@ impl TreeBuilder {
         }
     }
 
+    /// Links a file into this tree, now or before the links are settled. `false` where the file system cannot.
+    fn link(&mut self, from: PathBuf, to: PathBuf, ino: u64) -> Result<bool> {
+        match &mut self.linker {
+            Some(linker) => linker.push(Link { from, to, ino }).map(|()| true),
+            None => sys::link(&from, &to),
+        }
+    }
+
     /// Whether the file may be linked to `path`, and where it was first.
     fn may_link(&mut self, layer: &Arc<Layer>, meta: &Meta, path: &[u8]) -> Result<Option<Origin>> {
         let origin = match layer.shared()?.get(meta.ino) {
@@ -185,6 +228,7 @@ impl TreeBuilder {
 
     /// Makes a second name for a file of this tree.
     pub(super) fn link_own(&mut self, target: &[u8], path: &[u8], file_type: FileType) -> Result<()> {
+        self.settle_links()?;
         let (from, real) = (self.own.real(target), self.own.real(path));
         if !sys::link(&from, &real)? {
             return Err(Error::environment(format!("too many hard links to `{}`", path::show(target))));
@@ -269,6 +313,7 @@ impl TreeBuilder {
 
     /// Forgets what this tree has at `path`, before it is removed.
     fn forget(&mut self, path: &[u8]) -> Result<()> {
+        self.settle_links()?;
         for gone in self.own.forget(path) {
             self.tree.digests.remove(&gone[..]);
             if let Some(meta) = sys::lstat(&self.own.real(&gone))?
@@ -282,7 +327,7 @@ impl TreeBuilder {
 }
 
 /// Copies content and attributes; `attrs` replace all but the extended ones, which they hold too.
-fn copy_file(from: &Path, to: &Path, attrs: Option<&Attrs>) -> Result<()> {
+pub(super) fn copy_file(from: &Path, to: &Path, attrs: Option<&Attrs>) -> Result<()> {
     sys::clone_file(from, to)?;
     match attrs {
         Some(attrs) => sys::set_attrs(to, FileType::File, attrs),

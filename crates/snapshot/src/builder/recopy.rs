@@ -141,7 +141,8 @@ impl Update<'_> {
     }
 
     /// Files that came into a directory changed its time.
-    fn finish(&self, tree: &mut TreeBuilder, options: &CopyOptions) -> Result<()> {
+    fn finish(&mut self, tree: &mut TreeBuilder, options: &CopyOptions) -> Result<()> {
+        self.copier.finish(tree)?;
         for (at, target) in self.dirs.iter().rev() {
             if let Some(meta) = self.from.lstat_clean(at)? {
                 self.copier.finish_dir(tree, at, target, &meta)?;

@@ -133,6 +133,27 @@ fn known_files_are_linked_and_hard_links_stay() {
     }
 }
 
+/// Links are made on the side, and directories keep their times though files come into them late.
+#[test]
+fn a_large_copy_is_whole() {
+    let world = World::new();
+    let mut text = String::new();
+    for dir in 0..3 {
+        text.push_str(&format!("d{dir} dir\n"));
+        (0..300).for_each(|file| text.push_str(&format!("d{dir}/{file} file {dir}-{file}\n")));
+    }
+    let from = world.view(&[world.made_of(&[], &text)]);
+    let options = CopyOptions { dir_contents: true, ..options() };
+    let layer = copy(&world, &[], &from, "/", "/", &options);
+    assert_eq!(world.show(std::slice::from_ref(&layer)), crate::world::show(&from));
+    let view = world.view(&[layer]);
+    for path in [&b"d0"[..], b"d1", b"d2", b"d1/7"] {
+        let (ours, theirs) = (view.lstat(path).unwrap().unwrap(), from.lstat(path).unwrap().unwrap());
+        assert_eq!(ours.mtime, theirs.mtime);
+        assert_eq!(ours.ino == theirs.ino, ours.is_file());
+    }
+}
+
 /// Programs take two paths with one inode for a hard link, so no view shows an inode twice but for real hard links.
 #[test]
 fn no_inode_twice() {

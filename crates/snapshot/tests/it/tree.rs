@@ -1,4 +1,6 @@
-use snapshot::{Attrs, FileOptions, MkdirOptions, Owner, Part, RemoveOptions, Time};
+use snapshot::{
+    Attrs, FileOptions, MkdirOptions, Owner, Part, Placed, RemoveOptions, Spot, Time, TreeBuilder,
+};
 
 use crate::world::{World, attrs};
 
@@ -156,4 +158,58 @@ fn objects_have_their_attributes() {
             "{mode:o} {uid}:{gid}"
         );
     }
+}
+
+/// Writes a file where the tree shows it.
+fn write_in_place(tree: &mut TreeBuilder, path: &[u8], data: &[u8]) -> (Spot, Placed) {
+    let spot = tree.keep_place(path).unwrap();
+    let objects = tree.store().objects().clone();
+    let mut writer = objects.create_in_place(&spot, &attrs(0o644), data.len() as u64).unwrap();
+    std::io::Write::write_all(&mut writer, data).unwrap();
+    (spot, writer.finish_in_place().unwrap())
+}
+
+#[test]
+fn files_are_written_where_they_stay() {
+    let world = World::new();
+    let files: [(&[u8], &[u8]); 4] = [(b"a", b"1"), (b"d/same", b"2"), (b"d/twin", b"2"), (b"z", b"2")];
+    let fill = |tree: &mut TreeBuilder| {
+        tree.put_dir(b"d", &attrs(0o755)).unwrap();
+        let written = files.map(|(path, data)| write_in_place(tree, path, data));
+        let (mut again, mut in_place) = (Vec::new(), 0);
+        for (spot, file) in written {
+            if tree.put_placed(&spot, &file) {
+                in_place += 1;
+            } else {
+                again.push((spot.into_path(), file.object));
+            }
+        }
+        for (path, object) in again {
+            tree.put_object(&path, &object).unwrap();
+        }
+        in_place
+    };
+    let want = ["a 644 file 1", "d 755 dir", "d/same 644 file 2", "d/twin 644 file 2", "z 644 file 2"];
+    for known in [2, 0] {
+        let layer = world.layer(&[], |tree| assert_eq!(fill(tree), known));
+        check(&world.show(std::slice::from_ref(&layer)), &want);
+        let view = world.view(&[layer]);
+        let inode = |path: &[u8]| view.lstat(path).unwrap().unwrap().ino;
+        let inodes: std::collections::HashSet<_> = files.iter().map(|(path, _)| inode(path)).collect();
+        assert_eq!(inodes.len(), files.len(), "an inode shows twice");
+    }
+}
+
+/// What was under way when a tree is given up leaves nothing but objects in hand.
+#[test]
+fn a_tree_that_is_given_up_leaves_no_files() {
+    let world = World::new();
+    let mut tree = world.store.new_tree().unwrap().builder(world.view(&[]));
+    let (_, file) = write_in_place(&mut tree, b"a", b"1");
+    let spot = tree.keep_place(b"b").unwrap();
+    let late = world.store.objects().create_in_place(&spot, &attrs(0o644), 1).unwrap();
+    drop(tree);
+    drop(late);
+    assert!(world.store.objects().give_up(file.object).unwrap() > 0);
+    assert_eq!(std::fs::read_dir(world.dir.path().join("tmp")).unwrap().count(), 0);
 }

@@ -6,8 +6,8 @@ use super::listing::{Beside, Listing, Was};
 use errdefs::{Result, ResultExt};
 use session::files::{FileSink, Kind, Stat, SyncReceiver};
 use snapshot::{
-    Attrs, FileType, HashOptions, Meta, Object, ObjectWriter, Owner, Store, Time, TreeBuilder, TreeWriter,
-    View,
+    Attrs, FileType, HashOptions, Meta, Object, ObjectWriter, Owner, Placed, Spot, Store, Time, TreeBuilder,
+    TreeWriter, View,
 };
 
 /// After this many entries, the files that came meanwhile are put into the tree.
@@ -67,6 +67,10 @@ struct Arrived {
 #[derive(Default)]
 struct Files {
     new: Vec<(Vec<u8>, Object)>,
+    /// Those that were written where the tree shows them.
+    in_place: Vec<(Spot, Placed)>,
+    /// Those of them that the store had already. They are put when all others are there.
+    again: Vec<(Vec<u8>, Object)>,
     /// The tree holds them. They are kept in hand until it is whole.
     placed: Vec<(Vec<u8>, Object)>,
 }
@@ -79,8 +83,9 @@ impl Arrived {
 
 impl Drop for Arrived {
     fn drop(&mut self) {
-        let Files { new, placed } = std::mem::take(&mut *self.files());
-        for (_, object) in new.into_iter().chain(placed) {
+        let Files { new, in_place, again, placed } = std::mem::take(&mut *self.files());
+        let in_place = in_place.into_iter().map(|(spot, file)| (spot.into_path(), file.object));
+        for (_, object) in new.into_iter().chain(in_place).chain(again).chain(placed) {
             if let Err(e) = self.store.objects().give_up(object) {
                 tracing::warn!("a file of a context that did not come whole stays until the next prune: {e}");
             }
@@ -160,9 +165,18 @@ impl Receiver {
     /// Puts files that came into the tree.
     fn place_arrived(&mut self) -> Result<()> {
         let State::Building { builder, .. } = &mut self.state else { return Ok(()) };
-        let new = std::mem::take(&mut self.arrived.files().new);
+        let (new, in_place) = {
+            let mut files = self.arrived.files();
+            (std::mem::take(&mut files.new), std::mem::take(&mut files.in_place))
+        };
         let placed = new.iter().try_for_each(|(path, object)| builder.put_object(path, object));
-        self.arrived.files().placed.extend(new);
+        let mut files = self.arrived.files();
+        files.placed.extend(new);
+        for (spot, file) in in_place {
+            let is_there = builder.put_placed(&spot, &file);
+            let of = if is_there { &mut files.placed } else { &mut files.again };
+            of.push((spot.into_path(), file.object));
+        }
         placed
     }
 
@@ -291,7 +305,12 @@ impl SyncReceiver for Receiver {
             self.place(stat, Some(object))?;
             return Ok(None);
         }
-        Ok(Some(Box::new(Sink { stat, writer: None, arrived: Arc::clone(&self.arrived) })))
+        let spot = match &mut self.state {
+            // After a last sync, the tree might have got the same object from there meanwhile.
+            State::Building { builder, .. } if self.last.is_none() => Some(builder.keep_place(&stat.path)?),
+            _ => None,
+        };
+        Ok(Some(Box::new(Sink { stat, spot, writer: None, arrived: Arc::clone(&self.arrived) })))
     }
 
     fn listed(&mut self) -> Result<()> {
@@ -307,6 +326,12 @@ impl SyncReceiver for Receiver {
 
     fn complete(&mut self) -> Result<()> {
         self.place_arrived()?;
+        {
+            let mut files = self.arrived.files();
+            let again = std::mem::take(&mut files.again);
+            files.new.extend(again);
+        }
+        self.place_arrived()?;
         let State::Building { builder, hardlinks, .. } = &mut self.state else { return Ok(()) };
         for (path, target) in hardlinks.drain(..) {
             builder.put_hardlink(&path, &target)?;
@@ -318,6 +343,8 @@ impl SyncReceiver for Receiver {
 /// Takes the contents of one file. Nothing is open before they come, for thousands may have been asked for.
 struct Sink {
     stat: Stat,
+    /// Where the tree is to show the file, if it may be written there.
+    spot: Option<Spot>,
     writer: Option<ObjectWriter>,
     arrived: Arc<Arrived>,
 }
@@ -326,7 +353,14 @@ impl Sink {
     fn writer(&mut self) -> Result<&mut ObjectWriter> {
         let writer = match self.writer.take() {
             Some(writer) => writer,
-            None => self.arrived.store.objects().create(&attrs(&self.stat), self.stat.size)?,
+            None => {
+                let (objects, attrs, size) =
+                    (self.arrived.store.objects(), attrs(&self.stat), self.stat.size);
+                match &self.spot {
+                    Some(spot) => objects.create_in_place(spot, &attrs, size)?,
+                    None => objects.create(&attrs, size)?,
+                }
+            }
         };
         Ok(self.writer.insert(writer))
     }
@@ -340,8 +374,16 @@ impl FileSink for Sink {
     fn finish(mut self: Box<Self>) -> Result<()> {
         self.writer()?;
         let Some(writer) = self.writer.take() else { return Ok(()) };
-        let object = writer.finish()?;
-        self.arrived.files().new.push((self.stat.path, object));
+        match self.spot {
+            Some(spot) => {
+                let file = writer.finish_in_place()?;
+                self.arrived.files().in_place.push((spot, file));
+            }
+            None => {
+                let object = writer.finish()?;
+                self.arrived.files().new.push((self.stat.path, object));
+            }
+        }
         Ok(())
     }
 }
