@@ -12,6 +12,9 @@ use oci::{Digest, Platform, Reference};
 use prost::Message as _;
 use proto::fsutil::Packet;
 use session::files::{FileSink, Stat, SyncReceiver};
+use solver::RemoteKeys as _;
+
+mod bridge;
 
 /// A target: its name, what it does, and a sample that it likes.
 pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<u8>);
@@ -25,6 +28,8 @@ pub const TARGETS: &[Target] = &[
     ("image", image, || include_bytes!("../samples/manifest.json").to_vec()),
     ("names", names, || b"localhost:5000/a/b:tag linux/arm64/v8 sha256:ab".to_vec()),
     ("packets", packets, sample_packets),
+    ("gateway", gateway, bridge::sample),
+    ("cache", cache, || include_bytes!("../samples/cacheconfig.json").to_vec()),
     ("config", config, || include_bytes!("../samples/buildkitd.toml").to_vec()),
 ];
 
@@ -103,6 +108,31 @@ pub fn config(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let _ = daemon::Config::parse(&text);
     let _ = registry::DockerConfig::parse(bytes);
+}
+
+/// A frontend that asks its bridge whatever it likes.
+pub fn gateway(bytes: &[u8]) {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else { return };
+    runtime.block_on(bridge::ask(bytes));
+}
+
+/// A cache of which every layer is there.
+pub fn cache(bytes: &[u8]) {
+    let Ok(config) = serde_json::from_slice::<remote_cache::CacheConfig>(bytes) else { return };
+    let layer =
+        |digest: &Digest| (digest.clone(), oci::Descriptor::new(oci::media::OCI_LAYER, digest.clone(), 1));
+    let blobs = config.layers.iter().map(|l| layer(&l.blob)).collect();
+    let mut keys = remote_cache::Keys::default();
+    if keys.add("name", &config, &blobs).is_err() {
+        return;
+    }
+    for record in config.records.iter().filter(|record| record.inputs.is_empty()) {
+        let key = solver::KeyId::from_stored(record.digest.as_str());
+        assert!(keys.contains(&key), "a key without inputs is known by its digest");
+        for record in keys.records(&key) {
+            assert!(keys.layers(&record.result).is_some_and(|layers| !layers.is_empty()));
+        }
+    }
 }
 
 /// Takes every file and keeps none.

@@ -24,8 +24,8 @@ use crate::registry::{Registry, url};
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 
 /// Blobs of at least this size come in pieces side by side, where the server can do that.
-const LARGE: u64 = 4 * PIECE;
-const PIECE: u64 = 4 << 20;
+const LARGE: u64 = 8 * PIECE;
+const PIECE: u64 = 2 << 20;
 const SIDE_BY_SIDE: usize = 4;
 /// How long a stream may bring nothing.
 const STALL: Duration = Duration::from_secs(60);

@@ -133,7 +133,7 @@ impl Keys {
         self.keys.get(key).map_or(&[], |key| &key.origins)
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }
 }

@@ -25,9 +25,11 @@ mod stacks;
 mod target;
 mod walk;
 
+pub use config::CacheConfig;
 pub use export::{Gathered, Known, Sources, write};
 pub use import::{Imported, Importer};
 pub use inline::{FIELD as INLINE_FIELD, records_for};
+pub use keys::{Blobs, Keys};
 pub use local::LocalTarget;
 pub use options::{Export, ExportKind, ExportMode, Import, import_key};
 pub use place::Clients;
