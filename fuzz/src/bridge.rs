@@ -125,8 +125,8 @@ impl Bridge for Nothing {
         none()
     }
 
-    async fn resolve_source(&self, _: &llb::SourceOp, _: &str, _: bool) -> Result<SourceMeta> {
-        Ok(SourceMeta::Plain)
+    async fn resolve_source(&self, source: &llb::SourceOp, _: SourceOptions) -> Result<ResolvedSource> {
+        Ok(ResolvedSource { source: source.clone(), meta: SourceMeta::Plain })
     }
 
     async fn solve(&self, request: SolveRequest) -> Result<BuildResult> {

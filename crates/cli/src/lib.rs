@@ -26,6 +26,8 @@ mod report;
 mod result_files;
 mod secrets;
 mod settings;
+mod source_policy;
+mod ssh;
 mod table;
 mod template;
 mod terminal;

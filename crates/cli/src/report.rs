@@ -24,6 +24,9 @@ fn text(e: &Error) -> String {
     if let Some(location) = e.source_location() {
         out.push_str(&progress::source_frame(location));
     }
+    for message in e.details().iter().filter_map(denied).flatten() {
+        out.push_str(&format!("Policy: {message}\n"));
+    }
     for hint in e.hints() {
         out.push_str(&format!("hint: {hint}\n"));
     }
@@ -34,6 +37,13 @@ fn text(e: &Error) -> String {
     }
     out.push_str(&format!("ERROR: {e}\n"));
     out
+}
+
+fn denied(detail: &Detail) -> Option<&Vec<String>> {
+    match detail {
+        Detail::Denied { messages } => Some(messages),
+        _ => None,
+    }
 }
 
 /// The last words of a failed step, for where no progress was shown.

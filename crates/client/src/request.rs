@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 
 use proto::control as pb;
 
+use crate::policy::SourcePolicy;
+
 /// A build.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SolveRequest {
@@ -17,6 +19,7 @@ pub struct SolveRequest {
     pub cache_imports: Vec<CacheEntry>,
     pub cache_exports: Vec<CacheEntry>,
     pub entitlements: Vec<String>,
+    pub source_policy: Option<SourcePolicy>,
     /// The client asks the frontend itself; see [`SolveResponse::metadata`].
     pub ask_frontend: bool,
     /// Steps reach the network through a proxy that keeps account.
@@ -72,6 +75,7 @@ impl SolveRequest {
                 ..pb::CacheOptions::default()
             }),
             entitlements: self.entitlements.clone(),
+            source_policy: self.source_policy.clone().map(|policy| policy.0),
             proxy_network: self.proxy_network,
             internal: self.internal,
             ..pb::SolveRequest::default()

@@ -3,6 +3,7 @@
 mod container;
 mod failure;
 mod mounted;
+mod policy;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,10 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use errdefs::{Error, Result};
+use errdefs::{Error, Result, ResultExt as _};
 use frontend::{
     Bridge, BuildResult, CacheImport, Container, ContainerRequest, FileInfo, FileRange, FrontendRequest, Ref,
-    Refs, ResolveOptions, ResolvedImage, SolveRequest, SourceMeta, Warning, Worker,
+    Refs, ResolveOptions, ResolvedImage, ResolvedSource, SolveRequest, SourceOptions, Warning, Worker,
 };
 use llb::{Definition, SourceOp};
 use oci::{Digest, Platform};
@@ -28,6 +29,8 @@ use crate::build::Parts;
 use crate::caches::{Caches, Importing, add_imports, imports_of};
 use crate::log::BuildLog;
 use crate::promise::Promise;
+
+pub(crate) use policy::Rules;
 
 /// Bytes of a file that are read for a frontend.
 const FILE_LIMIT: u64 = 64 << 20;
@@ -46,6 +49,7 @@ struct Inner {
     next: AtomicU64,
     inputs: BTreeMap<String, Definition>,
     caches: Caches,
+    rules: Rules,
     /// Fires when the build is cancelled: also what is asked from outside of its own task ends then.
     cancel: CancellationToken,
 }
@@ -65,12 +69,14 @@ impl BuildBridge {
         job: Job<BuildDomain>,
         log: Arc<BuildLog>,
         inputs: BTreeMap<String, Definition>,
+        rules: Rules,
         cancel: CancellationToken,
     ) -> Self {
         let (known, next) = (Mutex::default(), AtomicU64::new(1));
         let sink: Arc<dyn Sink> = Arc::clone(&log) as _;
         let caches = Caches::new(parts.importer.clone(), job.id(), &context.session, sink, cancel.clone());
-        BuildBridge(Arc::new(Inner { parts, context, job, log, known, next, inputs, caches, cancel }))
+        let inner = Inner { parts, context, job, log, known, next, inputs, caches, rules, cancel };
+        BuildBridge(Arc::new(inner))
     }
 
     /// Ends the job and waits for what it still runs, unless somebody else holds the bridge: then it ends with them.
@@ -166,6 +172,19 @@ impl BuildBridge {
         }
     }
 
+    async fn look_up_image(&self, reference: &str, options: &ResolveOptions) -> Result<ResolvedImage> {
+        let step = self.named_step(&options.log_name);
+        let context = self.source_context(&step);
+        step.finish(self.0.parts.sources.resolve_image_config(reference, options, &context).await)
+    }
+
+    async fn look_up_source(&self, source: &SourceOp, options: &SourceOptions) -> Result<ResolvedSource> {
+        let identified = self.0.parts.sources.identify(source, &Platform::host())?;
+        let step = self.named_step(&options.log_name);
+        let meta = identified.meta(&self.source_context(&step), options.objects).await;
+        Ok(ResolvedSource { source: source.clone(), meta: step.finish(meta)? })
+    }
+
     async fn view(&self, reference: &Ref) -> Result<View> {
         match self.value_to_look_at(reference).await? {
             Some(value) => value.view().await,
@@ -193,22 +212,22 @@ impl Bridge for BuildBridge {
     }
 
     async fn resolve_image_config(&self, reference: &str, options: ResolveOptions) -> Result<ResolvedImage> {
-        let step = self.named_step(&options.log_name);
-        let result =
-            self.0.parts.sources.resolve_image_config(reference, &options, &self.source_context(&step)).await;
-        step.finish(result)
+        match self.judged_image(reference, &options).await? {
+            Some(other) => self.look_up_image(&other, &options).await,
+            None => self.look_up_image(reference, &options).await,
+        }
     }
 
-    async fn resolve_source(&self, source: &SourceOp, log_name: &str, objects: bool) -> Result<SourceMeta> {
-        let source = self.0.parts.sources.identify(source, &Platform::host())?;
-        let step = self.named_step(log_name);
-        let meta = source.meta(&self.source_context(&step), objects).await;
-        step.finish(meta)
+    async fn resolve_source(&self, source: &SourceOp, options: SourceOptions) -> Result<ResolvedSource> {
+        let judged = self.judge(source, None, &options.policies).await;
+        let judged = judged.context("could not resolve image due to policy")?;
+        self.look_up_source(judged.as_ref().unwrap_or(source), &options).await
     }
 
     async fn solve(&self, request: SolveRequest) -> Result<BuildResult> {
         let result = match (request.definition, request.frontend.as_str()) {
             (Some(definition), "") => {
+                let definition = self.govern(definition, &request.policies).await?;
                 let reference = self.define(definition, &request.cache_imports)?;
                 BuildResult { refs: Refs::Single(reference), ..BuildResult::default() }
             }

@@ -17,7 +17,7 @@ use solver::Scheduler;
 use source::Sources;
 use tokio_util::sync::CancellationToken;
 
-use crate::bridge::BuildBridge;
+use crate::bridge::{BuildBridge, Rules};
 use crate::builds::{Build, Builds};
 use crate::cache_export;
 use crate::export::{self, Exports};
@@ -162,7 +162,8 @@ impl Engine {
             Work::Definition(_) => BTreeMap::new(),
         };
         let (parts, log) = (Arc::clone(&self.parts), Arc::clone(&build.log));
-        let bridge = BuildBridge::new(parts, context, job, log, inputs, cancel.clone());
+        let rules = Rules { policies: request.policies.clone(), session: request.policy_session.clone() };
+        let bridge = BuildBridge::new(parts, context, job, log, inputs, rules, cancel.clone());
         let work = async {
             let result = self.result(&request, build, &bridge).await?;
             let exportable = export::compute(&bridge, &result).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use llb::Definition;
+use llb::{Definition, Policies};
 use oci::Descriptor;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,10 @@ pub struct BuildRequest {
     pub cache_exports: Vec<Attributed>,
     /// What the client allows: `network.host`, `security.insecure`.
     pub entitlements: Vec<String>,
+    /// What the sources of the build are judged by.
+    pub policies: Policies,
+    /// The session of a client that judges them too.
+    pub policy_session: Option<String>,
     /// Options for a frontend, also where the client is its own: for the record of the build.
     pub attrs: BTreeMap<String, String>,
     /// Leaves no record.

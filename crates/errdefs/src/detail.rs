@@ -59,6 +59,8 @@ pub enum Detail {
     FrontendCap { name: String },
     /// A frontend does not know this subrequest.
     Subrequest { name: String },
+    /// What a policy says of the source that it denies.
+    Denied { messages: Vec<String> },
     /// The op that failed, encoded, with ids by which its mounts can be inspected.
     Solve { input_ids: Vec<String>, mount_ids: Vec<String>, op: Vec<u8>, subject: Option<Subject> },
 }

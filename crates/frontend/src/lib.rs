@@ -16,7 +16,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::Result;
-use llb::{Definition, SourceOp};
+use llb::{Definition, Policies, SourceOp};
 use oci::{Digest, Platform};
 
 pub use container::{
@@ -73,6 +73,8 @@ pub struct SolveRequest {
     pub inputs: BTreeMap<String, Definition>,
     /// Caches that the steps of it may come from.
     pub cache_imports: Vec<CacheImport>,
+    /// What its sources are judged by, after the policies of the build.
+    pub policies: Policies,
     /// Run it now rather than when it is needed.
     pub evaluate: bool,
 }
@@ -95,6 +97,26 @@ pub struct ResolveOptions {
     /// For `oci-layout://` references: the session and the id of its store; empty for the build's own.
     pub session_id: String,
     pub store_id: String,
+    /// What the image is judged by, after the policies of the build.
+    pub policies: Policies,
+}
+
+/// How a source is asked about.
+#[derive(Debug, Clone, Default)]
+pub struct SourceOptions {
+    /// Name of the vertex that shows the work; empty shows none.
+    pub log_name: String,
+    /// Encoded commits and tags of git are wanted.
+    pub objects: bool,
+    /// What the source is judged by, after the policies of the build.
+    pub policies: Policies,
+}
+
+/// A source as a policy left it, and what is known of it.
+#[derive(Debug, Clone, Default)]
+pub struct ResolvedSource {
+    pub source: SourceOp,
+    pub meta: SourceMeta,
 }
 
 /// What an image reference stands for.
@@ -179,8 +201,8 @@ pub trait Bridge: Send + Sync {
     /// `docker.io/library/alpine:3` or `oci-layout://...` -> digest and config.
     async fn resolve_image_config(&self, reference: &str, options: ResolveOptions) -> Result<ResolvedImage>;
 
-    /// What is known of a source without its files; `objects` asks for encoded commits and tags of git.
-    async fn resolve_source(&self, source: &SourceOp, log_name: &str, objects: bool) -> Result<SourceMeta>;
+    /// What is known of a source without its files.
+    async fn resolve_source(&self, source: &SourceOp, options: SourceOptions) -> Result<ResolvedSource>;
 
     /// Takes a graph, or runs another frontend.
     async fn solve(&self, request: SolveRequest) -> Result<BuildResult>;

@@ -9,7 +9,7 @@ use oci::{Digest, Platform};
 
 use crate::{
     Bridge, BuildResult, Container, ContainerRequest, FileInfo, FileRange, Ref, ResolveOptions,
-    ResolvedImage, SolveRequest, SourceMeta, Warning, Worker,
+    ResolvedImage, ResolvedSource, SolveRequest, SourceOptions, Warning, Worker,
 };
 
 /// Stands before a [`Bridge`] and is one itself: what it does not answer in its own way goes on to the other.
@@ -49,8 +49,8 @@ impl<T: Scope> Bridge for T {
         self.bridge().resolve_image_config(reference, options).await
     }
 
-    async fn resolve_source(&self, source: &SourceOp, log_name: &str, objects: bool) -> Result<SourceMeta> {
-        self.bridge().resolve_source(source, log_name, objects).await
+    async fn resolve_source(&self, source: &SourceOp, options: SourceOptions) -> Result<ResolvedSource> {
+        self.bridge().resolve_source(source, options).await
     }
 
     async fn solve(&self, request: SolveRequest) -> Result<BuildResult> {

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use errdefs::{Error, Position, Range, Result, SourceInfo, SourceLocation};
 use frontend::{
     BuildResult, CacheImport, ContainerMount, ContainerRequest, FileInfo, FileRange, ProcessExit,
-    ProcessRequest, Ref, Refs, ResolveOptions, SolveRequest, SourceMeta, Warning, Worker,
+    ProcessRequest, Ref, Refs, ResolveOptions, SolveRequest, SourceMeta, SourceOptions, Warning, Worker,
 };
-use llb::{Definition, HostIp, Meta, Mount, NetMode, SecretEnv, SecurityMode, SourceOp};
+use llb::{Definition, HostIp, Meta, Mount, NetMode, Policies, Policy, SecretEnv, SecurityMode, SourceOp};
 use oci::Platform;
 use proto::gateway::{self as wire, result};
 use proto::pb;
@@ -31,7 +31,7 @@ fn platform_from(platform: pb::Platform) -> Platform {
     }
 }
 
-fn platform(platform: &Platform) -> pb::Platform {
+pub fn platform(platform: &Platform) -> pb::Platform {
     pb::Platform {
         architecture: platform.architecture.clone(),
         os: platform.os.clone(),
@@ -48,9 +48,6 @@ pub fn worker(worker: Worker) -> WorkerRecord {
 }
 
 pub fn solve_request(request: wire::SolveRequest) -> Result<SolveRequest> {
-    if request.source_policies.iter().any(|p| !p.rules.is_empty()) {
-        return Err(Error::unimplemented("source policies are not supported yet"));
-    }
     let definition = request.definition.filter(|d| !d.def.is_empty());
     if definition.is_some() && !request.frontend.is_empty() {
         return Err(Error::user("cannot solve with both Definition and Frontend specified"));
@@ -61,6 +58,7 @@ pub fn solve_request(request: wire::SolveRequest) -> Result<SolveRequest> {
         opts: request.frontend_opt,
         inputs: definitions(request.frontend_inputs)?,
         cache_imports: cache_imports(request.cache_imports),
+        policies: policies(request.source_policies)?,
         evaluate: request.evaluate,
     })
 }
@@ -177,13 +175,13 @@ pub fn path(path: Vec<u8>) -> Result<String> {
 /// The reference and the options of an image that is to be resolved.
 pub fn resolve_image(request: wire::ResolveImageConfigRequest) -> Result<(String, ResolveOptions)> {
     const OCI_LAYOUT: i32 = 1;
-    refuse_policies(&request.source_policies)?;
     let options = ResolveOptions {
         platform: request.platform.map(platform_from),
         resolve_mode: request.resolve_mode,
         log_name: request.log_name,
         session_id: request.session_id,
         store_id: request.store_id,
+        policies: policies(request.source_policies)?,
     };
     let reference = match request.resolver_type {
         OCI_LAYOUT => format!("oci-layout://{}", request.r#ref),
@@ -194,22 +192,13 @@ pub fn resolve_image(request: wire::ResolveImageConfigRequest) -> Result<(String
 
 /// What a client wants to know of a source.
 pub enum Query {
-    Image {
-        reference: String,
-        options: Box<ResolveOptions>,
-        wants_config: bool,
-    },
-    Other {
-        log_name: String,
-        objects: bool,
-    },
-    /// Of a local folder nothing is known beyond its name.
-    Nothing,
+    Image { reference: String, options: Box<ResolveOptions>, wants_config: bool },
+    Other(SourceOptions),
 }
 
 /// The source that is asked about, and what has to be found out.
 pub fn source_meta(request: wire::ResolveSourceMetaRequest) -> Result<(pb::SourceOp, Query)> {
-    refuse_policies(&request.source_policies)?;
+    let policies = policies(request.source_policies)?;
     let source = request.source.ok_or_else(|| Error::user("source is required"))?;
     let image = request.image.unwrap_or_default();
     if image.attestation_chain || !image.resolve_attestations.is_empty() {
@@ -226,14 +215,15 @@ pub fn source_meta(request: wire::ResolveSourceMetaRequest) -> Result<(pb::Sourc
         log_name: request.log_name,
         session_id: attr("oci.session"),
         store_id: attr("oci.store"),
+        policies,
     };
     let reference = match source.identifier.split_once("://") {
         Some(("docker-image", reference)) => reference.to_owned(),
         Some(("oci-layout", _)) => source.identifier.clone(),
-        Some(("local", _)) => return Ok((source, Query::Nothing)),
         Some(_) => {
             let objects = request.git.is_some_and(|git| git.return_object);
-            return Ok((source, Query::Other { log_name: options.log_name, objects }));
+            let ResolveOptions { log_name, policies, .. } = options;
+            return Ok((source, Query::Other(SourceOptions { log_name, objects, policies })));
         }
         None => return Err(Error::user(format!("invalid source identifier `{}`", source.identifier))),
     };
@@ -241,8 +231,12 @@ pub fn source_meta(request: wire::ResolveSourceMetaRequest) -> Result<(pb::Sourc
     Ok((source, Query::Image { reference, options, wants_config: !image.no_config }))
 }
 
-pub fn source_op(source: &pb::SourceOp) -> SourceOp {
-    SourceOp { identifier: source.identifier.clone(), attrs: source.attrs.clone() }
+pub fn source_op(source: pb::SourceOp) -> SourceOp {
+    SourceOp { identifier: source.identifier, attrs: source.attrs }
+}
+
+pub fn source_to_wire(source: SourceOp) -> pb::SourceOp {
+    pb::SourceOp { identifier: source.identifier, attrs: source.attrs }
 }
 
 /// Puts what was found into a response.
@@ -269,11 +263,8 @@ pub fn add_meta(response: &mut wire::ResolveSourceMetaResponse, meta: SourceMeta
     }
 }
 
-fn refuse_policies(policies: &[proto::sourcepolicy::Policy]) -> Result<()> {
-    match policies.iter().any(|p| !p.rules.is_empty()) {
-        true => Err(Error::unimplemented("source policies are not supported yet")),
-        false => Ok(()),
-    }
+fn policies(wire: Vec<proto::sourcepolicy::Policy>) -> Result<Policies> {
+    wire.into_iter().map(Policy::try_from).collect()
 }
 
 pub fn warning(request: wire::WarnRequest) -> Warning {

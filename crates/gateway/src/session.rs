@@ -10,7 +10,7 @@ use proto::gateway::*;
 use session::grpcerr;
 use tokio::sync::oneshot;
 
-use crate::{caps, convert};
+use crate::{caps, convert, policy};
 
 /// One frontend's calls. Its containers end with it.
 pub struct Session {
@@ -98,23 +98,7 @@ impl Session {
         &self,
         request: ResolveSourceMetaRequest,
     ) -> Result<ResolveSourceMetaResponse> {
-        let (source, query) = convert::source_meta(request)?;
-        let mut response = ResolveSourceMetaResponse::default();
-        match query {
-            convert::Query::Image { reference, options, wants_config } => {
-                let found = self.bridge.resolve_image_config(&reference, *options).await?;
-                let config = if wants_config { found.config.to_vec() } else { Vec::new() };
-                let digest = found.digest.to_string();
-                response.image = Some(ResolveSourceImageResponse { digest, config, attestation_chain: None });
-            }
-            convert::Query::Other { log_name, objects } => {
-                let op = convert::source_op(&source);
-                convert::add_meta(&mut response, self.bridge.resolve_source(&op, &log_name, objects).await?);
-            }
-            convert::Query::Nothing => {}
-        }
-        response.source = Some(source);
-        Ok(response)
+        policy::meta(&*self.bridge, request).await
     }
 
     pub(crate) async fn read_file(&self, request: ReadFileRequest) -> Result<ReadFileResponse> {

@@ -41,6 +41,8 @@ caps! {
     SOURCE_GIT_MTIME = "source.git.mtime",
     SOURCE_GIT_FETCH_BY_COMMIT = "source.git.fetchbycommit",
     SOURCE_OCI_LAYOUT = "source.ocilayout",
+    SOURCE_POLICY = "source.policy",
+    SOURCE_POLICY_SESSION = "source.policy.session",
     EXEC_META_BASE = "exec.meta.base",
     EXEC_META_CGROUP_PARENT = "exec.meta.cgroup.parent",
     EXEC_META_NETWORK = "exec.meta.network",

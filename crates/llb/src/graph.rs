@@ -1,14 +1,16 @@
 //! Reading a definition back.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use errdefs::{Detail, Error, Result};
 use oci::Digest;
 
 use crate::caps;
-use crate::definition::Definition;
+use crate::definition::{Definition, SourceMap};
 use crate::metadata::OpMetadata;
-use crate::op::Op;
+use crate::node::{Node, Output};
+use crate::op::{Op, OpKind, SourceOp};
 use crate::wire;
 
 /// One input of a loaded op.
@@ -80,6 +82,46 @@ impl Graph {
         }
         let order = order(&loaded, &root.digest);
         Ok(Graph { ops: loaded, order, root })
+    }
+}
+
+impl Graph {
+    /// The graph as one under construction, with each op as `change` leaves it. Told besides: what became of each vertex.
+    pub fn rebuild(
+        mut self,
+        mut change: impl FnMut(&Digest, &mut Op),
+    ) -> Result<(Output, HashMap<Digest, Digest>)> {
+        let mut nodes: HashMap<Digest, Arc<Node>> = HashMap::new();
+        let known = |nodes: &HashMap<_, Arc<Node>>, input: &Input| {
+            let node =
+                nodes.get(&input.digest).ok_or_else(|| Error::internal("an input comes after its user"))?;
+            Ok::<_, Error>(node.output(input.index as i64))
+        };
+        for digest in &self.order {
+            let Some(mut loaded) = self.ops.remove(digest) else { continue };
+            change(digest, &mut loaded.op);
+            let inputs = loaded.inputs.iter().map(|input| known(&nodes, input)).collect::<Result<_>>()?;
+            nodes.insert(digest.clone(), Arc::new(Node::new(loaded.op, inputs, loaded.metadata)));
+        }
+        let root = known(&nodes, &self.root)?;
+        let became = nodes.iter().map(|(old, node)| (old.clone(), node.digest().clone())).collect();
+        Ok((root, became))
+    }
+}
+
+impl Definition {
+    /// The same graph with other sources in the place of some, which their vertices name.
+    pub fn with_sources(&self, mut others: HashMap<Digest, SourceOp>) -> Result<Definition> {
+        let (root, became) = Graph::load(self)?.rebuild(|digest, op| {
+            if let Some(other) = others.remove(digest) {
+                op.kind = OpKind::Source(other);
+            }
+        })?;
+        let moved =
+            |(digest, places): (&Digest, &Vec<_>)| Some((became.get(digest)?.clone(), places.clone()));
+        let locations = self.source.locations.iter().filter_map(moved).collect();
+        let source = SourceMap { infos: self.source.infos.clone(), locations };
+        Ok(Definition { source, ..root.marshal() })
     }
 }
 

@@ -18,6 +18,7 @@ mod json;
 mod metadata;
 mod node;
 mod op;
+mod policy;
 mod wire;
 
 pub use definition::{Definition, Location, SourceInfo, SourceMap};
@@ -31,6 +32,7 @@ pub use json::op_json;
 pub use metadata::{LinuxResources, OpMetadata, ProgressGroup};
 pub use node::{Node, Output};
 pub use op::{BuildOp, DiffOp, MergeOp, Op, OpKind, PassthroughOp, SourceOp};
+pub use policy::{Policies, Policy};
 
 /// Stands for "no input" or "no output" wherever an index is asked for.
 pub const NONE: i64 = -1;

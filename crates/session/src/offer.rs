@@ -89,6 +89,7 @@ pub struct Attachables {
     pub(crate) outputs: BTreeMap<u32, Output>,
     pub(crate) secrets: Option<Arc<dyn SecretStore>>,
     pub(crate) auth: Option<Arc<dyn AuthSource>>,
+    pub(crate) agents: BTreeMap<String, PathBuf>,
     pub(crate) uploads: BTreeMap<String, UploadSource>,
     pub(crate) layouts: BTreeMap<String, Layout>,
     pub(crate) handed: Folders,
@@ -130,6 +131,13 @@ impl Attachables {
     #[must_use]
     pub fn auth(mut self, source: Arc<dyn AuthSource>) -> Self {
         self.auth = Some(source);
+        self
+    }
+
+    /// Offers the ssh agent that listens at `socket`: keys can be listed and used, not changed.
+    #[must_use]
+    pub fn ssh_agent(mut self, id: impl Into<String>, socket: impl Into<PathBuf>) -> Self {
+        self.agents.insert(id.into(), socket.into());
         self
     }
 

@@ -15,6 +15,8 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 use proto::filesync::auth_client::AuthClient;
 use proto::filesync::file_sync_client::FileSyncClient;
 use proto::filesync::{CredentialsRequest, FetchTokenRequest};
+use proto::policysession::policy_verifier_client::PolicyVerifierClient;
+use proto::policysession::{CheckPolicyRequest, CheckPolicyResponse};
 use proto::secrets::GetSecretRequest;
 use proto::secrets::secrets_client::SecretsClient;
 use proto::upload::upload_client::UploadClient;
@@ -35,6 +37,7 @@ pub use content::RemoteContent;
 pub(crate) use content::STORE_ID;
 pub use send::{BlockingFileSender, FileSender};
 pub(crate) use send::{EXPORTER_ID, MULTI_PLATFORM};
+pub(crate) use ssh::{DEFAULT_ID, SSH_ID};
 
 pub(crate) const DIR_NAME: &str = "dir-name";
 pub(crate) const INCLUDE: &str = "include-patterns";
@@ -178,6 +181,13 @@ impl Session {
         let answer = client.fetch_token(request).await.map_err(grpcerr::from_status);
         let answer = none_if(answer, &[Code::Unimplemented])?.map(tonic::Response::into_inner);
         Ok(answer.map(|a| Token { token: a.token, expires_in: a.expires_in, issued_at: a.issued_at }))
+    }
+
+    /// Asks the client's policy about a source.
+    pub async fn check_policy(&self, request: CheckPolicyRequest) -> Result<CheckPolicyResponse> {
+        let mut client = proto::sized!(PolicyVerifierClient::new(self.channel()));
+        let answer = client.check_policy(request).await.map_err(grpcerr::from_status)?;
+        Ok(answer.into_inner())
     }
 
     /// Reads a stream that the client offers under `http://<host><path>`, once.

@@ -45,7 +45,7 @@ pub(crate) struct BuildArgs {
     pub secrets: Vec<String>,
 
     /// Give an SSH agent or keys to RUN --mount=type=ssh: default|ID[=SOCKET|KEY]
-    #[arg(long = "ssh", hide = true, value_name = "SPEC", help_heading = "Input")]
+    #[arg(long = "ssh", value_name = "SPEC", help_heading = "Input")]
     pub ssh: Vec<String>,
 
     /// Build for this platform, as linux/arm64

@@ -18,12 +18,13 @@ use crate::buildctl::place::connect;
 use crate::caches::Caches;
 use crate::display::{Display, LocalSink, Target};
 use crate::environment::Environment;
-use crate::flags::{CacheFlag, SecretFlag};
+use crate::flags::{CacheFlag, SecretFlag, SshFlag};
 use crate::outputs::Outputs;
 use crate::result_files::{plain_metadata, write_atomic};
 use crate::secrets::Secrets;
 use crate::settings::{CacheSettings, ProgressMode, not_yet};
-use crate::{console, interrupt};
+use crate::ssh::Agents;
+use crate::{console, interrupt, source_policy};
 
 mod flags;
 mod metrics;
@@ -45,7 +46,11 @@ pub(super) async fn build(args: &BuildArgs, global: &Global, env: &Environment) 
         file.with_context(|| format!("failed to open `{}`", path.display()))
     });
     let watching = Watching { messages, drawn, trace: trace.transpose()?, metrics };
+    let ssh = args.ssh.iter().map(|text| SshFlag::parse(text)).collect::<Result<Vec<_>>>()?;
+    // They end with the build.
+    let agents = Agents::open(&ssh, env)?;
     let (request, attachables, caches) = prepare(args, env, &sender).await?;
+    let attachables = agents.offer(attachables);
     if let Some(path) = &args.ref_file {
         write_atomic(path, &request.id)?;
     }
@@ -66,11 +71,7 @@ pub(super) async fn build(args: &BuildArgs, global: &Global, env: &Environment) 
 
 /// Flags that are known and not there yet.
 fn refuse(args: &BuildArgs) -> Result<()> {
-    let missing = [
-        (!args.ssh.is_empty(), "`--ssh`"),
-        (args.source_policy_file.is_some(), "`--source-policy-file`"),
-        (!args.registry_auth_tlscontext.is_empty(), "`--registry-auth-tlscontext`"),
-    ];
+    let missing = [(!args.registry_auth_tlscontext.is_empty(), "`--registry-auth-tlscontext`")];
     match missing.iter().find(|m| m.0) {
         Some((_, what)) => Err(not_yet(what)),
         None => Ok(()),
@@ -141,6 +142,8 @@ fn request(
         let caps = || "moby.buildkit.frontend.subrequests".to_owned();
         frontend_attrs.entry("frontend.caps".into()).or_insert_with(caps);
     }
+    let source_policy =
+        args.source_policy_file.as_deref().map(|file| source_policy::read(&env.cwd.join(file)));
     Ok(SolveRequest {
         id: client::new_id(),
         definition,
@@ -150,6 +153,7 @@ fn request(
         cache_imports: caches.imports.clone(),
         cache_exports: caches.exports.clone(),
         entitlements: args.allow.clone(),
+        source_policy: source_policy.transpose()?,
         ask_frontend: is_question,
         proxy_network: args.proxy_network,
         ..SolveRequest::default()

@@ -24,7 +24,8 @@ use crate::outputs::Outputs;
 use crate::result_files::{image_id, metadata, write_atomic};
 use crate::secrets::Secrets;
 use crate::settings::{BuildSettings, Notice, ProgressMode};
-use crate::{console, interrupt, report};
+use crate::ssh::Agents;
+use crate::{console, interrupt, report, source_policy};
 
 /// What a build that went well leaves to tell.
 struct Built {
@@ -77,6 +78,8 @@ struct Prepared {
     client: Client,
     request: SolveRequest,
     attachables: Attachables,
+    /// Agents that end with the build.
+    agents: Agents,
     loads: Vec<Load>,
     notes: Vec<String>,
     /// What is remembered of it here.
@@ -107,6 +110,8 @@ async fn prepare(
     for warning in &caches.warnings {
         console::note(format_args!("WARNING: {warning}\n"));
     }
+    let agents = Agents::for_context(&settings.ssh, &settings.context, env)?;
+    let attachables = agents.offer(attachables);
     let mut frontend_attrs = settings.frontend.attrs.clone();
     frontend_attrs.extend(inputs.attrs);
     frontend_attrs.extend(caches.frontend_option());
@@ -119,11 +124,12 @@ async fn prepare(
         cache_imports: caches.imports.clone(),
         cache_exports: caches.exports.clone(),
         entitlements: settings.frontend.entitlements.clone(),
+        source_policy: source_policy::of(env)?,
         ..SolveRequest::default()
     };
     let client = connect(place).await?;
     let (local, temporary) = (inputs.local, inputs.temporary);
-    Ok(Prepared { client, request, attachables, loads, notes, local, caches, temporary, sender })
+    Ok(Prepared { client, request, attachables, agents, loads, notes, local, caches, temporary, sender })
 }
 
 impl Prepared {
@@ -134,7 +140,7 @@ impl Prepared {
         for load in self.loads {
             until(cancel, load.finish()).await?;
         }
-        drop(self.temporary);
+        drop((self.temporary, self.agents));
         Ok(Built { id: self.request.id, response, notes: self.notes })
     }
 }

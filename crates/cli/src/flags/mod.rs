@@ -9,6 +9,7 @@ mod output;
 mod resource;
 mod secret;
 mod size;
+mod ssh;
 mod ulimit;
 
 pub(crate) use attestation::is_disabled_attestation;
@@ -20,4 +21,5 @@ pub(crate) use output::{OutputFlag, parse_bool};
 pub(crate) use resource::resources;
 pub(crate) use secret::SecretFlag;
 pub(crate) use size::{human_duration, human_size, parse_duration, parse_size};
+pub(crate) use ssh::{DEFAULT_ID as DEFAULT_SSH, SshFlag};
 pub(crate) use ulimit::ulimits;

@@ -5,7 +5,7 @@ use errdefs::{Error, Result};
 
 use crate::args::BuildArgs;
 use crate::environment::Environment;
-use crate::flags::SecretFlag;
+use crate::flags::{SecretFlag, SshFlag};
 use crate::names::context_name;
 use crate::settings::attrs::{FrontendSettings, frontend};
 use crate::settings::caches::CacheSettings;
@@ -28,6 +28,7 @@ pub(crate) struct BuildSettings {
     pub notice: Notice,
     pub tags: Vec<String>,
     pub secrets: Vec<SecretFlag>,
+    pub ssh: Vec<SshFlag>,
     pub progress: ProgressMode,
     pub iidfile: Option<PathBuf>,
     pub metadata_file: Option<PathBuf>,
@@ -44,7 +45,7 @@ impl BuildSettings {
         if args.context.is_empty() {
             return Err(Error::user("please specify build context (e.g. \".\" for the current directory)"));
         }
-        refuse(args, env)?;
+        refuse(args)?;
         let progress = ProgressMode::choose(&args.progress, args.quiet, env)?;
         let (outputs, notice) = outputs(args, progress, env)?;
         Ok(BuildSettings {
@@ -57,6 +58,12 @@ impl BuildSettings {
             notice,
             tags: args.tags.clone(),
             secrets: secrets(&args.secrets)?,
+            ssh: args
+                .ssh
+                .iter()
+                .filter(|v| !v.is_empty())
+                .map(|v| SshFlag::parse(v))
+                .collect::<Result<_>>()?,
             progress,
             iidfile: args.iidfile.clone(),
             metadata_file: args.metadata_file.clone(),

@@ -3,19 +3,16 @@
 use errdefs::{Error, Result};
 
 use crate::args::BuildArgs;
-use crate::environment::Environment;
 use crate::flags::is_disabled_attestation;
 
 /// Fails on the first flag that asks for something that is not there.
-pub(crate) fn refuse(args: &BuildArgs, env: &Environment) -> Result<()> {
-    let wanted = |list: &[String]| list.iter().any(|v| !v.is_empty());
+pub(crate) fn refuse(args: &BuildArgs) -> Result<()> {
     let attestation = |v: &String| !is_disabled_attestation(v);
     let policy = |v: &String| !v.split(',').any(|f| f == "disabled=true");
     let annotation =
         |text: &str| text.contains(':') && text.split('=').next().is_some_and(|k| k.contains(':'));
 
     let missing = [
-        (wanted(&args.ssh), "`--ssh`"),
         (args.attestations.iter().any(attestation), "`--attest`"),
         (args.provenance.iter().any(attestation), "`--provenance`"),
         (args.sbom.iter().any(attestation), "`--sbom`"),
@@ -24,7 +21,6 @@ pub(crate) fn refuse(args: &BuildArgs, env: &Environment) -> Result<()> {
         (args.call != "build", "`--call`"),
         (args.annotations.iter().any(|a| annotation(a)), "`--annotation` with a type"),
         (args.allow.iter().any(|a| a == "device" || a.starts_with("device=")), "`--allow device`"),
-        (env.filled("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY").is_some(), "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"),
     ];
     match missing.iter().find(|(asked, _)| *asked) {
         Some((_, what)) => Err(not_yet(what)),

@@ -213,7 +213,6 @@ fn stdout_that_is_a_terminal_is_spared() {
 #[test]
 fn what_is_not_there_yet_says_so() {
     for (line, what) in [
-        ("--ssh default .", "`--ssh`"),
         ("--attest type=sbom .", "`--attest`"),
         ("--sbom true .", "`--sbom`"),
         ("--provenance mode=max .", "`--provenance`"),

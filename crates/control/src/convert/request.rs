@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use engine::{Attributed, BuildRequest, Work};
 use errdefs::{Error, Result};
-use llb::Definition;
+use llb::{Definition, Policy};
 use proto::control as wire;
 
 /// The compatibility version that results have here.
@@ -41,6 +41,8 @@ pub(crate) fn build_request(request: wire::SolveRequest) -> Result<BuildRequest>
         cache_imports,
         cache_exports,
         entitlements: request.entitlements,
+        policies: request.source_policy.into_iter().map(Policy::try_from).collect::<Result<_>>()?,
+        policy_session: Some(request.source_policy_session).filter(|id| !id.is_empty()),
         attrs,
         internal: request.internal,
     })
@@ -69,9 +71,7 @@ fn refuse_what_is_missing(request: &wire::SolveRequest) -> Result<()> {
             )));
         }
     }
-    let has_policy = request.source_policy.as_ref().is_some_and(|p| !p.rules.is_empty());
     let missing = [
-        (has_policy || !request.source_policy_session.is_empty(), "source policies"),
         (request.enable_session_exporter, "exporters that the session picks"),
         (request.proxy_network, "proxy networks"),
     ];

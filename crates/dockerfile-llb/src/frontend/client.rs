@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use errdefs::{Error, Result};
 use frontend::{Bridge, ResolveOptions, ResolvedImage};
-use llb::{Definition, Graph, Node, Output};
+use llb::{Definition, Graph, Output};
 use oci::Platform;
 use tokio::sync::OnceCell;
 
@@ -93,17 +93,5 @@ fn import(definition: &Definition) -> Result<Output> {
     if definition.is_empty() {
         return Err(Error::user("invalid nil input definition to definition op"));
     }
-    let mut graph = Graph::load(definition)?;
-    let mut nodes: BTreeMap<oci::Digest, Arc<Node>> = BTreeMap::new();
-    let known = |nodes: &BTreeMap<_, Arc<Node>>, input: &llb::Input| {
-        let node =
-            nodes.get(&input.digest).ok_or_else(|| Error::internal("an input comes after its user"))?;
-        Ok::<_, Error>(node.output(input.index as i64))
-    };
-    for digest in &graph.order {
-        let Some(loaded) = graph.ops.remove(digest) else { continue };
-        let inputs = loaded.inputs.iter().map(|input| known(&nodes, input)).collect::<Result<_>>()?;
-        nodes.insert(digest.clone(), Arc::new(Node::new(loaded.op, inputs, loaded.metadata)));
-    }
-    known(&nodes, &graph.root)
+    Ok(Graph::load(definition)?.rebuild(|_, _| ())?.0)
 }

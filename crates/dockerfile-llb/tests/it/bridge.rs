@@ -45,7 +45,7 @@ impl Bridge for FakeBridge {
         Ok(ResolvedImage { reference: name.to_owned(), digest: Digest::of(&config), config })
     }
 
-    async fn resolve_source(&self, _: &llb::SourceOp, _: &str, _: bool) -> Result<SourceMeta> {
+    async fn resolve_source(&self, _: &llb::SourceOp, _: SourceOptions) -> Result<ResolvedSource> {
         Err(Error::unimplemented("no source is known here"))
     }
 

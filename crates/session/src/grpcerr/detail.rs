@@ -17,6 +17,7 @@ const FRONTEND: &str = "errdefs.Frontend+json";
 const FRONTEND_CAP: &str = "errdefs.FrontendCap+json";
 const SUBREQUEST: &str = "errdefs.Subrequest+json";
 const SOLVE: &str = "errdefs.Solve+json";
+const DECISION: &str = "policysession.DecisionResponse+json";
 const EXIT: &str = "gatewayapi.ExitMessage+json";
 /// What only Kiln tells and understands.
 const OWN: &str = "kiln/error+json";
@@ -47,6 +48,7 @@ pub(super) fn encode(error: &Error) -> Vec<Any> {
             }
             Detail::FrontendCap { name } => out.push(any(FRONTEND_CAP, &Name { name: name.clone() })),
             Detail::Subrequest { name } => out.push(any(SUBREQUEST, &Name { name: name.clone() })),
+            Detail::Denied { messages } => out.push(any(DECISION, &Decision::deny(messages))),
             Detail::Solve { input_ids, mount_ids, op, subject } => {
                 out.push(any(SOLVE, &Solve::new(input_ids, mount_ids, op, *subject)));
                 own.op = STANDARD.encode(op);
@@ -85,6 +87,9 @@ fn decode_one(any: &Any, own: &Own) -> Option<Detail> {
         FRONTEND => parse(any).map(|Frontend { name, source }| Detail::Frontend { name, source }),
         FRONTEND_CAP => parse(any).map(|Name { name }| Detail::FrontendCap { name }),
         SUBREQUEST => parse(any).map(|Name { name }| Detail::Subrequest { name }),
+        DECISION => parse(any).map(|decision: Decision| Detail::Denied {
+            messages: decision.deny_messages.into_iter().map(|told| told.message).collect(),
+        }),
         EXIT => parse(any).map(|Exit { code }| Detail::Exit { code, signal: own.signal, oom: own.oom }),
         SOLVE => parse(any).map(|solve: Solve| Detail::Solve {
             subject: solve.subject(),
@@ -123,6 +128,27 @@ struct Frontend {
 struct Name {
     #[serde(default)]
     name: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Decision {
+    #[serde(default)]
+    action: i32,
+    #[serde(default)]
+    deny_messages: Vec<DenyMessage>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DenyMessage {
+    #[serde(default)]
+    message: String,
+}
+
+impl Decision {
+    fn deny(messages: &[String]) -> Self {
+        let deny_messages = messages.iter().map(|message| DenyMessage { message: message.clone() }).collect();
+        Decision { action: proto::sourcepolicy::PolicyAction::Deny.into(), deny_messages }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

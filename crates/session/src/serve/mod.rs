@@ -6,6 +6,7 @@ mod filesync;
 mod health;
 mod outputs;
 mod secrets;
+mod ssh;
 mod store;
 mod strict;
 mod upload;
@@ -24,6 +25,7 @@ use proto::filesync::file_sync_server::FileSyncServer;
 use proto::health::health_server::HealthServer;
 use proto::secrets::secrets_server::SecretsServer;
 use proto::sized;
+use proto::sshforward::ssh_server::SshServer;
 use proto::upload::upload_server::UploadServer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
@@ -36,12 +38,16 @@ use crate::tunnel::Watched;
 
 /// The methods that `offers` answers, as the engine is told.
 pub(crate) fn methods(offers: &Attachables) -> Vec<String> {
-    let groups: [(bool, &[&str]); 7] = [
+    let groups: [(bool, &[&str]); 8] = [
         (true, &["/grpc.health.v1.Health/Check"]),
         (!offers.dirs.is_empty(), &[DIFF_COPY]),
         (!offers.outputs.is_empty(), &[SEND]),
         (offers.secrets.is_some(), &["/moby.buildkit.secrets.v1.Secrets/GetSecret"]),
         (offers.auth.is_some(), &["/moby.filesync.v1.Auth/Credentials", "/moby.filesync.v1.Auth/FetchToken"]),
+        (
+            !offers.agents.is_empty(),
+            &["/moby.sshforward.v1.SSH/CheckAgent", "/moby.sshforward.v1.SSH/ForwardAgent"],
+        ),
         (!offers.uploads.is_empty(), &["/moby.upload.v1.Upload/Pull"]),
         (
             !offers.layouts.is_empty(),
@@ -70,6 +76,9 @@ fn routes(offers: Attachables) -> Routes {
     }
     if let Some(source) = offers.auth {
         routes.add_service(sized!(AuthServer::new(auth::Auth(source))));
+    }
+    if !offers.agents.is_empty() {
+        routes.add_service(sized!(SshServer::new(ssh::Agents(offers.agents))));
     }
     if !offers.uploads.is_empty() {
         routes.add_service(sized!(UploadServer::new(upload::Uploads::new(offers.uploads))));

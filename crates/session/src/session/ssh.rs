@@ -13,8 +13,8 @@ use tonic::metadata::MetadataValue;
 use crate::session::Session;
 use crate::{grpcerr, tunnel};
 
-const SSH_ID: &str = "buildkit.ssh.id";
-const DEFAULT_ID: &str = "default";
+pub(crate) const SSH_ID: &str = "buildkit.ssh.id";
+pub(crate) const DEFAULT_ID: &str = "default";
 /// Messages on their way to the agent.
 const QUEUE: usize = 4;
 

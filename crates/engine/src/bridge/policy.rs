@@ -1,0 +1,132 @@
+//! Which sources a build may fetch, and what it fetches instead.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use errdefs::{Detail, Error, Result, ResultExt as _};
+use frontend::{ResolveOptions, ResolvedImage, ResolvedSource, SourceOptions};
+use gateway::{Lookup, Verdict};
+use llb::{Definition, Graph, OpKind, Policies, SourceOp};
+use oci::{Digest, Platform, Reference};
+
+use super::BuildBridge;
+
+/// How often a client may replace one source.
+const MOST_CHANGES: usize = 10;
+/// How long the session of a policy may take to appear.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the sources of one build are judged by.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rules {
+    pub policies: Policies,
+    /// The session of the client that judges too.
+    pub session: Option<String>,
+}
+
+impl BuildBridge {
+    /// The graph with the sources that the policies put into it; `more` come after those of the build.
+    pub(super) async fn govern(&self, definition: Definition, more: &Policies) -> Result<Definition> {
+        if definition.is_empty() || self.lets_all_pass(more) {
+            return Ok(definition);
+        }
+        let mut others = HashMap::new();
+        let graph = Graph::load(&definition)?;
+        for digest in &graph.order {
+            let op = &graph.ops[digest].op;
+            let OpKind::Source(source) = &op.kind else { continue };
+            let judged = self.judge(source, op.platform.as_ref(), more).await;
+            if let Some(other) = judged.map_err(|e| locate(&definition, &graph, digest, e))? {
+                others.insert(digest.clone(), other);
+            }
+        }
+        if others.is_empty() { Ok(definition) } else { definition.with_sources(others) }
+    }
+
+    /// What is to be resolved where an image is asked for; `None` is that image.
+    pub(super) async fn judged_image(
+        &self,
+        reference: &str,
+        options: &ResolveOptions,
+    ) -> Result<Option<String>> {
+        if self.lets_all_pass(&options.policies) {
+            return Ok(None);
+        }
+        let identifier = match reference.contains("://") {
+            true => reference.to_owned(),
+            false => format!("docker-image://{reference}"),
+        };
+        let source = SourceOp { identifier, ..SourceOp::default() };
+        let judged = self.judge(&source, options.platform.as_ref(), &options.policies).await;
+        let other = judged.context("could not resolve image due to policy")?;
+        Ok(other.map(|other| match other.identifier.strip_prefix("docker-image://") {
+            Some(image) => image.to_owned(),
+            None => other.identifier,
+        }))
+    }
+
+    fn lets_all_pass(&self, more: &Policies) -> bool {
+        let rules = &self.0.rules;
+        rules.session.is_none() && rules.policies.is_empty() && more.is_empty()
+    }
+
+    /// What is to be fetched in the place of a source; `None` is the source itself.
+    ///
+    /// # Errors
+    /// A user error for a source that is not allowed.
+    pub(super) async fn judge(
+        &self,
+        source: &SourceOp,
+        platform: Option<&Platform>,
+        more: &Policies,
+    ) -> Result<Option<SourceOp>> {
+        if self.lets_all_pass(more) {
+            return Ok(None);
+        }
+        let policies = self.0.rules.policies.and(more);
+        let asked = with_whole_name(source.clone());
+        let mut now = asked.clone();
+        for _ in 0..MOST_CHANGES {
+            now = policies.apply(now)?;
+            let Some(id) = &self.0.rules.session else { return Ok((now != asked).then_some(now)) };
+            let client = self.0.context.sessions.get(id, PATIENCE).await?;
+            match gateway::ask_policy(&client, &now, platform, &Ungoverned(self)).await? {
+                Verdict::Allow => return Ok((now != asked).then_some(now)),
+                Verdict::Convert(other) => now = with_whole_name(other),
+            }
+        }
+        Err(Error::user("too many policy requests"))
+    }
+}
+
+/// Says where a source is asked for: its own place, or that of the first op that uses it.
+fn locate(definition: &Definition, graph: &Graph, digest: &Digest, error: Error) -> Error {
+    let uses = |at: &&Digest| graph.ops[*at].inputs.iter().any(|input| input.digest == *digest);
+    let user = graph.order.iter().find(uses);
+    let places = std::iter::once(digest).chain(user).map(|at| definition.source.locations(at));
+    let places = places.into_iter().find(|places| !places.is_empty()).unwrap_or_default();
+    places.into_iter().fold(error, |error, place| error.with_detail(Detail::Source(place)))
+}
+
+/// Rules name images by their whole names: `docker-image://docker.io/library/busybox:latest`.
+fn with_whole_name(mut source: SourceOp) -> SourceOp {
+    if let Some(Ok(image)) = source.identifier.strip_prefix("docker-image://").map(str::parse::<Reference>) {
+        source.identifier = format!("docker-image://{}", image.with_default_tag());
+    }
+    source
+}
+
+/// Answers the questions of a policy: they are not judged again.
+struct Ungoverned<'a>(&'a BuildBridge);
+
+#[async_trait]
+impl Lookup for Ungoverned<'_> {
+    async fn image(&self, reference: &str, options: ResolveOptions) -> Result<ResolvedImage> {
+        self.0.look_up_image(reference, &options).await
+    }
+
+    async fn source(&self, source: &SourceOp, options: SourceOptions) -> Result<ResolvedSource> {
+        self.0.look_up_source(source, &options).await
+    }
+}
