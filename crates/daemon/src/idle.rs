@@ -57,6 +57,16 @@ impl Clients {
     }
 }
 
+/// Pieces of memory of this size, in bytes, are no part of the heap.
+const LARGE: libc::c_int = 256 << 10;
+
+/// Lets large pieces come from the system and go back to it at once. By itself the allocator would soon keep them, and each
+/// thread's heap would stay as large as the most that it ever held.
+pub fn keep_large_pieces_apart() {
+    // SAFETY: the call takes numbers alone and may be made at any time, from any thread.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
+}
+
 /// Gives memory back to the machine whenever the last client has left: after a crowd of builds the allocator keeps much
 /// of what they used. Never ends.
 pub async fn give_back_memory(clients: Clients) {

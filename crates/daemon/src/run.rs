@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
 use crate::config::Config;
-use crate::idle::{Clients, give_back_memory};
+use crate::idle::{Clients, give_back_memory, keep_large_pieces_apart};
 use crate::listen::{Listener, Options, Owner, listen};
 use crate::place::Name;
 use crate::stores::Stores;
@@ -40,6 +40,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Ok(args) => args,
         Err(e) => e.exit(),
     };
+    keep_large_pieces_apart();
     match run(name, &args, &ignored) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(DAMAGED),

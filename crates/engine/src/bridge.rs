@@ -160,6 +160,7 @@ impl BuildBridge {
             session_ids: vec![self.0.context.session.clone()],
             step: step.clone(),
             cancel: self.0.cancel.clone(),
+            meanings: self.0.context.meanings.clone(),
         }
     }
 

@@ -14,7 +14,7 @@ use refs::{Records, Refs};
 use remote_cache::Importer;
 use session::Sessions;
 use solver::Scheduler;
-use source::Sources;
+use source::{Meanings, Sources};
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::{BuildBridge, Rules};
@@ -152,6 +152,7 @@ impl Engine {
             sessions: self.parts.sessions.clone(),
             session: request.session.clone(),
             entitlements: self.entitlements(&request.entitlements)?,
+            meanings: Meanings::default(),
             failures: Failures::default(),
         });
         let recording = (!request.internal).then(|| self.parts.history.begin(BuildRecord::of(&request)));

@@ -193,10 +193,12 @@ impl TryFrom<wire::Rule> for Rule {
     type Error = Error;
 
     fn try_from(rule: wire::Rule) -> Result<Self> {
-        let action = PolicyAction::try_from(rule.action);
-        let action =
-            action.map_err(|_| Error::user(format!("source policy: unknown action {}", rule.action)))?;
         let selector = rule.selector.ok_or_else(|| Error::user("invalid nil selector in policy"))?;
+        let unknown = |_| {
+            let (action, name) = (rule.action, &selector.identifier);
+            Error::user(format!("source policy: rule {action} {name}: unknown type"))
+        };
+        let action = PolicyAction::try_from(rule.action).map_err(unknown)?;
         Ok(Rule { action, selector: selector.try_into()?, updates: rule.updates })
     }
 }

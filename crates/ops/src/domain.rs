@@ -9,6 +9,7 @@ use oci::Digest;
 use refs::ImmutableRef;
 use session::{Session, Sessions};
 use solver::OpContext;
+use source::Meanings;
 
 /// How long a build waits for the session of its client.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,6 +32,8 @@ pub struct BuildContext {
     pub session: String,
     /// What client and engine both allow.
     pub entitlements: BTreeSet<String>,
+    /// What names mean in the build.
+    pub meanings: Meanings,
     /// What steps that failed have left.
     pub failures: Failures,
 }

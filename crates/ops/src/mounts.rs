@@ -1,6 +1,7 @@
 //! From the mounts of an exec op to those of a container, and back to results.
 
 use std::collections::{BTreeSet, HashMap};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,17 +56,25 @@ impl Prepared {
     /// Makes results of the outputs.
     pub async fn commit(self) -> Result<Vec<Option<Value>>> {
         let mut results = Vec::with_capacity(self.outputs.len());
+        let on_root = self.mount_parents();
         for made in self.outputs {
-            results.push(Some(Some(made.output.commit().await?)));
+            results.push(Some(Some(made.output.commit(&on_root).await?)));
         }
         Ok(results)
+    }
+
+    /// The directories in which something was mounted, and where the executor puts files of its own.
+    fn mount_parents(&self) -> Vec<Vec<u8>> {
+        let parents = self.mounts.iter().filter_map(|mount| mount.target.parent());
+        let parents = parents.map(|dir| dir.as_os_str().as_bytes().to_vec());
+        parents.chain([b"/etc".to_vec()]).collect()
     }
 
     /// Makes a result of what each mount shows, where there are files of its own or of an input.
     pub async fn leave(self) -> Result<Vec<Value>> {
         let mut left = vec![None; self.shown.len()];
         for made in self.outputs {
-            left[made.mount] = Some(made.output.commit().await?);
+            left[made.mount] = Some(made.output.commit(&[]).await?);
         }
         for (mount, held) in self.held {
             left[mount] = match held {
@@ -79,9 +88,10 @@ impl Prepared {
 }
 
 impl Output {
-    async fn commit(self) -> Result<ImmutableRef> {
+    /// `dirs` may look touched though they are not.
+    async fn commit(self, dirs: &[Vec<u8>]) -> Result<ImmutableRef> {
         match self {
-            Output::New(active) => active.commit().await,
+            Output::New(active) => active.commit_without(dirs.to_vec()).await,
             Output::Same(input) => Ok(input),
         }
     }

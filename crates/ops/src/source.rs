@@ -48,5 +48,6 @@ fn context(cx: &OpContext<BuildDomain>) -> Context {
         session_ids: builds.iter().map(|b| b.session.clone()).collect(),
         step: cx.step.clone(),
         cancel: cx.cancel.clone(),
+        meanings: builds.first().map(|b| b.meanings.clone()).unwrap_or_default(),
     }
 }

@@ -185,8 +185,17 @@ impl MutableRef {
 
     /// Makes it a state that does not change any more. Nothing may be mounted from it.
     pub async fn commit(self) -> Result<ImmutableRef> {
-        let MutableRef { refs, parent, chain: _, tree, new } = self;
+        self.commit_without(Vec::new()).await
+    }
+
+    /// The same without those of `dirs` that only look touched: see [`TreeWriter::drop_untouched`].
+    pub async fn commit_without(self, dirs: Vec<Vec<u8>>) -> Result<ImmutableRef> {
+        let MutableRef { refs, parent, chain, tree, new } = self;
         blocking(move || {
+            if !chain.is_empty() {
+                let base = refs.snapshots.view(&chain)?;
+                dirs.iter().try_for_each(|dir| tree.drop_untouched(&base, dir))?;
+            }
             let layer = tree.commit()?;
             Ok(refs.layer(parent, layer, new))
         })

@@ -29,6 +29,14 @@ pub struct Part {
     pub base: Vec<LayerId>,
 }
 
+/// The chain with each layer once, where it is highest: below that it shows nothing, and overlayfs takes none twice.
+fn topmost(chain: &[LayerId]) -> Vec<LayerId> {
+    let mut seen = HashSet::new();
+    let mut kept: Vec<_> = chain.iter().rev().filter(|id| seen.insert(*id)).cloned().collect();
+    kept.reverse();
+    kept
+}
+
 impl Store {
     /// A mount that shows `chain`, lowest first. It is to be mounted read-only.
     pub fn mount_source(self: &Arc<Self>, chain: &[LayerId]) -> Result<Source> {
@@ -42,7 +50,7 @@ impl Store {
 
     /// The trees of a chain, topmost first, no more of them than a mount takes.
     pub(crate) fn lower_dirs(self: &Arc<Self>, chain: &[LayerId]) -> Result<Vec<PathBuf>> {
-        let mut chain = chain.to_vec();
+        let mut chain = topmost(chain);
         while chain.len() > MAX_LAYERS {
             let rest = chain.split_off(SQUASHED);
             let squashed = self.squash(&chain)?;

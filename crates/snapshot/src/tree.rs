@@ -7,9 +7,11 @@ use fsutil::mount::{Source, Upper};
 
 use crate::builder::TreeBuilder;
 use crate::layer::{LayerId, Raw, Shared, encode_digests};
+use crate::meta::FileType;
+use crate::same::is_same;
 use crate::store::Store;
-use crate::sys;
 use crate::view::View;
+use crate::{path, sys};
 
 /// A layer tree that is being made: as the writable top of a mount, or by a [`TreeBuilder`].
 #[derive(Debug)]
@@ -69,6 +71,41 @@ impl TreeWriter {
     /// Edits this tree, which must be new, as if it lay on `base`.
     pub fn builder(self, base: View) -> TreeBuilder {
         TreeBuilder::new(self, base)
+    }
+
+    /// Takes out the directory at `path`, and then those above it, where it holds nothing and is as `base` has it:
+    /// overlayfs copied it up for something that came and went. Nothing may be mounted from this tree any more.
+    pub fn drop_untouched(&self, base: &View, path: &[u8]) -> Result<()> {
+        let mut at = path::clean(path);
+        while !at.is_empty() {
+            // A link that the step put on the way leads out of here.
+            let ends = (0..=at.len()).filter(|&end| end == at.len() || at[end] == b'/');
+            for end in ends.filter(|&end| end > 0) {
+                if !sys::lstat(&sys::below(&self.path(), &at[..end]))?.is_some_and(|meta| meta.is_dir()) {
+                    return Ok(());
+                }
+            }
+            let real = sys::below(&self.path(), &at);
+            let Some((meta, below)) = sys::lstat(&real)?.zip(base.find(&at)?) else { return Ok(()) };
+            let is_untouched = below.file_type == FileType::Dir
+                && sys::read_dir(&real)?.is_empty()
+                && sys::xattr(&real, self.store.opaque_mark())?.is_none()
+                && sys::xattrs(&real)? == sys::xattrs(&below.layer.real(&at))?
+                && is_same(&below.layer.real(&at), &real, &meta)?;
+            if !is_untouched {
+                return Ok(());
+            }
+            let (above, _) = path::split(&at);
+            let above = above.to_vec();
+            let real_above = sys::below(&self.path(), &above);
+            let time = sys::lstat(&real_above)?.map(|meta| meta.mtime);
+            sys::remove_all(&real)?;
+            if let Some(time) = time {
+                sys::set_mtime(&real_above, time)?;
+            }
+            at = above;
+        }
+        Ok(())
     }
 
     /// Makes the tree a layer of the store.

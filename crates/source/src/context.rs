@@ -7,6 +7,8 @@ use progress::Step;
 use session::{Session, Sessions};
 use tokio_util::sync::CancellationToken;
 
+use crate::meanings::Meanings;
+
 /// How long a session that is still connecting is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -18,6 +20,8 @@ pub struct Context {
     pub session_ids: Vec<String>,
     pub step: Step,
     pub cancel: CancellationToken,
+    /// What names mean in the first of the builds.
+    pub meanings: Meanings,
 }
 
 impl Context {

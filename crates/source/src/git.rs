@@ -55,7 +55,10 @@ impl GitSource {
 
     /// What the reference stands for now.
     pub async fn resolved(&self, cx: &Context) -> Result<&Resolved> {
-        self.resolved.get_or_try_init(|| resolve::resolve(&self.shared, &self.options, cx)).await
+        let GitOptions { remote, reference, fetch_by_commit, .. } = &self.options;
+        let name = format!("{remote}\0{reference}\0{}\0{fetch_by_commit}", self.options.checksum);
+        let find = || cx.meanings.references().get(&name, resolve::resolve(&self.shared, &self.options, cx));
+        self.resolved.get_or_try_init(find).await
     }
 
     fn key_text(&self, resolved: &Resolved) -> String {

@@ -4,23 +4,24 @@ mod fetch;
 mod name;
 mod sums;
 
-use std::io::Write as _;
+use std::io::Write;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::{Code, Error, Result, ResultExt};
+use flate2::write::MultiGzDecoder;
 use frontend::{HttpMeta, SourceMeta};
 use futures_util::{Stream, StreamExt, TryStreamExt};
-use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, ETAG, HeaderMap, LAST_MODIFIED};
-use http::{StatusCode, Uri};
+use http::Uri;
+use http::header::{CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap, LAST_MODIFIED};
 use http_body_util::BodyExt;
 use oci::Digest;
 use redb::Database;
 use refs::{ImmutableRef, NewRef};
 use registry::transport;
 use serde::{Deserialize, Serialize};
-use snapshot::{Attrs, Object, Owner, Time, View};
+use snapshot::{Attrs, Object, ObjectWriter, Owner, Time, View};
 use tokio::sync::{OnceCell, mpsc};
 
 use crate::context::Context;
@@ -79,7 +80,7 @@ impl Pages {
 
 /// A file that came.
 #[derive(Clone)]
-struct Fetched {
+pub struct Fetched {
     /// Its sha256.
     digest: Digest,
     filename: String,
@@ -102,10 +103,12 @@ impl HttpSource {
     async fn fetched(&self, cx: &Context) -> Result<&Fetched> {
         self.fetched
             .get_or_try_init(|| async {
-                tokio::select! {
-                    fetched = self.fetch(cx) => fetched,
+                let (place, fetch) = (self.place(), self.fetch(cx));
+                let fetched = tokio::select! {
+                    fetched = cx.meanings.pages().get(&place, fetch) => fetched,
                     () = cx.cancel.cancelled() => Err(Error::canceled()),
-                }
+                };
+                self.checked(fetched?)
             })
             .await
     }
@@ -119,13 +122,15 @@ impl HttpSource {
         }
         let place = self.place();
         let known = self.known(&place)?;
-        let etag = known.as_ref().map_or("", |(etag, _)| etag);
         let headers = fetch::headers(cx, &self.options, uri.host().unwrap_or_default()).await?;
-        let response = fetch::get(self.shared.logins.anonymous().transport(), &uri, &headers, etag).await?;
-        if response.status() == StatusCode::NOT_MODIFIED {
-            let (_, known) = known.ok_or_else(|| Error::environment("invalid not-modified ETag"))?;
+        let transport = self.shared.logins.anonymous();
+        let transport = transport.transport();
+        if let Some((etag, known)) = known
+            && fetch::is_still(transport, &uri, &headers, &etag).await
+        {
             return self.checked(known);
         }
+        let response = fetch::get(transport, &uri, &headers).await?;
         let (head, body) = response.into_parts();
         let stream = body.into_data_stream().map_err(|e| {
             Error::environment(format!("the transfer broke off: {e}")).with_code(Code::Unavailable)
@@ -193,13 +198,14 @@ impl HttpSource {
             mtime: Time { secs: modified.unwrap_or(0), nanos: 0 },
             ..Attrs::default()
         };
-        let size = text(headers, CONTENT_LENGTH).parse().unwrap_or(0);
+        let packed = text(headers, CONTENT_ENCODING).eq_ignore_ascii_case("gzip");
+        let size = text(headers, CONTENT_LENGTH).parse().ok().filter(|_| !packed).unwrap_or(0);
         let store = Arc::clone(self.shared.refs.snapshots());
         let (name, wanted, url) = (filename.clone(), checksum.clone(), self.options.url.clone());
         let (chunks, queue) = mpsc::channel(QUEUE);
         let writing = tokio::task::spawn_blocking(move || {
             let mut sums = Sums::new(wanted.as_ref());
-            let object = write_object(&store, &attrs, size, queue, &mut sums)?;
+            let object = write_object(&store, &attrs, size, packed, queue, &mut sums)?;
             let digest = sums.finish(wanted.as_ref(), &url)?;
             let mut builder = store.new_tree()?.builder(View::empty());
             builder.put_object(name.as_bytes(), &object)?;
@@ -266,15 +272,43 @@ fn write_object(
     store: &Arc<snapshot::Store>,
     attrs: &Attrs,
     size: u64,
+    packed: bool,
     mut chunks: mpsc::Receiver<Bytes>,
     sums: &mut Sums,
 ) -> Result<Object> {
-    let mut writer = store.objects().create(attrs, size)?;
-    while let Some(chunk) = chunks.blocking_recv() {
-        sums.update(&chunk);
-        writer.write_all(&chunk).context("failed to store a fetched file")?;
+    let mut summed = Summed { writer: store.objects().create(attrs, size)?, sums };
+    let mut write = |to: &mut dyn Write| -> Result<()> {
+        while let Some(chunk) = chunks.blocking_recv() {
+            to.write_all(&chunk).context("failed to store a fetched file")?;
+        }
+        Ok(())
+    };
+    if packed {
+        let mut unpacker = MultiGzDecoder::new(&mut summed);
+        write(&mut unpacker)?;
+        unpacker.finish().context("failed to unpack a fetched file")?;
+    } else {
+        write(&mut summed)?;
     }
-    writer.finish()
+    summed.writer.finish()
+}
+
+/// Sums up what it writes.
+struct Summed<'a> {
+    writer: ObjectWriter,
+    sums: &'a mut Sums,
+}
+
+impl Write for Summed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let n = self.writer.write(bytes)?;
+        self.sums.update(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[async_trait]

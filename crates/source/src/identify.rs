@@ -53,6 +53,23 @@ impl Sources {
     }
 }
 
+/// The whole name of what an op asks for, so that one source has one name: images with registry and tag, as
+/// `docker-image://docker.io/library/busybox:latest`, repositories without scheme and with a clean folder.
+pub fn whole_name(op: &SourceOp) -> String {
+    let named = || {
+        let (scheme, rest) = op.identifier.split_once("://")?;
+        match scheme {
+            "docker-image" => {
+                let image = rest.parse::<Reference>().ok()?;
+                Some(format!("docker-image://{}", image.with_default_tag()))
+            }
+            "git" => Some(format!("git://{}", GitOptions::new(rest, &op.attrs).ok()?.whole_name())),
+            _ => None,
+        }
+    };
+    named().unwrap_or_else(|| op.identifier.clone())
+}
+
 /// The attributes of a source.
 #[derive(Clone, Copy)]
 struct Attrs<'a>(&'a BTreeMap<String, String>);

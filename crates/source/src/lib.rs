@@ -18,6 +18,7 @@ mod remote;
 mod git;
 mod http;
 mod local;
+mod meanings;
 mod memory;
 
 use async_trait::async_trait;
@@ -26,6 +27,8 @@ use frontend::SourceMeta;
 use refs::ImmutableRef;
 
 pub use context::Context;
+pub use identify::whole_name;
+pub use meanings::Meanings;
 pub use sources::{Parts, Sources};
 
 /// The key of a source.

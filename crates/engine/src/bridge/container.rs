@@ -26,6 +26,9 @@ use crate::build::Parts;
 /// The size of a terminal until its owner says another.
 const TERMINAL: WinSize = WinSize { rows: 24, cols: 80 };
 
+/// The exit code of a process that was killed.
+const KILLED: u32 = 128 + 9;
+
 /// A container of one build.
 pub struct BuildContainer {
     parts: Arc<Parts>,
@@ -278,7 +281,9 @@ async fn attend(mut container: executor::Container, stop: CancellationToken) -> 
             container.wait().await
         }
     };
-    end.map(|exit| ProcessExit { code: exit.code, released })
+    // A further process is gone with the first, before it is told itself.
+    let was_killed = |code| code == KILLED && stop.is_cancelled();
+    end.map(|exit| ProcessExit { code: exit.code, released: released || was_killed(exit.code) })
 }
 
 struct BuildProcess {

@@ -6,9 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use errdefs::{Detail, Error, Result, ResultExt as _};
 use frontend::{ResolveOptions, ResolvedImage, ResolvedSource, SourceOptions};
+use futures_util::future::try_join_all;
 use gateway::{Lookup, Verdict};
 use llb::{Definition, Graph, OpKind, Policies, SourceOp};
-use oci::{Digest, Platform, Reference};
+use oci::{Digest, Platform};
 
 use super::BuildBridge;
 
@@ -33,13 +34,14 @@ impl BuildBridge {
         }
         let mut others = HashMap::new();
         let graph = Graph::load(&definition)?;
-        for digest in &graph.order {
+        let judged = graph.order.iter().map(async |digest| {
             let op = &graph.ops[digest].op;
-            let OpKind::Source(source) = &op.kind else { continue };
-            let judged = self.judge(source, op.platform.as_ref(), more).await;
-            if let Some(other) = judged.map_err(|e| locate(&definition, &graph, digest, e))? {
-                others.insert(digest.clone(), other);
-            }
+            let OpKind::Source(source) = &op.kind else { return Ok::<_, Error>((digest, None)) };
+            let other = self.judge(source, op.platform.as_ref(), more).await;
+            Ok((digest, other.map_err(|e| locate(&definition, &graph, digest, e))?))
+        });
+        for (digest, other) in try_join_all(judged).await? {
+            others.extend(other.map(|other| (digest.clone(), other)));
         }
         if others.is_empty() { Ok(definition) } else { definition.with_sources(others) }
     }
@@ -109,11 +111,9 @@ fn locate(definition: &Definition, graph: &Graph, digest: &Digest, error: Error)
     places.into_iter().fold(error, |error, place| error.with_detail(Detail::Source(place)))
 }
 
-/// Rules name images by their whole names: `docker-image://docker.io/library/busybox:latest`.
+/// Rules name sources by their whole names.
 fn with_whole_name(mut source: SourceOp) -> SourceOp {
-    if let Some(Ok(image)) = source.identifier.strip_prefix("docker-image://").map(str::parse::<Reference>) {
-        source.identifier = format!("docker-image://{}", image.with_default_tag());
-    }
+    source.identifier = source::whole_name(&source);
     source
 }
 

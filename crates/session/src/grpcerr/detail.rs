@@ -134,7 +134,7 @@ struct Name {
 struct Decision {
     #[serde(default)]
     action: i32,
-    #[serde(default)]
+    #[serde(default, rename = "denyMessages")]
     deny_messages: Vec<DenyMessage>,
 }
 

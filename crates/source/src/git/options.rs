@@ -81,6 +81,19 @@ impl GitOptions {
         Ok(self)
     }
 
+    /// The repository without its transport, with reference and folder: `github.com/a/b.git#main:docs`.
+    pub fn whole_name(&self) -> String {
+        let address = match url::Url::parse(&self.remote) {
+            Ok(url) if url.has_host() => format!("{}{}", self.host(), url.path()),
+            _ => self.remote.clone(),
+        };
+        match (self.reference.as_str(), self.subdir.as_str()) {
+            ("", "") => address,
+            (reference, "") => format!("{address}#{reference}"),
+            (reference, subdir) => format!("{address}#{reference}:{subdir}"),
+        }
+    }
+
     /// The host of the remote, for secrets that are named after it.
     pub fn host(&self) -> String {
         url::Url::parse(&self.remote)

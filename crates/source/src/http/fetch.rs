@@ -1,7 +1,7 @@
 //! Requests to the web.
 
 use errdefs::{Class, Code, Error, Result};
-use http::header::{ACCEPT, AUTHORIZATION, IF_NONE_MATCH, LOCATION, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, ETAG, IF_NONE_MATCH, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use registry::transport::{self, Tls, Transport};
@@ -16,7 +16,7 @@ const TRIES: usize = 3;
 
 /// What a request says beside its address. Logins come from the client's secrets.
 pub async fn headers(cx: &Context, options: &HttpOptions, host: &str) -> Result<HeaderMap> {
-    let mut headers = HeaderMap::new();
+    let mut headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))]);
     let value = |text: &str| {
         HeaderValue::from_str(text).map_err(|_| Error::user("a header of an http source has odd characters"))
     };
@@ -47,21 +47,35 @@ pub async fn headers(cx: &Context, options: &HttpOptions, host: &str) -> Result<
     Ok(headers)
 }
 
-/// Asks for a page, unless it is still the one of `etag`. Follows redirects.
-pub async fn get(
-    transport: &Transport,
-    uri: &Uri,
-    headers: &HeaderMap,
-    etag: &str,
-) -> Result<Response<Incoming>> {
-    let (mut uri, mut headers) = (uri.clone(), headers.clone());
-    if let Ok(etag) = HeaderValue::from_str(etag)
-        && !etag.is_empty()
-    {
-        headers.insert(IF_NONE_MATCH, etag);
+/// Whether a page is still the one of `etag`. Without its bytes: not all servers heed the question. Where one says
+/// nothing of use, the page is fetched.
+pub async fn is_still(transport: &Transport, uri: &Uri, headers: &HeaderMap, etag: &str) -> bool {
+    let mut headers = headers.clone();
+    let Ok(value) = HeaderValue::from_str(etag) else { return false };
+    headers.insert(IF_NONE_MATCH, value);
+    match ask(transport, Method::HEAD, uri, headers).await {
+        Ok(response) => {
+            response.status() == StatusCode::NOT_MODIFIED || text(response.headers(), ETAG) == etag
+        }
+        Err(_) => false,
     }
+}
+
+/// Asks for a page.
+pub async fn get(transport: &Transport, uri: &Uri, headers: &HeaderMap) -> Result<Response<Incoming>> {
+    ask(transport, Method::GET, uri, headers.clone()).await
+}
+
+/// Follows redirects.
+async fn ask(
+    transport: &Transport,
+    method: Method,
+    uri: &Uri,
+    mut headers: HeaderMap,
+) -> Result<Response<Incoming>> {
+    let mut uri = uri.clone();
     for _ in 0..=REDIRECTS {
-        let response = send(transport, &uri, &headers).await?;
+        let response = send(transport, &method, &uri, &headers).await?;
         let status = response.status();
         let next = response.headers().get(LOCATION).filter(|_| status.is_redirection());
         let Some(next) = next.filter(|_| status != StatusCode::NOT_MODIFIED) else {
@@ -81,10 +95,16 @@ pub async fn get(
     Err(Error::user(format!("stopped after {REDIRECTS} redirects")))
 }
 
-async fn send(transport: &Transport, uri: &Uri, headers: &HeaderMap) -> Result<Response<Incoming>> {
+async fn send(
+    transport: &Transport,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Response<Incoming>> {
     let mut tries = 1;
     loop {
         let mut request = Request::new(transport::empty());
+        *request.method_mut() = method.clone();
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = headers.clone();
         match transport.send(request, &Tls::default()).await {

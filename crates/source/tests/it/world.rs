@@ -99,6 +99,7 @@ impl World {
             session_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
             step: Step::attach(Arc::clone(&self.log) as Arc<dyn Sink>, Digest::of("vertex")),
             cancel: CancellationToken::new(),
+            meanings: Default::default(),
         }
     }
 
