@@ -16,7 +16,16 @@ use crate::request::{BuildRequest, BuildResponse};
 
 /// The exporters of a request. Called before anything is built, so that what is asked for wrongly is said at once.
 pub fn resolve(exporters: &Exporters, request: &BuildRequest) -> Result<Vec<Box<dyn Exporter>>> {
-    request.exporters.iter().map(|e| exporters.resolve(&e.kind, &e.attrs)).collect()
+    let epoch = exporter::epoch_of_build_args(&request.attrs);
+    let resolved = request.exporters.iter().map(|exporter| match epoch {
+        Some((key, value)) if !exporter.attrs.contains_key(key) => {
+            let mut attrs = exporter.attrs.clone();
+            attrs.insert(key.to_owned(), value.to_owned());
+            exporters.resolve(&exporter.kind, &attrs)
+        }
+        _ => exporters.resolve(&exporter.kind, &exporter.attrs),
+    });
+    resolved.collect()
 }
 
 /// All that is to be made of a result.

@@ -3,7 +3,7 @@
 use errdefs::{Error, Result};
 use futures_util::future::try_join_all;
 use oci::json::to_vec_indent;
-use oci::{Descriptor, DiffId, Digest, Index, Manifest, media};
+use oci::{Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, media};
 use refs::{ImmutableRef, LayerBlob, Refs};
 
 use crate::annotations::Group;
@@ -75,9 +75,9 @@ pub async fn commit(
     let lease = refs.content().lease();
     let writer = Writer { result, options, annotations, cx, lease: lease.clone() };
     let references = platforms.iter().map(|p| Ok(result.find(&p.id)?.cloned())).collect::<Result<_>>()?;
-    let layers = cx.step.part("exporting layers", writer.layers(references)).await?;
+    let mut layers = cx.step.part("exporting layers", writer.layers(references)).await?;
     let mut manifests = Vec::new();
-    for (platform, layers) in platforms.iter().zip(&layers) {
+    for (platform, layers) in platforms.iter().zip(&mut layers) {
         manifests.push(writer.manifest(platform, layers).await?);
     }
     match manifests.pop() {
@@ -135,17 +135,21 @@ impl Writer<'_> {
     }
 
     /// Writes config and manifest of a platform; gives the manifest and the digest of the config.
-    async fn manifest(&self, platform: &ResultPlatform, layers: &Layers) -> Result<(Descriptor, Digest)> {
+    async fn manifest(&self, platform: &ResultPlatform, layers: &mut Layers) -> Result<(Descriptor, Digest)> {
         // Those of one platform have no place where the result is not by platform.
         let annotations = self.annotations.of(self.result.is_map().then_some(&platform.platform));
+        // The build cache knows the layers as they were.
         let inline_cache = self.inline_cache(platform, layers).await?;
+        self.rewrite_timestamps(platform, layers).await?;
         let config = self.config(platform, layers, inline_cache)?;
         let oci = self.options.oci_types;
         let (manifest_type, config_type) = match oci {
             true => (media::OCI_MANIFEST, media::OCI_CONFIG),
             false => (media::DOCKER_MANIFEST, media::DOCKER_CONFIG),
         };
-        let blobs = layers.blobs.iter().map(|blob| layer_descriptor(&blob.descriptor, oci)).collect();
+        let foreign = self.options.prefer_foreign;
+        let blobs =
+            layers.blobs.iter().map(|blob| layer_descriptor(&blob.descriptor, oci, foreign)).collect();
         let config_descriptor = Descriptor::of(config_type, &config);
         let mut manifest = Manifest::new(manifest_type, config_descriptor.clone(), blobs);
         manifest.annotations = annotations.manifest;
@@ -156,6 +160,29 @@ impl Writer<'_> {
         self.write("exporting manifest", bytes).await?;
         self.write("exporting config", config).await?;
         Ok((descriptor, config_descriptor.digest))
+    }
+
+    /// Makes no file of the layers later than the epoch, where that is asked for. Those of the base image stay.
+    async fn rewrite_timestamps(&self, platform: &ResultPlatform, layers: &mut Layers) -> Result<()> {
+        let Some(reference) = layers.reference.as_ref().filter(|_| self.options.rewrite_timestamp) else {
+            return Ok(());
+        };
+        let Some(epoch) = self.options.epoch.of(self.result, platform)? else {
+            tracing::warn!("rewrite-timestamp is specified, but no source-date-epoch was found");
+            return Ok(());
+        };
+        let keep = layers.common_with(self.base_config(platform))?;
+        let rewritten =
+            reference.clamped_blobs(&layers.blobs, keep, epoch, self.options.compression, &self.lease);
+        let time = Time::from_seconds(epoch)?;
+        let shown = format!("rewriting layers with source-date-epoch {epoch} ({})", time.as_str());
+        layers.blobs = self.cx.step.part(&shown, rewritten).await?;
+        Ok(())
+    }
+
+    /// The config of the image that a platform's is built on.
+    fn base_config(&self, platform: &ResultPlatform) -> Option<&[u8]> {
+        self.result.key(BASE_CONFIG, platform).map(|base| &base[..]).filter(|base| !base.is_empty())
     }
 
     /// What the config says of the build cache.
@@ -176,12 +203,9 @@ impl Writer<'_> {
         let mut history = history::parse(&config)?;
         history::fit(&mut history, &layers.infos());
         let epoch = self.options.epoch.of(self.result, platform)?.map(Time::from_seconds).transpose()?;
-        let base = self.result.key(BASE_CONFIG, platform).filter(|base| !base.is_empty());
+        let base = self.base_config(platform);
         let diff_ids = layers.blobs.iter().map(|blob| DiffId(blob.diff_id.clone())).collect();
-        config::patch(
-            &config,
-            Patch { diff_ids, history, epoch, base: base.map(|base| &base[..]), inline_cache },
-        )
+        config::patch(&config, Patch { diff_ids, history, epoch, base, inline_cache })
     }
 
     async fn index(&self, manifests: Vec<Descriptor>) -> Result<Descriptor> {
@@ -215,17 +239,30 @@ impl Layers {
             .map(|layer| LayerInfo { description: layer.description(), created: layer.created_at().into() })
             .collect()
     }
+
+    /// How many of the lowest layers are those of the image with this config.
+    fn common_with(&self, config: Option<&[u8]>) -> Result<usize> {
+        let Some(config) = config else { return Ok(0) };
+        let config: Option<ImageConfig> = serde_json::from_slice(config)
+            .map_err(|e| Error::user(format!("failed to unmarshal base image config: {e}")))?;
+        let base = config.unwrap_or_default().rootfs.diff_ids;
+        Ok(self.blobs.iter().zip(base).take_while(|(blob, base)| blob.diff_id == base.0).count())
+    }
 }
 
-/// A layer as a manifest names it, with a media type of its family.
-fn layer_descriptor(blob: &Descriptor, oci: bool) -> Descriptor {
+/// A layer as a manifest names it, with a media type of its family. A layer whose place is elsewhere is named as any other
+/// unless `foreign` ones are to stay so.
+fn layer_descriptor(blob: &Descriptor, oci: bool, foreign: bool) -> Descriptor {
     let mut named = Descriptor::new(blob.media_type.clone(), blob.digest.clone(), blob.size);
-    if let Some(compression) = media::layer_compression(&blob.media_type)
-        && !media::is_foreign(&blob.media_type)
-    {
-        named.media_type = media::layer(compression, oci).into();
+    let foreign = foreign && media::is_foreign(&blob.media_type);
+    if let Some(compression) = media::layer_compression(&blob.media_type) {
+        let media_type = match foreign {
+            true => media::foreign_layer(compression, oci),
+            false => Some(media::layer(compression, oci)),
+        };
+        named.media_type = media_type.map_or(named.media_type, str::to_owned);
     }
-    if media::is_foreign(&blob.media_type) {
+    if foreign {
         named.urls = blob.urls.clone();
     }
     if oci {
@@ -268,9 +305,37 @@ mod tests {
             (media::DOCKER_LAYER_GZIP, true, media::OCI_LAYER_GZIP),
             (media::DOCKER_LAYER, true, media::OCI_LAYER),
             (media::OCI_LAYER_ZSTD, false, media::DOCKER_LAYER_ZSTD),
-            (media::DOCKER_FOREIGN_LAYER_GZIP, true, media::DOCKER_FOREIGN_LAYER_GZIP),
         ] {
-            assert_eq!(layer_descriptor(&Descriptor::of(given, b"x"), oci).media_type, expected);
+            for foreign in [false, true] {
+                let named = layer_descriptor(&Descriptor::of(given, b"x"), oci, foreign);
+                assert_eq!(named.media_type, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn foreign_layers_stay_so_where_that_is_preferred() {
+        for (given, oci, kept, taken) in [
+            (
+                media::DOCKER_FOREIGN_LAYER_GZIP,
+                false,
+                media::DOCKER_FOREIGN_LAYER_GZIP,
+                media::DOCKER_LAYER_GZIP,
+            ),
+            (media::DOCKER_FOREIGN_LAYER, true, media::OCI_FOREIGN_LAYER, media::OCI_LAYER),
+            (
+                media::OCI_FOREIGN_LAYER_GZIP,
+                false,
+                media::DOCKER_FOREIGN_LAYER_GZIP,
+                media::DOCKER_LAYER_GZIP,
+            ),
+            (media::OCI_FOREIGN_LAYER_ZSTD, false, media::OCI_FOREIGN_LAYER_ZSTD, media::DOCKER_LAYER_ZSTD),
+        ] {
+            let mut blob = Descriptor::of(given, b"x");
+            blob.urls = vec!["https://host.example/x".into()];
+            let of = |foreign| layer_descriptor(&blob, oci, foreign);
+            assert_eq!((of(true).media_type.as_str(), of(true).urls), (kept, blob.urls.clone()));
+            assert_eq!((of(false).media_type.as_str(), of(false).urls.len()), (taken, 0));
         }
     }
 
@@ -282,7 +347,7 @@ mod tests {
         {
             blob.annotations.insert(key.into(), "v".into());
         }
-        assert_eq!(layer_descriptor(&blob, true).annotations.into_keys().collect::<Vec<_>>(), ["own"]);
-        assert!(layer_descriptor(&blob, false).annotations.is_empty());
+        assert_eq!(layer_descriptor(&blob, true, false).annotations.into_keys().collect::<Vec<_>>(), ["own"]);
+        assert!(layer_descriptor(&blob, false, false).annotations.is_empty());
     }
 }

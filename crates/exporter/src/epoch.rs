@@ -1,5 +1,7 @@
 //! SOURCE_DATE_EPOCH: the time that nothing in an image may be later than.
 
+use std::collections::BTreeMap;
+
 use errdefs::{Error, Result};
 
 use crate::Exportable;
@@ -7,6 +9,7 @@ use crate::attrs::Attrs;
 use crate::exportable::ResultPlatform;
 
 const ATTRIBUTE: &str = "source-date-epoch";
+const BUILD_ARG: &str = "build-arg:SOURCE_DATE_EPOCH";
 const METADATA: &str = "source.date.epoch";
 
 /// What the attributes say of it.
@@ -47,6 +50,33 @@ impl Epoch {
     }
 }
 
+/// The attribute that the options of a build stand for, where an exporter has none of its own. What is no time is left to
+/// the frontend, for which it may be the name of a stage.
+pub fn of_build_args(opts: &BTreeMap<String, String>) -> Option<(&'static str, &str)> {
+    let value = opts.get(BUILD_ARG)?;
+    (value.is_empty() || value.parse::<i64>().is_ok()).then_some((ATTRIBUTE, value))
+}
+
 fn parse(text: &str, context: &str) -> Result<i64> {
     text.parse().map_err(|e| Error::user(format!("{context}: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_times_of_build_args_go_to_exporters() {
+        for (value, expected) in [
+            (Some("5"), Some("5")),
+            (Some("-5"), Some("-5")),
+            (Some(""), Some("")),
+            (Some("context"), None),
+            (Some("5s"), None),
+            (None, None),
+        ] {
+            let opts = value.map(|value| (BUILD_ARG.to_owned(), value.to_owned())).into_iter().collect();
+            assert_eq!(of_build_args(&opts), expected.map(|value| (ATTRIBUTE, value)), "{value:?}");
+        }
+    }
 }

@@ -91,9 +91,9 @@ fn named_platforms(json: &[u8]) -> Result<Vec<ResultPlatform>> {
     }
     let mut platforms = Vec::new();
     if !json.is_empty() {
-        let named: Named = serde_json::from_slice(json)
+        let named: Option<Named> = serde_json::from_slice(json)
             .map_err(|e| Error::user(format!("failed to parse platforms passed to exporter: {e}")))?;
-        platforms = named.platforms.unwrap_or_default();
+        platforms = named.and_then(|named| named.platforms).unwrap_or_default();
     }
     if platforms.is_empty() {
         return Err(Error::user("invalid empty platforms index for exporter"));
@@ -116,8 +116,9 @@ fn named_platforms(json: &[u8]) -> Result<Vec<ResultPlatform>> {
 }
 
 fn platform_of_config(json: &[u8]) -> Result<Platform> {
-    let config: ImageConfig = serde_json::from_slice(json)
+    let config: Option<ImageConfig> = serde_json::from_slice(json)
         .map_err(|e| Error::user(format!("invalid image config for export: {e}")))?;
+    let config = config.unwrap_or_default();
     match (config.os.is_empty(), config.architecture.is_empty()) {
         (false, false) => Ok(config.platform().normalize()),
         (true, true) => Ok(Platform::default()),
@@ -154,6 +155,7 @@ mod tests {
             Ok(&["a"]),
         );
         check(&[(PLATFORMS, "")], Err("invalid empty platforms index for exporter"));
+        check(&[(PLATFORMS, "null")], Err("invalid empty platforms index for exporter"));
         check(&[(PLATFORMS, r#"{"Platforms":null}"#)], Err("invalid empty platforms index for exporter"));
         check(&[(PLATFORMS, r#"{"Platforms":[{}]}"#)], Err("invalid empty platform key for exporter"));
         check(

@@ -50,6 +50,10 @@ impl NamedImage {
         let options = ImageOptions::take(&mut attrs)?;
         // It stands for tests of BuildKit's own.
         attrs.refuse("unsafe-internal-store-allow-incomplete")?;
+        let unpack = attrs.flag("unpack")?.unwrap_or(false);
+        if unpack && options.rewrite_timestamp {
+            return Err(Error::user("exporter option \"rewrite-timestamp\" conflicts with \"unpack\""));
+        }
         Ok(NamedImage {
             refs: refs.clone(),
             registry: registry.clone(),
@@ -57,7 +61,7 @@ impl NamedImage {
             push: attrs.flag("push")?.unwrap_or(false),
             push_by_digest: attrs.flag("push-by-digest")?.unwrap_or(false),
             insecure: attrs.flag("registry.insecure")?.unwrap_or(false),
-            unpack: attrs.flag("unpack")?.unwrap_or(false),
+            unpack,
             store: attrs.flag("store")?.unwrap_or(true),
             name_canonical: attrs.flag("name-canonical")?.unwrap_or(false),
             dangling_prefix: attrs.take("dangling-name-prefix").unwrap_or_default(),

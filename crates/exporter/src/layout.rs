@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::{Code, Error, Result, ResultExt};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use oci::Reference;
+use oci::{Descriptor, Reference, media};
 use refs::Refs;
+use registry::BlobSource;
 
 use crate::attrs::Attrs;
 use crate::commit::{Image, commit};
@@ -32,17 +34,22 @@ pub struct Layout {
     refs: Refs,
     variant: Variant,
     options: ImageOptions,
+    /// As one archive, or else as blobs for a store of the client.
+    tar: bool,
     metadata: BTreeMap<String, Bytes>,
 }
+
+/// The store of the client that takes blobs.
+const STORE: &str = "export";
+/// Blobs on their way at once.
+const PARALLEL: usize = 4;
 
 impl Layout {
     pub fn resolve(refs: &Refs, variant: Variant, given: &BTreeMap<String, String>) -> Result<Self> {
         let mut attrs = Attrs::new(if variant == Variant::Oci { "oci" } else { "docker" }, given);
         let options = ImageOptions::take(&mut attrs)?;
-        if attrs.flag("tar")? == Some(false) {
-            return Err(attrs.unimplemented("tar=false"));
-        }
-        Ok(Layout { refs: refs.clone(), variant, options, metadata: attrs.finish()? })
+        let tar = attrs.flag("tar")?.unwrap_or(true);
+        Ok(Layout { refs: refs.clone(), variant, options, tar, metadata: attrs.finish()? })
     }
 
     /// The time that stands in the index: now, unless there is one that nothing may be later than.
@@ -77,6 +84,28 @@ impl Layout {
             other => other,
         }
     }
+
+    /// Gives the client the blobs that its store lacks, what names others after those. The client itself writes an index.
+    async fn store(&self, image: &Image, cx: &ExportContext) -> Result<()> {
+        let store = cx.session().await?.content(STORE)?;
+        let (content, root) = (self.refs.content().clone(), image.descriptor.clone());
+        let blobs = cx.blocking(move |_| archive::reachable(&content, &root)).await?;
+        let names_others =
+            |d: &Descriptor| media::is_manifest(&d.media_type) || media::is_index(&d.media_type);
+        let (manifests, blobs): (Vec<_>, Vec<_>) = blobs.into_iter().partition(names_others);
+        let write = |blob: Descriptor| {
+            let (store, content) = (store.clone(), self.refs.content().clone());
+            async move {
+                let bytes = BlobSource::open(&content, &blob, 0).await?;
+                store.write(&blob.digest, blob.size, bytes).await
+            }
+        };
+        stream::iter(blobs.into_iter().map(write)).buffer_unordered(PARALLEL).try_collect::<()>().await?;
+        for manifest in manifests.into_iter().rev() {
+            write(manifest).await?;
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -102,7 +131,10 @@ impl Exporter for Layout {
             response.insert(IMAGE_NAME.into(), joined);
         }
         image.fetch().await?;
-        cx.step.part("sending tarball", self.send(&image, names, &response, cx)).await?;
+        match self.tar {
+            true => cx.step.part("sending tarball", self.send(&image, names, &response, cx)).await?,
+            false => cx.step.part("sending blobs", self.store(&image, cx)).await?,
+        }
         Ok(Exported { response, descriptor: Some(image.descriptor), finalize: None })
     }
 }

@@ -33,5 +33,6 @@ mod tarball;
 mod time;
 
 pub use context::{ExportContext, Exported, Exporter, Finalize, InlineCache, Response};
+pub use epoch::of_build_args as epoch_of_build_args;
 pub use exportable::{Exportable, Refs};
 pub use resolve::Exporters;

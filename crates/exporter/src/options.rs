@@ -1,7 +1,7 @@
 //! What the exporters of images have in common in their attributes.
 
 use errdefs::{Error, Result};
-use refs::{Compression, CompressionKind};
+use refs::Compression;
 
 use crate::Exportable;
 use crate::annotations::Group;
@@ -19,6 +19,10 @@ pub struct ImageOptions {
     pub oci_types: bool,
     pub annotations: Group,
     pub epoch: Epoch,
+    /// Files in layers, too, are not later than the epoch.
+    pub rewrite_timestamp: bool,
+    /// Layers that have their place elsewhere stay there, rather than to be pushed.
+    pub prefer_foreign: bool,
 }
 
 impl ImageOptions {
@@ -36,16 +40,22 @@ impl ImageOptions {
         let oci_artifact = attrs.bool("oci-artifact")?;
         // It says how attestations hang on, of which there are none.
         attrs.bool("attestation-inline")?;
-        for later in ["prefer-nondist-layers", "rewrite-timestamp"] {
-            attrs.refuse(later)?;
-        }
-        if !oci_types && compression.kind == CompressionKind::Zstd {
-            return Err(conflict("compression=zstd"));
-        }
+        let rewrite_timestamp = attrs.bool("rewrite-timestamp")?.unwrap_or(false);
+        let prefer_foreign = attrs.bool("prefer-nondist-layers")?.unwrap_or(false);
         if !oci_types && oci_artifact == Some(true) {
-            return Err(conflict("oci-artifact=true"));
+            return Err(Error::user(
+                "exporter option \"oci-artifact=true\" conflicts with \"oci-mediatypes=false\"",
+            ));
         }
-        Ok(ImageOptions { name, compression, oci_types, annotations, epoch })
+        Ok(ImageOptions {
+            name,
+            compression,
+            oci_types,
+            annotations,
+            epoch,
+            rewrite_timestamp,
+            prefer_foreign,
+        })
     }
 
     /// The names, with those of the frontend where it is asked for them.
@@ -55,10 +65,6 @@ impl ImageOptions {
             _ => self.name.clone(),
         }
     }
-}
-
-fn conflict(option: &str) -> Error {
-    Error::user(format!("exporter option \"{option}\" conflicts with \"oci-mediatypes=false\""))
 }
 
 fn compression(attrs: &mut Attrs) -> Result<Compression> {

@@ -119,6 +119,18 @@ pub fn layer(compression: LayerCompression, oci: bool) -> &'static str {
     }
 }
 
+/// The media type of a layer that is not to be pushed; Docker has none for zstd.
+pub fn foreign_layer(compression: LayerCompression, oci: bool) -> Option<&'static str> {
+    Some(match (compression, oci) {
+        (LayerCompression::Uncompressed, true) => OCI_FOREIGN_LAYER,
+        (LayerCompression::Gzip, true) => OCI_FOREIGN_LAYER_GZIP,
+        (LayerCompression::Zstd, true) => OCI_FOREIGN_LAYER_ZSTD,
+        (LayerCompression::Uncompressed, false) => DOCKER_FOREIGN_LAYER,
+        (LayerCompression::Gzip, false) => DOCKER_FOREIGN_LAYER_GZIP,
+        (LayerCompression::Zstd, false) => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

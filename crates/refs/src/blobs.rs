@@ -8,6 +8,7 @@ use futures_util::future::try_join_all;
 use oci::media::{self, LayerCompression};
 use oci::{Descriptor, Digest};
 
+use crate::clamp::clamp;
 use crate::compress::{Reader, pack};
 use crate::node::{ImmutableRef, Node, Parents};
 use crate::record::{Kind, LayerBlob};
@@ -137,6 +138,27 @@ impl ImmutableRef {
         self.layers().iter().map(|layer| refs.usable(layer.node(), compression, lease)).collect()
     }
 
+    /// The blobs of the layers again, with no file later than `latest`, in seconds since 1970. The lowest `keep` layers stay
+    /// as they are.
+    pub async fn clamped_blobs(
+        &self,
+        blobs: &[LayerBlob],
+        keep: usize,
+        latest: i64,
+        compression: Compression,
+        lease: &content::Lease,
+    ) -> Result<Vec<LayerBlob>> {
+        let (refs, layers) = (self.refs()?, self.layers());
+        let made = blobs
+            .iter()
+            .zip(&layers)
+            .skip(keep)
+            .map(|(blob, layer)| refs.clamped_blob(layer.node(), blob, latest, compression, lease));
+        let mut all = blobs[..keep.min(blobs.len())].to_vec();
+        all.extend(try_join_all(made).await?);
+        Ok(all)
+    }
+
     /// Brings the blob of the topmost layer into the content store, if it is not there.
     pub async fn fetch_blob(&self, blob: &LayerBlob, lease: &content::Lease) -> Result<()> {
         self.refs()?.fetch(self.node(), blob, lease).await
@@ -186,15 +208,38 @@ impl Inner {
         if let Some(blob) = self.usable(node, compression, lease) {
             return Ok(blob);
         }
+        let blob = self.pack_source(node, source, compression, lease).await?;
+        node.record().blobs.insert(compression.key(), blob.clone());
+        self.save(node);
+        Ok(blob)
+    }
+
+    /// A layer's blob again, with no file later than a time. It is not the layer any more, and not remembered as such.
+    async fn clamped_blob(
+        self: &Arc<Self>,
+        node: &Arc<Node>,
+        blob: &LayerBlob,
+        latest: i64,
+        compression: Compression,
+        lease: &content::Lease,
+    ) -> Result<LayerBlob> {
+        self.fetch(node, blob, lease).await?;
+        let source = Source::Clamped { packed: Box::new(blob.clone()), latest };
+        self.pack_source(node, source, compression, lease).await
+    }
+
+    async fn pack_source(
+        self: &Arc<Self>,
+        node: &Node,
+        source: Source,
+        compression: Compression,
+        lease: &content::Lease,
+    ) -> Result<LayerBlob> {
         let _permit = self.packing.acquire().await.map_err(|_| Error::canceled())?;
         let stop = Stop(Arc::new(AtomicBool::new(false)));
         let (refs, lease, stopped) = (self.clone(), lease.clone(), stop.0.clone());
         let made = blocking(move || refs.make_blob(&source, compression, &lease, &stopped)).await;
-        let blob =
-            made.with_context(|| format!("failed to make a blob of `{}`", node.record().description))?;
-        node.record().blobs.insert(compression.key(), blob.clone());
-        self.save(node);
-        Ok(blob)
+        made.with_context(|| format!("failed to make a blob of `{}`", node.record().description))
     }
 
     /// A blob that serves and is there, or can be fetched.
@@ -269,6 +314,12 @@ impl Inner {
                 }
                 done
             }
+            Source::Clamped { packed, latest } => {
+                let file = self.content.open_verified(&packed.descriptor.digest)?;
+                let mut archive = snapshot::Decoder::detect(file)?;
+                let produce = |w: &mut dyn std::io::Write| clamp(&mut archive, *latest, w);
+                pack(compression, threads(), stop, &known, &mut ingest, produce)?
+            }
         };
         let size = ingest.written();
         let digest = ingest.commit()?;
@@ -288,6 +339,11 @@ pub(crate) struct Trees {
 enum Source {
     Trees(Trees),
     Packed(Box<LayerBlob>),
+    /// A blob, with no file later than that.
+    Clamped {
+        packed: Box<LayerBlob>,
+        latest: i64,
+    },
 }
 
 /// Stops the work when nobody waits for it any more.

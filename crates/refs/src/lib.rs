@@ -19,6 +19,7 @@ mod stack;
 
 mod blobs;
 mod check;
+mod clamp;
 mod compress;
 
 mod cache_mount;

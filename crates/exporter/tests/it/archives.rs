@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use session::Output;
+use session::{Attachables, Output};
 
 use crate::world::{World, by_platform, run, single};
 
@@ -130,6 +130,72 @@ async fn several_platforms_make_an_index() {
 
     let e = world.export("oci", "annotation[linux/s390x].p=2", &result).await.expect_err("no such platform");
     assert_eq!(e.to_string(), "invalid annotation: no platform linux/s390x found in source");
+}
+
+/// The day of the files of each layer in an OCI archive, the layers checked against the config.
+fn days(archive: &Path) -> Vec<String> {
+    let blob = |digest: &serde_json::Value| format!("blobs/{}", digest.as_str().unwrap().replace(':', "/"));
+    let manifest = member(archive, &blob(&member(archive, "index.json")["manifests"][0]["digest"]));
+    let config = member(archive, &blob(&manifest["config"]["digest"]));
+    let diff_ids = config["rootfs"]["diff_ids"].as_array().unwrap();
+    let layers = manifest["layers"].as_array().unwrap().iter().zip(diff_ids);
+    let day = |(layer, diff_id): (&serde_json::Value, &serde_json::Value)| {
+        let unpack = format!("tar -xOf {} {} | gunzip", archive.display(), blob(&layer["digest"]));
+        let digest = run("sh", &["-c", &format!("{unpack} | sha256sum")]);
+        assert_eq!(format!("sha256:{}", &digest[..64]), diff_id.as_str().unwrap());
+        let days = format!("{unpack} | tar -tv --full-time --utc | grep -o '2[0-9]*-[0-9]*-[0-9]*' | uniq");
+        run("sh", &["-c", &days]).trim_end().to_owned()
+    };
+    layers.map(day).collect()
+}
+
+#[tokio::test]
+async fn no_file_of_a_new_layer_is_later_than_the_epoch() {
+    let (world, file, _out) = world_with_file().await;
+    let base = world.layer(None, "a=1", 10).await;
+    let above = world.layer(Some(&base), "dir/ dir/b=2 dir/l>b", 20).await;
+    let plain = single(Some(&above), Some(CONFIG));
+    let lease = world.refs.content().lease();
+    let known = base.blobs(refs::Compression::gzip(), &lease).await.unwrap();
+    let config = serde_json::json!({"rootfs": {"type": "layers", "diff_ids": [known[0].diff_id]}});
+    let mut based = plain.clone();
+    based.metadata.insert("containerimage.base.config".into(), config.to_string().into());
+    let (own, clamped) = ("2020-09-13", "2017-07-14");
+    for (attrs, result, expected) in [
+        ("source-date-epoch=1500000000", &plain, [own, own]),
+        ("rewrite-timestamp=true", &plain, [own, own]),
+        ("source-date-epoch=1500000000 rewrite-timestamp=true", &plain, [clamped, clamped]),
+        ("source-date-epoch=1500000000 rewrite-timestamp=true", &based, [own, clamped]),
+        ("source-date-epoch=1700000000 rewrite-timestamp=true", &plain, [own, own]),
+    ] {
+        world.export("oci", attrs, result).await.expect(attrs);
+        assert_eq!(days(&file), expected, "{attrs}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_the_client_gets_the_blobs() {
+    let out = tempfile::tempdir().unwrap();
+    let world = World::offering(Attachables::new().cache_dir("export", out.path())).await;
+    let layer = world.layer(None, "a=1", 10).await;
+    for (kind, attrs) in
+        [("oci", "tar=false"), ("docker", "tar=false name=x compression=zstd"), ("oci", "tar=0")]
+    {
+        let response = world.export(kind, attrs, &single(Some(&layer), None)).await.expect(attrs);
+        let blob = |digest: &str| {
+            let bytes = std::fs::read(out.path().join("blobs").join(digest.replace(':', "/"))).expect(digest);
+            assert_eq!(oci::Digest::of(&bytes).to_string(), digest);
+            bytes
+        };
+        let manifest = json(&String::from_utf8(blob(&response["containerimage.digest"])).unwrap());
+        blob(manifest["config"]["digest"].as_str().unwrap());
+        blob(manifest["layers"][0]["digest"].as_str().unwrap());
+        assert!(response.contains_key("containerimage.descriptor"));
+    }
+    assert_eq!(world.told.all().last().unwrap(), "sending blobs");
+    let e = World::new(Vec::new()).await;
+    let e = e.export("oci", "tar=false", &single(None, None)).await.expect_err("no store");
+    assert!(e.to_string().contains("export"), "{e}");
 }
 
 #[tokio::test]

@@ -21,11 +21,6 @@ async fn wrong_attributes_are_told() {
         ),
         ("image", "force-compression=x", "non-bool value x specified for force-compression"),
         (
-            "image",
-            "compression=zstd oci-mediatypes=false",
-            "exporter option \"compression=zstd\" conflicts with \"oci-mediatypes=false\"",
-        ),
-        (
             "oci",
             "oci-artifact=true oci-mediatypes=false",
             "exporter option \"oci-artifact=true\" conflicts with \"oci-mediatypes=false\"",
@@ -37,13 +32,12 @@ async fn wrong_attributes_are_told() {
         ),
         (
             "image",
-            "rewrite-timestamp=true",
-            "attribute `rewrite-timestamp` of exporter `image` is not implemented yet",
+            "rewrite-timestamp=true unpack=true",
+            "exporter option \"rewrite-timestamp\" conflicts with \"unpack\"",
         ),
         ("image", "source-date-epoch=now", "invalid source-date-epoch: invalid digit found in string"),
         ("image", "nmae=x", "unknown attribute `nmae` of exporter `image`"),
         ("image", "annotation-blob.x=1", "unrecognized annotation type blob"),
-        ("oci", "tar=false", "attribute `tar=false` of exporter `oci` is not implemented yet"),
         ("local", "mode=move", "invalid local exporter mode \"move\""),
         ("local", "platform-split=x", "non-bool value for platform-split: x"),
         ("tar", "name=x", "unknown attribute `name` of exporter `tar`"),

@@ -5,6 +5,13 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use errdefs::Result;
+use oci::{Descriptor, media};
+use refs::{BlobProvider, BlobStream, Compression, LayerBlob};
+
 use crate::world::{World, by_platform, run, single};
 use base64::Engine as _;
 
@@ -174,4 +181,61 @@ async fn a_registry_that_is_not_there_is_told() {
         e.to_string().starts_with(&format!("failed to push {name}:latest: failed to do request: ")),
         "{e}"
     );
+}
+
+/// Bytes that lie elsewhere.
+struct Elsewhere(Bytes);
+
+#[async_trait::async_trait]
+impl BlobProvider for Elsewhere {
+    async fn open(&self, _: &Descriptor) -> Result<BlobStream> {
+        let bytes = self.0.clone();
+        Ok(Box::pin(futures_util::stream::once(async move { Ok(bytes) })))
+    }
+}
+
+/// A blob as Windows' base layers were.
+async fn foreign_blob() -> (LayerBlob, Arc<Elsewhere>) {
+    let world = World::new(Vec::new()).await;
+    let layer = world.layer(None, "a=1", 10).await;
+    let lease = world.refs.content().lease();
+    let mut blob = layer.blobs(Compression::gzip(), &lease).await.unwrap().remove(0);
+    let bytes = world.refs.content().read(&blob.descriptor.digest).unwrap();
+    blob.descriptor.media_type = media::DOCKER_FOREIGN_LAYER_GZIP.into();
+    blob.descriptor.urls = vec!["https://host.example/blob".into()];
+    (blob, Arc::new(Elsewhere(bytes.into())))
+}
+
+#[tokio::test]
+async fn foreign_layers_are_pushed_unless_they_are_to_stay_elsewhere() {
+    let registry = Debian::start();
+    let host = &registry.host;
+    let world = World::new(Vec::new()).await;
+    let (blob, elsewhere) = foreign_blob().await;
+    let digest = blob.descriptor.digest.clone();
+    let base = world.refs.lazy_layer(None, blob, elsewhere, "pulled");
+    let above = world.layer(Some(&base), "b=2", 20).await;
+    for (name, attrs, media_type, urls, status) in [
+        (
+            "stay",
+            "oci-mediatypes=false prefer-nondist-layers=true",
+            media::DOCKER_FOREIGN_LAYER_GZIP,
+            1,
+            "404",
+        ),
+        ("oci", "prefer-nondist-layers=true", media::OCI_FOREIGN_LAYER_GZIP, 1, "404"),
+        ("go", "oci-mediatypes=false", media::DOCKER_LAYER_GZIP, 0, "200"),
+    ] {
+        let attrs = format!("name={host}/{name} push=true {attrs}");
+        world.export("image", &attrs, &single(Some(&above), None)).await.expect(&attrs);
+        let url = format!("docker://{host}/{name}");
+        let manifest = run("skopeo", &["inspect", "--raw", "--tls-verify=false", &url]);
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+        let layer = &manifest["layers"][0];
+        assert_eq!(layer["mediaType"], media_type, "{attrs}");
+        assert_eq!(layer["urls"].as_array().map_or(0, Vec::len), urls, "{attrs}");
+        let blob = format!("http://{host}/v2/{name}/blobs/{digest}");
+        let got = run("curl", &["-sI", "-o", "/dev/null", "-w", "%{http_code}", &blob]);
+        assert_eq!(got, status, "{attrs}");
+    }
 }

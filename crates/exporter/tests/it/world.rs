@@ -25,13 +25,20 @@ pub struct World {
 impl World {
     /// The outputs are those of the exporters of these numbers.
     pub async fn new(outputs: Vec<(u32, Output)>) -> Self {
+        Self::offering(
+            outputs.into_iter().fold(Attachables::new(), |all, (id, output)| all.output(id, output)),
+        )
+        .await
+    }
+
+    /// What the client offers is `offers`.
+    pub async fn offering(offers: Attachables) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let db = Arc::new(redb::Database::create(dir.path().join("metadata")).unwrap());
         let snapshots = snapshot::Store::open(dir.path(), snapshot::Options::default()).unwrap();
         let content = content::Store::open(dir.path(), db.clone()).unwrap();
         let refs = Refs::open(db, snapshots, content).await.unwrap();
         let sessions = Sessions::new();
-        let offers = outputs.into_iter().fold(Attachables::new(), |all, (id, output)| all.output(id, output));
         let hello = offers.hello("id", "test", "key");
         let (client, engine) = tokio::io::duplex(64 << 10);
         let serving = sessions.clone();

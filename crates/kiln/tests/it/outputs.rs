@@ -99,6 +99,8 @@ fn compressions() {
     assert_eq!(check("compression=gzip,compression-level=9", &format!("{layer}+gzip")), first);
     let docker = "application/vnd.docker.image.rootfs.diff.tar.gzip";
     assert_eq!(check("oci-mediatypes=false", docker), first);
+    let docker = "application/vnd.docker.image.rootfs.diff.tar.zstd";
+    assert_eq!(check("oci-mediatypes=false,compression=zstd", docker), first);
 }
 
 #[test]
@@ -111,6 +113,42 @@ fn the_same_build_is_the_same_image() {
         engine.build(&context).args(epoch).image().digest().to_owned()
     };
     assert_eq!(build(), build());
+}
+
+#[test]
+fn steps_that_run_at_other_times_make_the_same_image() {
+    let dockerfile = "FROM busybox\nARG SOURCE_DATE_EPOCH\nCOPY f /f\nRUN mkdir /d && touch /d/g";
+    let context = Folder::with_dockerfile(dockerfile, &[("f", "f")]);
+    let build = || {
+        let engine = Engine::new();
+        let out = Folder::new(&[]);
+        let archive = out.join("image.tar");
+        let output = format!("type=oci,rewrite-timestamp=true,dest={}", archive.display());
+        engine.build(&context).args(["--build-arg", "SOURCE_DATE_EPOCH=1500000000", "-o", &output]).ok();
+        Image::open(&archive).manifest
+    };
+    let first = build();
+    assert_eq!(first, build());
+    assert_eq!(first["layers"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn files_are_as_old_as_the_epoch() {
+    let engine = Engine::new();
+    let context = Folder::with_dockerfile("FROM scratch\nCOPY f /f", &[("f", "f")]);
+    let out = Folder::new(&[]);
+    let output = format!("type=local,dest={}", out.join("out").display());
+    let check = |args: &[&str], output: &str, expected: bool| {
+        engine.build(&context).args(args.iter().copied().chain(["-o", output])).ok();
+        let written = fs::metadata(out.join("out/f")).expect("written").modified().expect("a time");
+        let epoch = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_500_000_000);
+        assert_eq!(written == epoch, expected, "{args:?} {output}");
+    };
+    let epoch = ["--build-arg", "SOURCE_DATE_EPOCH=1500000000"];
+    check(&[], &output, false);
+    check(&epoch, &output, true);
+    check(&epoch, &format!("{output},source-date-epoch="), false);
+    check(&[], &format!("{output},source-date-epoch=1500000000"), true);
 }
 
 #[test]
