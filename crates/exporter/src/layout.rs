@@ -87,7 +87,12 @@ impl Layout {
 
     /// Gives the client the blobs that its store lacks, what names others after those. The client itself writes an index.
     async fn store(&self, image: &Image, cx: &ExportContext) -> Result<()> {
-        let store = cx.session().await?.content(STORE)?;
+        let session = cx.session().await?;
+        if !session.takes_blobs() {
+            let e = Error::user(format!("the client has no store `{STORE}` for the blobs of an image"));
+            return Err(e.hint("without `tar=false` the image goes to a file"));
+        }
+        let store = session.content(STORE)?;
         let (content, root) = (self.refs.content().clone(), image.descriptor.clone());
         let blobs = cx.blocking(move |_| archive::reachable(&content, &root)).await?;
         let names_others =

@@ -149,28 +149,30 @@ fn days(archive: &Path) -> Vec<String> {
     layers.map(day).collect()
 }
 
-#[tokio::test]
-async fn no_file_of_a_new_layer_is_later_than_the_epoch() {
+/// Exports an image of two layers, the first of which may be that of a base image.
+async fn check_days(attrs: &str, has_base: bool, expected: [&str; 2]) {
     let (world, file, _out) = world_with_file().await;
     let base = world.layer(None, "a=1", 10).await;
-    let above = world.layer(Some(&base), "dir/ dir/b=2 dir/l>b", 20).await;
-    let plain = single(Some(&above), Some(CONFIG));
-    let lease = world.refs.content().lease();
-    let known = base.blobs(refs::Compression::gzip(), &lease).await.unwrap();
-    let config = serde_json::json!({"rootfs": {"type": "layers", "diff_ids": [known[0].diff_id]}});
-    let mut based = plain.clone();
-    based.metadata.insert("containerimage.base.config".into(), config.to_string().into());
-    let (own, clamped) = ("2020-09-13", "2017-07-14");
-    for (attrs, result, expected) in [
-        ("source-date-epoch=1500000000", &plain, [own, own]),
-        ("rewrite-timestamp=true", &plain, [own, own]),
-        ("source-date-epoch=1500000000 rewrite-timestamp=true", &plain, [clamped, clamped]),
-        ("source-date-epoch=1500000000 rewrite-timestamp=true", &based, [own, clamped]),
-        ("source-date-epoch=1700000000 rewrite-timestamp=true", &plain, [own, own]),
-    ] {
-        world.export("oci", attrs, result).await.expect(attrs);
-        assert_eq!(days(&file), expected, "{attrs}");
+    let above = world.layer(Some(&base), "b=2 l>b", 20).await;
+    let mut result = single(Some(&above), Some(CONFIG));
+    if has_base {
+        let lease = world.refs.content().lease();
+        let known = base.blobs(refs::Compression::gzip(), &lease).await.unwrap();
+        let config = serde_json::json!({"rootfs": {"type": "layers", "diff_ids": [known[0].diff_id]}});
+        result.metadata.insert("containerimage.base.config".into(), config.to_string().into());
     }
+    world.export("oci", attrs, &result).await.expect(attrs);
+    assert_eq!(days(&file), expected, "{attrs}");
+}
+
+#[tokio::test]
+async fn no_file_of_a_new_layer_is_later_than_the_epoch() {
+    let (own, clamped) = ("2020-09-13", "2017-07-14");
+    check_days("source-date-epoch=1500000000", false, [own, own]).await;
+    check_days("rewrite-timestamp=true", false, [own, own]).await;
+    check_days("source-date-epoch=1500000000 rewrite-timestamp=true", false, [clamped, clamped]).await;
+    check_days("source-date-epoch=1500000000 rewrite-timestamp=true", true, [own, clamped]).await;
+    check_days("source-date-epoch=1700000000 rewrite-timestamp=true", false, [own, own]).await;
 }
 
 #[tokio::test]
@@ -192,10 +194,10 @@ async fn a_store_of_the_client_gets_the_blobs() {
         blob(manifest["layers"][0]["digest"].as_str().unwrap());
         assert!(response.contains_key("containerimage.descriptor"));
     }
-    assert_eq!(world.told.all().last().unwrap(), "sending blobs");
+    assert!(world.told.all().iter().any(|name| name == "sending blobs"));
     let e = World::new(Vec::new()).await;
     let e = e.export("oci", "tar=false", &single(None, None)).await.expect_err("no store");
-    assert!(e.to_string().contains("export"), "{e}");
+    assert_eq!(e.to_string(), "the client has no store `export` for the blobs of an image");
 }
 
 #[tokio::test]

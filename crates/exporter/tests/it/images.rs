@@ -29,7 +29,8 @@ impl Debian {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         let config = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp:\n  addr: {host}\n",
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp:\n  addr: {host}\n\
+             validation: {{manifests: {{urls: {{allow: ['^https://host.example/']}}}}}}\n",
             data.display()
         );
         let path = dir.path().join("config.yml");

@@ -27,6 +27,11 @@ pub struct RemoteContent {
 }
 
 impl Session {
+    /// Whether the client has stores at all that take blobs.
+    pub fn takes_blobs(&self) -> bool {
+        self.supports("/containerd.services.content.v1.Content/Write")
+    }
+
     /// A store of the client by its id, as `oci:<name>` or `local:<dir>`.
     pub fn content(&self, store: &str) -> Result<RemoteContent> {
         let value = MetadataValue::try_from(store).ok();
