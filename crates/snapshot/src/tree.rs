@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use errdefs::Result;
 use fsutil::mount::{Source, Upper};
@@ -21,6 +22,8 @@ pub struct TreeWriter {
     id: LayerId,
     /// Under `tmp/`, until the commit moves it.
     dir: PathBuf,
+    /// Seconds since 1970.
+    began: i64,
     pub(crate) shared: Shared,
     pub(crate) digests: BTreeMap<Box<[u8]>, Raw>,
     state: State,
@@ -36,7 +39,9 @@ impl TreeWriter {
     pub(crate) fn new(store: Arc<Store>) -> Result<Self> {
         let (dir, id) = store.new_tmp("tree")?;
         let (shared, digests) = Default::default();
-        let writer = TreeWriter { store, id, dir, shared, digests, state: State::Open };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let began = now.as_secs().cast_signed();
+        let writer = TreeWriter { store, id, dir, began, shared, digests, state: State::Open };
         sys::mkdir(writer.path().as_path())?;
         sys::chmod(&writer.path(), 0o755)?;
         Ok(writer)
@@ -87,7 +92,9 @@ impl TreeWriter {
             }
             let real = sys::below(&self.path(), &at);
             let Some((meta, below)) = sys::lstat(&real)?.zip(base.find(&at)?) else { return Ok(()) };
+            // A time that was set on purpose is a change; files that came and went leave that of the step.
             let is_untouched = below.file_type == FileType::Dir
+                && meta.mtime.secs >= self.began - 1
                 && sys::read_dir(&real)?.is_empty()
                 && sys::xattr(&real, self.store.opaque_mark())?.is_none()
                 && sys::xattrs(&real)? == sys::xattrs(&below.layer.real(&at))?

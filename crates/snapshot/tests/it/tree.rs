@@ -218,7 +218,7 @@ fn a_tree_that_is_given_up_leaves_no_files() {
 #[test]
 fn directories_that_only_look_touched_are_dropped() {
     let world = World::new();
-    let base = world.made_of(&[], "etc dir\netc/f file 1\na dir\na/b dir\na/b/c dir\nx dir");
+    let base = world.made_of(&[], "etc dir\netc/f file 1\nold dir\na dir\na/b dir\na/b/c dir\nx dir");
     let view = world.view(std::slice::from_ref(&base));
     let tree = world.store.new_tree().unwrap();
     let at = |path: &str| tree.path().join(path);
@@ -227,13 +227,14 @@ fn directories_that_only_look_touched_are_dropped() {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(at(path), mode).unwrap();
     };
-    ["etc", "a", "a/b", "a/b/c", "new"].into_iter().for_each(dir);
+    ["etc", "old", "a", "a/b", "a/b/c", "new"].into_iter().for_each(dir);
+    std::fs::File::open(at("old")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
     // A step that wants its neighbour gone.
     let outside = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(outside.path(), at("x")).unwrap();
     std::fs::create_dir(outside.path().join("y")).unwrap();
     std::fs::write(at("a/kept"), "2").unwrap();
-    for path in [&b"/etc"[..], b"a/b/c", b"new", b"x/y", b"", b"nowhere/at/all"] {
+    for path in [&b"/etc"[..], b"old", b"a/b/c", b"new", b"x/y", b"", b"nowhere/at/all"] {
         tree.drop_untouched(&view, path).unwrap();
     }
     assert!(outside.path().join("y").is_dir());
