@@ -242,6 +242,6 @@ fn directories_that_only_look_touched_are_dropped() {
     let shown = world.show(&[layer]);
     assert_eq!(
         shown.lines().map(|line| line.split(' ').next().unwrap()).collect::<Vec<_>>(),
-        ["a", "a/kept", "new", "x"]
+        ["a", "a/kept", "new", "old", "x"]
     );
 }
