@@ -158,10 +158,15 @@ impl HttpSource {
         parsed.as_str().parse().map_err(|e: http::uri::InvalidUri| bad(&e))
     }
 
-    /// All on which the file depends, and the login with which it may be seen.
+    /// All on which the file depends, and the login with which it may be seen. A checksum that only a fetch can check is
+    /// part of it: what was fetched without it is not known to have it.
     fn place(&self) -> String {
-        let HttpOptions { url, filename, perm, uid, gid, auth_secret, headers, checksum: _ } = &self.options;
-        format!("{url}\0{filename}\0{perm}\0{uid}\0{gid}\0{auth_secret}\0{headers:?}")
+        let HttpOptions { url, filename, perm, uid, gid, auth_secret, headers, checksum } = &self.options;
+        let place = format!("{url}\0{filename}\0{perm}\0{uid}\0{gid}\0{auth_secret}\0{headers:?}");
+        match checksum {
+            Some(checksum) if checksum.algorithm() != "sha256" => format!("{place}\0{checksum}"),
+            _ => place,
+        }
     }
 
     /// What an earlier build has fetched, with its ETag.
