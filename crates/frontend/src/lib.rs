@@ -7,6 +7,7 @@
 //!
 //! Never: holds an implementation.
 
+mod attestation;
 mod container;
 mod scope;
 
@@ -19,6 +20,7 @@ use errdefs::Result;
 use llb::{Definition, Policies, SourceOp};
 use oci::{Digest, Platform};
 
+pub use attestation::{Attestation, AttestationBody, AttestationKind, Subject};
 pub use container::{
     Container, ContainerMount, ContainerRequest, Input, Process, ProcessExit, ProcessIo, ProcessRequest,
     Started, Stdin,
@@ -53,6 +55,8 @@ pub struct BuildResult {
     pub refs: Refs,
     /// Keys as `containerimage.config`, `refs.platforms`, `result.json`; those of one platform end in `/<platform>`.
     pub metadata: BTreeMap<String, Bytes>,
+    /// By platform id; those of a result with one ref stand under the empty name, or that of its platform.
+    pub attestations: BTreeMap<String, Vec<Attestation>>,
 }
 
 #[derive(Debug, Clone, Default)]

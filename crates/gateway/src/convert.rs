@@ -137,7 +137,7 @@ pub fn build_result(result: wire::Result) -> Result<BuildResult> {
         }
     };
     let metadata = result.metadata.into_iter().map(|(key, value)| (key, Bytes::from(value))).collect();
-    Ok(BuildResult { refs, metadata })
+    Ok(BuildResult { refs, metadata, ..BuildResult::default() })
 }
 
 fn ref_from(one: wire::Ref) -> Result<Ref> {
