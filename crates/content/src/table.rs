@@ -19,12 +19,11 @@ pub(crate) struct Table(Arc<Database>);
 impl Table {
     pub fn open(db: Arc<Database>) -> Result<Self> {
         let table = Table(db);
-        table.write(|txn| {
-            txn.open_table(DURABLE).map_err(failed)?;
-            txn.open_table(LABELS).map_err(failed)?;
-            txn.open_table(BOOT).map_err(failed)?;
-            Ok(())
-        })?;
+        let txn = table.begin_lazy()?;
+        txn.open_table(DURABLE).map_err(failed)?;
+        txn.open_table(LABELS).map_err(failed)?;
+        txn.open_table(BOOT).map_err(failed)?;
+        txn.commit().map_err(failed)?;
         Ok(table)
     }
 
@@ -95,8 +94,7 @@ impl Table {
 
     /// Sets labels, and removes those without a value. They become durable with what is written next.
     pub fn set_labels(&self, digest: &Digest, labels: &[(&str, Option<&str>)]) -> Result<()> {
-        let mut txn = self.begin()?;
-        txn.set_durability(Durability::None).map_err(failed)?;
+        let txn = self.begin_lazy()?;
         {
             let mut table = txn.open_table(LABELS).map_err(failed)?;
             for (name, value) in labels {
@@ -114,6 +112,13 @@ impl Table {
         let txn = self.begin()?;
         f(&txn)?;
         txn.commit().map_err(failed)
+    }
+
+    /// A write that becomes durable with the next other one.
+    fn begin_lazy(&self) -> Result<WriteTransaction> {
+        let mut txn = self.0.begin_write().map_err(failed)?;
+        txn.set_durability(Durability::None).map_err(failed)?;
+        Ok(txn)
     }
 
     fn begin(&self) -> Result<WriteTransaction> {

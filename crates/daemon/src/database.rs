@@ -10,6 +10,9 @@ use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, StorageBackend, StorageError};
 use tokio_util::sync::CancellationToken;
 
+/// Bytes of pages that are kept; the system keeps what was read too, and gives it back when others need the room.
+const CACHE: usize = 8 << 20;
+
 /// Opens the database at `path`, or makes one; reads all of it first where `thorough`. `broken` is cancelled when its
 /// file cannot be read or written: the database takes nothing more then until it is opened again.
 ///
@@ -20,7 +23,7 @@ pub fn open(path: &Path, thorough: bool, broken: CancellationToken) -> Result<Da
     let opened = catch_unwind(AssertUnwindSafe(|| {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
         let file = Watched { file: FileBackend::new(file)?, broken };
-        let mut database = Builder::new().create_with_backend(file)?;
+        let mut database = Builder::new().set_cache_size(CACHE).create_with_backend(file)?;
         if thorough && !database.check_integrity()? {
             tracing::warn!("the database `{}` was repaired", path.display());
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use errdefs::{Code, Error, Result, ResultExt};
 use redb::Database;
-use refs::{Records, Refs};
+use refs::{LastEnd, Records, Refs};
 use tokio_util::sync::CancellationToken;
 
 use crate::database::{self, damage};
@@ -46,6 +46,7 @@ impl<T: Send + 'static> Stores<T> {
         let mut known_damage = last.as_deref() == Some(DAMAGED);
         let path = root.join("metadata");
         let is_quick = path.metadata().is_ok_and(|file| file.len() <= QUICKLY_READ);
+        let last_end = if thorough || last.is_some() { LastEnd::Unknown } else { LastEnd::Clean };
         let thorough = thorough || (last.is_some() && is_quick);
         std::fs::write(&running, "").with_context(|| format!("failed to write `{}`", running.display()))?;
         let (mut set_aside, broken) = (None, CancellationToken::new());
@@ -55,7 +56,7 @@ impl<T: Send + 'static> Stores<T> {
                 false => database::open(&path, thorough, broken.clone()),
             };
             let opened = match database {
-                Ok(database) => parts(root, Arc::new(database), Arc::clone(&more)).await,
+                Ok(database) => parts(root, Arc::new(database), last_end, Arc::clone(&more)).await,
                 Err(e) => Err(e),
             };
             match opened {
@@ -99,8 +100,9 @@ impl Stores<()> {
 
     /// Makes all durable. Nothing is written after it.
     pub async fn close(refs: &Refs, root: &Path) {
-        refs.close().await;
-        if let Err(e) = std::fs::remove_file(root.join(RUNNING)) {
+        if refs.close().await == LastEnd::Clean
+            && let Err(e) = std::fs::remove_file(root.join(RUNNING))
+        {
             tracing::warn!("the next start is a thorough one: {e}");
         }
     }
@@ -109,6 +111,7 @@ impl Stores<()> {
 async fn parts<T: Send + 'static>(
     root: &Path,
     database: Arc<Database>,
+    last_end: LastEnd,
     more: Arc<impl Fn(&Refs) -> Result<T> + Send + Sync + 'static>,
 ) -> Result<(content::Store, Refs, Records, T)> {
     let root = root.to_owned();
@@ -116,7 +119,7 @@ async fn parts<T: Send + 'static>(
     let opened = tokio::task::spawn_blocking(move || {
         let content = content::Store::open(&root, Arc::clone(&database))?;
         let snapshots = snapshot::Store::open(&root, snapshot::Options::default())?;
-        let refs = runtime.block_on(Refs::open(database, snapshots, content.clone()))?;
+        let refs = runtime.block_on(Refs::open(database, snapshots, content.clone(), last_end))?;
         let records = Records::open(&refs)?;
         let more = more(&refs)?;
         Ok((content, refs, records, more))

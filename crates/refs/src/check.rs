@@ -48,7 +48,7 @@ impl Inner {
         }
         let objects = self.snapshots.check_objects()?;
         found.faults.extend(objects.damaged.iter().map(|name| format!("object {name}")));
-        for node in self.all_nodes() {
+        for node in self.nodes()? {
             let trees = node.record().kind.own_trees();
             for tree in trees {
                 found.layers += 1;
@@ -59,7 +59,7 @@ impl Inner {
             }
         }
         self.drop_images(&mut found)?;
-        let lost: Vec<Arc<Node>> = self.all_nodes().iter().filter_map(|node| self.lost_part(node)).collect();
+        let lost: Vec<Arc<Node>> = self.nodes()?.iter().filter_map(|node| self.lost_part(node)).collect();
         for node in lost {
             found.dropped.extend(self.drop_lost(&node).into_iter().map(|text| format!("`{text}`")));
         }
@@ -133,7 +133,11 @@ impl Inner {
         })
     }
 
-    pub fn all_nodes(&self) -> Vec<Arc<Node>> {
+    /// All states that can be woken.
+    fn all_nodes(&self) -> Vec<Arc<Node>> {
+        if let Err(e) = self.wake_all() {
+            tracing::error!("not all states can be looked up: {e}");
+        }
         self.state().nodes.values().cloned().collect()
     }
 

@@ -8,7 +8,7 @@ use oci::Descriptor;
 use redb::{Database, ReadableTable as _, TableDefinition};
 use serde::{Deserialize, Serialize};
 
-use crate::table::{begin, begin_read, failed};
+use crate::table::{begin, begin_lazy, begin_read, failed};
 
 const IMAGES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("refs.images.v1");
 
@@ -30,7 +30,7 @@ pub struct Images(Arc<Database>);
 
 impl Images {
     pub(crate) fn open(db: Arc<Database>) -> Result<Self> {
-        let txn = begin(&db)?;
+        let txn = begin_lazy(&db)?;
         txn.open_table(IMAGES).map(drop).map_err(failed)?;
         txn.commit().map_err(failed)?;
         Ok(Images(db))

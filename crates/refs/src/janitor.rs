@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use errdefs::Result;
 use snapshot::{LayerId, Leftover};
@@ -23,6 +24,8 @@ enum Rubbish {
     Layer(Job),
     /// Of an earlier run.
     Leftover(Leftover),
+    /// Answers when all before it is gone.
+    Last(Sender<()>),
 }
 
 impl Janitor {
@@ -35,6 +38,11 @@ impl Janitor {
                         (layer.to_string(), ledger.remove(&snapshots, &layer, &uncounted).map(drop))
                     }
                     Rubbish::Leftover(leftover) => ("of an earlier run".to_owned(), leftover.remove()),
+                    Rubbish::Last(answer) => {
+                        // Whoever asked may have lost patience.
+                        let _ = answer.send(());
+                        continue;
+                    }
                 };
                 if let Err(e) = removed {
                     tracing::warn!(layer = name, "a layer is not removed: {e}");
@@ -51,6 +59,13 @@ impl Janitor {
 
     pub fn remove_leftover(&self, leftover: Leftover) {
         self.send(Rubbish::Leftover(leftover));
+    }
+
+    /// Waits until all that was given so far is gone; says whether that was within `patience`.
+    pub fn finish(&self, patience: Duration) -> bool {
+        let (answer, done) = channel();
+        self.send(Rubbish::Last(answer));
+        done.recv_timeout(patience).is_ok()
     }
 
     fn send(&self, rubbish: Rubbish) {

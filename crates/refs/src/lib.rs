@@ -12,6 +12,7 @@ mod table;
 
 mod node;
 mod refs;
+mod wake;
 
 mod lazy;
 mod make;
@@ -47,8 +48,8 @@ pub use node::ImmutableRef;
 pub use prune::PruneOptions;
 pub use record::{LayerBlob, RecordType};
 pub use records::{Keys, Records, Results};
-pub use refs::Refs;
+pub use refs::{LastEnd, Refs};
 pub use room::Room;
-pub use table::{begin as begin_write, failed as database_failed};
+pub use table::{begin as begin_write, begin_lazy as begin_lazy_write, failed as database_failed};
 pub use usage::UsageRecord;
 pub use watched::Watched;

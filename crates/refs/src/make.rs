@@ -120,8 +120,7 @@ impl Refs {
         provider: Arc<dyn BlobProvider>,
         new: impl Into<NewRef>,
     ) -> ImmutableRef {
-        let key = (parent.map(|parent| parent.node().id.clone()), blob.diff_id.clone());
-        let known = self.0.state().blobs.get(&key).cloned();
+        let known = self.0.layer_of_blob(parent.map(|parent| &parent.node().id), &blob.diff_id);
         if let Some(known) = known.and_then(|id| self.get(&id)) {
             known.add_provider(provider);
             return known;

@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use oci::Digest;
 
 use crate::filter::Filter;
-use crate::ledger::blobs_of;
 use crate::node::Node;
 use crate::rank::Queue;
 use crate::record::RecordType;
@@ -209,10 +208,7 @@ impl Inner {
     /// The blobs that are needed: of states, of images with all that they name, and what others say.
     fn roots(&self) -> Result<HashSet<Digest>> {
         let mut roots = self.named_blobs()?;
-        self.for_each_node(|node| {
-            roots.extend(blobs_of(node));
-            Ok(())
-        })?;
+        roots.extend(self.blobs_of_states()?);
         Ok(roots)
     }
 
@@ -229,12 +225,9 @@ impl Inner {
         for other in self.blobs_of_others()? {
             only.remove(&other);
         }
-        self.for_each_node(|node| {
-            for blob in blobs_of(node) {
-                only.remove(&blob);
-            }
-            Ok(())
-        })?;
+        for blob in self.blobs_of_states()? {
+            only.remove(&blob);
+        }
         Ok(only)
     }
 
@@ -261,10 +254,10 @@ impl Inner {
 
     /// Removes those of `blobs` that nothing needs.
     pub fn collect_these(&self, blobs: &[Digest]) -> Result<()> {
-        let roots = self.roots()?;
+        let named = self.named_blobs()?;
         blobs
             .iter()
-            .filter(|blob| !roots.contains(blob))
+            .filter(|blob| !named.contains(blob) && !self.is_of_state(blob))
             .try_for_each(|blob| self.content.remove(blob).map(drop))
     }
 

@@ -25,11 +25,13 @@ pub struct Records {
 }
 
 impl Records {
-    /// Opens the records in the database of `refs`. Those whose ref is gone are dropped in the background.
+    /// Opens the records in the database of `refs`. Those whose ref is gone are dropped in the background, unless the
+    /// last end was clean: then there are none.
     pub fn open(refs: &Refs) -> Result<Self> {
         let results = Results(refs.clone());
         let there = results.clone();
-        let keys = Keys::open(refs.database().clone(), move |id| there.exists(id))?;
+        let exists = (!refs.0.is_asleep()).then_some(move |id: &ResultId| there.exists(id));
+        let keys = Keys::open(refs.database().clone(), exists)?;
         let keys = Arc::new(keys);
         // The store of refs outlives the keys, so it does not hold them.
         let told = Arc::downgrade(&keys);

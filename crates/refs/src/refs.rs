@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use errdefs::{Error, Result};
 use jiff::Timestamp;
@@ -19,6 +20,8 @@ use crate::node::{ImmutableRef, Node, Parents, Purpose};
 use crate::record::{Kind, Record, RefId};
 use crate::table::Table;
 
+/// How long a close waits for files to be removed; the next start removes the others.
+const TIDYING: Duration = Duration::from_secs(2);
 /// How many views are kept with what they have read.
 const VIEWS: usize = 64;
 
@@ -42,8 +45,13 @@ pub(crate) struct Inner {
     /// What was found to be lost when the store was opened.
     pub lost_at_start: Mutex<Vec<String>>,
     state: Mutex<State>,
+    /// Whether there are states that nobody has asked for yet.
+    pub asleep: AtomicBool,
+    /// One at a time wakes states.
+    pub waking: Mutex<()>,
+    pub me: Weak<Inner>,
     views: Mutex<VecDeque<(RefId, View)>>,
-    janitor: Janitor,
+    pub janitor: Janitor,
     pub ledger: Arc<Ledger>,
     /// One removal of unused states at a time.
     pub pruning: Mutex<()>,
@@ -68,6 +76,23 @@ pub(crate) struct State {
     pub nodes: BTreeMap<RefId, Arc<Node>>,
     /// Layers that came as blobs, by parent and digest of the unpacked archive.
     pub blobs: HashMap<(Option<RefId>, Digest), RefId>,
+    /// States that were removed while others sleep: the database may have them still.
+    pub gone: HashSet<RefId>,
+}
+
+impl State {
+    /// Whether the state of this id, if there is one, has not been woken.
+    pub fn sleeps(&self, id: &str) -> bool {
+        !self.nodes.contains_key(id) && !self.gone.contains(id)
+    }
+}
+
+/// How the last engine that used the store came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastEnd {
+    /// [`Refs::close`] said that nothing is left to be swept.
+    Clean,
+    Unknown,
 }
 
 impl Refs {
@@ -76,8 +101,10 @@ impl Refs {
         db: Arc<Database>,
         snapshots: Arc<snapshot::Store>,
         content: content::Store,
+        last_end: LastEnd,
     ) -> Result<Self> {
-        let opened = tokio::task::spawn_blocking(move || Self::open_blocking(db, snapshots, content));
+        let opened =
+            tokio::task::spawn_blocking(move || Self::open_blocking(db, snapshots, content, last_end));
         opened.await.unwrap_or_else(|e| match e.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => Err(Error::canceled()),
@@ -88,6 +115,7 @@ impl Refs {
         db: Arc<Database>,
         snapshots: Arc<snapshot::Store>,
         content: content::Store,
+        last_end: LastEnd,
     ) -> Result<Self> {
         let sync = {
             let (snapshots, content) = (snapshots.clone(), content.clone());
@@ -96,10 +124,13 @@ impl Refs {
                 content.flush()
             })
         };
-        let (table, rows) = Table::open(db.clone(), sync)?;
+        let is_clean = last_end == LastEnd::Clean && !content.machine_restarted();
+        let (table, rows) = Table::open(db.clone(), sync, is_clean)?;
+        let images = Images::open(db.clone())?;
         let ledger = Arc::new(Ledger::default());
-        let inner = Arc::new(Inner {
-            images: Images::open(db.clone())?,
+        let janitor = Janitor::start(snapshots.clone(), ledger.clone())?;
+        let inner = Arc::new_cyclic(|me| Inner {
+            images,
             db,
             content,
             table,
@@ -110,8 +141,11 @@ impl Refs {
             roots: Mutex::default(),
             lost_at_start: Mutex::default(),
             state: Mutex::default(),
+            asleep: AtomicBool::new(false),
+            waking: Mutex::default(),
+            me: me.clone(),
             views: Mutex::default(),
-            janitor: Janitor::start(snapshots.clone(), ledger.clone())?,
+            janitor,
             ledger,
             pruning: Mutex::default(),
             closing: AtomicBool::new(false),
@@ -120,7 +154,10 @@ impl Refs {
             names: RandomState::new(),
             snapshots,
         });
-        inner.load(rows)?;
+        match rows {
+            Some(rows) => inner.load(rows)?,
+            None => inner.doze()?,
+        }
         Ok(Refs(inner))
     }
 
@@ -154,7 +191,7 @@ impl Refs {
 
     /// The state of this id; `None` where it is gone, or something that it is made of.
     pub fn get(&self, id: &str) -> Option<ImmutableRef> {
-        let node = self.0.state().nodes.get(id)?.clone();
+        let node = self.0.node(id)?;
         if let Some(lost) = self.0.lost_part(&node) {
             self.0.drop_lost(&lost);
             return None;
@@ -162,20 +199,19 @@ impl Refs {
         // One that is being removed is not given out.
         let held = node.hold(&self.0);
         // Not in one expression: the end of a handle takes the lock itself.
-        let is_there = self.contains(id);
+        let is_there = self.0.state().nodes.contains_key(id);
         is_there.then_some(held)
     }
 
     /// Whether there is a state of this id.
     pub fn contains(&self, id: &str) -> bool {
-        self.0.state().nodes.contains_key(id)
+        self.0.node(id).is_some()
     }
 
     /// Whether there is a state of this id of which all layers are there or can be fetched. One that a client has left
     /// behind before its layers came is none.
     pub fn can_be_read(&self, id: &str) -> bool {
-        let node = self.0.state().nodes.get(id).cloned();
-        node.is_some_and(|node| self.0.is_available(&node))
+        self.0.node(id).is_some_and(|node| self.0.is_available(&node))
     }
 
     /// Waits until all that was persisted is in the database, so that no end of the process can take it.
@@ -184,16 +220,23 @@ impl Refs {
         blocking(move || inner.table.flush()).await
     }
 
-    /// Makes all durable. Nothing is written after it.
-    pub async fn close(&self) {
+    /// Makes all durable, and removes what no later engine will know of. Nothing is written after it. Says how the next
+    /// one may open the store.
+    pub async fn close(&self) -> LastEnd {
         let inner = self.0.clone();
         inner.closing.store(true, Ordering::Release);
         let closed = blocking(move || {
-            inner.table.close();
-            Ok(())
+            inner.remove_unstored();
+            let is_tidy = inner.janitor.finish(TIDYING);
+            Ok(inner.table.close() && is_tidy)
         });
-        if let Err(e) = closed.await {
-            tracing::error!("failed to close the store: {e}");
+        match closed.await {
+            Ok(true) => LastEnd::Clean,
+            Ok(false) => LastEnd::Unknown,
+            Err(e) => {
+                tracing::error!("failed to close the store: {e}");
+                LastEnd::Unknown
+            }
         }
     }
 
@@ -225,129 +268,6 @@ impl Inner {
 
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Brings the rows of the database to life, and removes those that nothing keeps.
-    fn load(self: &Arc<Self>, rows: Vec<(RefId, Record)>) -> Result<()> {
-        let ids: Vec<RefId> = rows.iter().map(|(id, _)| id.clone()).collect();
-        let mut left: HashMap<RefId, Record> = rows.into_iter().collect();
-        // One look at the folder is much quicker than one for each layer.
-        let there = self.snapshots.list()?;
-        for (id, record) in &mut left {
-            if self.mend(record, &there) {
-                self.lost(format!(
-                    "a layer of `{}` is gone; it is made anew from what there is",
-                    record.description
-                ));
-                self.table.put(id, record);
-            }
-        }
-        let kept = kept(&left, &|kind| match kind {
-            // Who could fetch the blob is not known any more.
-            Kind::Layer { tree: None, blob, .. } => {
-                blob.as_ref().is_some_and(|blob| self.content.contains(&blob.descriptor.digest))
-            }
-            kind => kind.own_trees().iter().all(|tree| there.contains(tree)),
-        });
-        let unkept: HashMap<RefId, Record> = left.extract_if(|id, _| !kept.contains(id)).collect();
-        let live: HashSet<LayerId> = left.values().flat_map(|record| record.kind.own_trees()).collect();
-        let leftover = self.snapshots.sweep(&|id| live.contains(id))?;
-        if self.content.machine_restarted() {
-            // An object that no layer links any more may never have reached the disk, and must not be found.
-            leftover.remove()?;
-            self.snapshots.objects().collect()?;
-            self.drop_lost_images()?;
-        } else {
-            self.janitor.remove_leftover(leftover);
-        }
-        self.content.recovered()?;
-        for id in ids.iter().filter(|id| !kept.contains(*id)) {
-            // What nobody retains goes without a word.
-            if let Some(record) = unkept.get(id).filter(|record| record.retained) {
-                self.lost(format!("`{}` is not whole any more; it was dropped", record.description));
-            }
-            self.table.delete(id);
-        }
-        for id in ids {
-            self.revive(&id, &mut left);
-        }
-        Ok(())
-    }
-
-    /// A name is durable at once, its image a moment later.
-    fn drop_lost_images(&self) -> Result<()> {
-        for image in self.images.list()? {
-            if !self.content.contains(&image.target.digest) {
-                self.lost(format!(
-                    "the image `{}` was lost with the machine's end; build it again",
-                    image.name
-                ));
-                self.images.remove(&image.name)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn lost(&self, what: String) {
-        tracing::error!("{what}");
-        self.lost_at_start.lock().unwrap_or_else(PoisonError::into_inner).push(what);
-    }
-
-    /// Where trees of a state are gone that can be made from something else, lets them be made. Says whether there were
-    /// any.
-    fn mend(&self, record: &mut Record, there: &HashSet<LayerId>) -> bool {
-        let lost = record.kind.trees().iter().any(|tree| !there.contains(tree));
-        match &mut record.kind {
-            Kind::Layer { tree, blob: Some(blob), .. }
-                if lost && self.content.contains(&blob.descriptor.digest) =>
-            {
-                *tree = None;
-            }
-            Kind::Merge { stack, .. } | Kind::Diff { stack, .. } if lost => *stack = None,
-            Kind::Revision { tree, whole, .. } if lost && there.contains(&tree.0) => *whole = None,
-            _ => return false,
-        }
-        true
-    }
-
-    /// Makes the node of a row, after those of its parents.
-    fn revive(self: &Arc<Self>, id: &RefId, left: &mut HashMap<RefId, Record>) {
-        let mut todo = vec![id.clone()];
-        while let Some(id) = todo.last().cloned() {
-            let Some(record) = left.get(&id) else {
-                todo.pop();
-                continue;
-            };
-            let missing = record.kind.parents().into_iter().find(|parent| left.contains_key(*parent));
-            if let Some(parent) = missing {
-                todo.push(parent.into());
-                continue;
-            }
-            if let Some(record) = left.remove(&id) {
-                let parents = self.parents_of(&record.kind);
-                let node = Node::new(id, parents, record, true);
-                self.adopt(&node);
-            }
-        }
-    }
-
-    fn parents_of(self: &Arc<Self>, kind: &Kind) -> Parents {
-        let hold = |id: &str| {
-            let node = self.state().nodes.get(id).cloned();
-            node.map(|node| node.hold_as_part(self))
-        };
-        match kind {
-            Kind::Layer { parent, .. } => {
-                parent.as_deref().and_then(hold).map_or(Parents::None, Parents::Layer)
-            }
-            Kind::Revision { of, .. } => hold(of).map_or(Parents::None, Parents::Revision),
-            Kind::Merge { parents, .. } => Parents::Merge(parents.iter().filter_map(|id| hold(id)).collect()),
-            Kind::Diff { lower, upper, .. } => Parents::Diff {
-                lower: lower.as_deref().and_then(hold),
-                upper: upper.as_deref().and_then(hold),
-            },
-            Kind::Scratch { .. } => Parents::None,
-        }
     }
 
     /// Enters a node into the tables.
@@ -417,6 +337,9 @@ impl Inner {
     /// Takes a state out of all tables, unless somebody holds it and that counts. Its trees are the caller's to remove.
     pub fn take_out(&self, node: &Arc<Node>, even_held: bool) -> bool {
         let kind = node.record().kind.clone();
+        if !even_held && node.is_stored() && self.has_sleeping_child(&node.id) {
+            return false;
+        }
         let mut state = self.state();
         // A handle may have come meanwhile, and another caller may be further.
         let is_ours = state.nodes.get(&node.id).is_some_and(|there| Arc::ptr_eq(there, node));
@@ -424,6 +347,9 @@ impl Inner {
             return false;
         }
         state.nodes.remove(&node.id);
+        if self.is_asleep() {
+            state.gone.insert(node.id.clone());
+        }
         if even_held {
             // Its record may be the damaged part, so that does not say which blob it is.
             state.blobs.retain(|_, id| *id != node.id);
@@ -435,16 +361,29 @@ impl Inner {
         drop(state);
         if node.is_stored() {
             self.table.delete(&node.id);
-            let told = self.on_removed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if let Some(told) = told {
-                told(&node.id);
-            }
+            self.tell_removed(&node.id);
         }
         self.views.lock().unwrap_or_else(PoisonError::into_inner).retain(|(id, _)| *id != node.id);
         if let Kind::Scratch { key, .. } = &kind {
             self.mounts.remove(key, &node.id);
         }
         true
+    }
+
+    /// Removes the trees of states that are not in the database.
+    fn remove_unstored(&self) {
+        let unstored: Vec<_> =
+            self.state().nodes.values().filter(|node| !node.is_stored()).cloned().collect();
+        for node in unstored {
+            self.remove_node(&node, true);
+        }
+    }
+
+    pub fn tell_removed(&self, id: &str) {
+        let told = self.on_removed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(told) = told {
+            told(id);
+        }
     }
 
     /// Tells one who keeps the ids of states of those that are gone.
@@ -535,54 +474,6 @@ fn blob_key(kind: &Kind) -> Option<(Option<RefId>, Digest)> {
             Some((parent.as_deref().map(RefId::from), blob.diff_id.clone()))
         }
         _ => None,
-    }
-}
-
-/// The rows that are retained, or that a retained one is made of, and whose files are there.
-fn kept(rows: &HashMap<RefId, Record>, has: &dyn Fn(&Kind) -> bool) -> HashSet<RefId> {
-    let mut whole: HashMap<&RefId, bool> = HashMap::new();
-    for id in rows.keys() {
-        check(id, rows, has, &mut whole);
-    }
-    let mut kept = HashSet::new();
-    let mut todo: Vec<&RefId> =
-        rows.iter().filter(|(id, record)| record.retained && whole[id]).map(|(id, _)| id).collect();
-    while let Some(id) = todo.pop() {
-        if kept.insert(id.clone())
-            && let Some(record) = rows.get(id)
-        {
-            todo.extend(
-                record.kind.parents().into_iter().filter_map(|id| rows.get_key_value(id)).map(|(id, _)| id),
-            );
-        }
-    }
-    kept
-}
-
-/// Finds out whether a state and all that it is made of are there. Goes down without recursion: chains may be long.
-fn check<'a>(
-    id: &'a RefId,
-    rows: &'a HashMap<RefId, Record>,
-    has: &dyn Fn(&Kind) -> bool,
-    whole: &mut HashMap<&'a RefId, bool>,
-) {
-    let mut todo = vec![id];
-    while let Some(&id) = todo.last() {
-        let Some(record) = rows.get(id).filter(|_| !whole.contains_key(id)) else {
-            todo.pop();
-            continue;
-        };
-        let parents: Vec<_> = record.kind.parents().into_iter().map(|id| rows.get_key_value(id)).collect();
-        let open = parents.iter().flatten().find(|(parent, _)| !whole.contains_key(parent));
-        if let Some((parent, _)) = open
-            && !todo.contains(parent)
-        {
-            todo.push(parent);
-            continue;
-        }
-        let parents_whole = parents.iter().all(|p| p.is_some_and(|(p, _)| whole.get(p) == Some(&true)));
-        whole.insert(id, parents_whole && has(&record.kind));
-        todo.pop();
     }
 }
 

@@ -4,6 +4,7 @@
 //! for many. Each row carries the boot of the machine in which it was written. A syncfs in the background makes the
 //! layers durable and with them all rows before it; after a crash of the machine the others are dropped.
 
+mod index;
 mod rows;
 
 use std::collections::HashMap;
@@ -14,9 +15,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use errdefs::{Class, Code, Error, Result};
-use redb::{Database, ReadableDatabase as _};
+use oci::Digest;
+use redb::{Database, Durability, ReadableDatabase as _};
 
 use crate::record::{Record, RefId};
+pub use index::Mark;
 use rows::{Row, Rows, sealed};
 
 /// How long after a write the layers are made durable, unless more comes.
@@ -28,13 +31,17 @@ const SETTLE_AT_LAST: Duration = Duration::from_secs(15);
 pub type Sync = Arc<dyn Fn() -> Result<()> + Send + std::marker::Sync>;
 
 pub struct Table {
+    db: Arc<Database>,
     jobs: Mutex<Sender<Job>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<JoinHandle<bool>>>,
     /// The last mark that was given out.
     marked: AtomicU64,
     /// The last mark before which all is in the database.
     written: Arc<AtomicU64>,
 }
+
+/// What is in the database.
+pub type Loaded = Vec<(RefId, Record)>;
 
 enum Job {
     Put(RefId, Row),
@@ -48,26 +55,56 @@ enum Job {
 }
 
 impl Table {
-    /// Opens the table; gives what is in it.
-    pub fn open(db: Arc<Database>, sync: Sync) -> Result<(Self, Vec<(RefId, Record)>)> {
+    /// Opens the table; gives what is in it, unless the last engine came to a clean end: then it is not read.
+    pub fn open(db: Arc<Database>, sync: Sync, is_clean: bool) -> Result<(Self, Option<Loaded>)> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        Self::open_in(boot.trim().to_owned(), db, sync)
+        Self::open_in(boot.trim().to_owned(), db, sync, is_clean)
     }
 
-    fn open_in(boot: String, db: Arc<Database>, sync: Sync) -> Result<(Self, Vec<(RefId, Record)>)> {
-        let (store, rows) = Rows::load(db, boot)?;
+    fn open_in(
+        boot: String,
+        db: Arc<Database>,
+        sync: Sync,
+        is_clean: bool,
+    ) -> Result<(Self, Option<Loaded>)> {
+        let unread = if is_clean { Rows::open_unread(db.clone(), boot.clone())? } else { None };
+        let (store, rows) = match unread {
+            Some(store) => (store, None),
+            None => Rows::load(db.clone(), boot).map(|(store, rows)| (store, Some(rows)))?,
+        };
         let (jobs, queue) = channel();
         let written = Arc::new(AtomicU64::new(0));
         let writer = Writer { rows: store, sync, failed: None, written: Arc::clone(&written) };
         let thread =
             std::thread::Builder::new().name("refs-writer".into()).spawn(move || writer.run(&queue))?;
         let table = Table {
+            db,
             jobs: Mutex::new(jobs),
             thread: Mutex::new(Some(thread)),
             marked: AtomicU64::new(0),
             written,
         };
         Ok((table, rows))
+    }
+
+    /// A record as it lies in the database; what was put a moment ago may not be there yet.
+    pub fn get(&self, id: &str) -> Result<Option<Record>> {
+        rows::get(&self.db, id)
+    }
+
+    /// As [`Table::get`], for all.
+    pub fn all(&self) -> Result<Loaded> {
+        rows::all(&self.db)
+    }
+
+    /// As [`Table::get`], for the ids of those with a mark.
+    pub fn marked(&self, mark: &Mark<'_>) -> Result<Vec<RefId>> {
+        rows::index_of(&self.db)?.map_or(Ok(Vec::new()), |index| index::marked(&index, mark))
+    }
+
+    /// As [`Table::get`], for all blobs, each with the id of one that has it.
+    pub fn marked_blobs(&self) -> Result<Vec<(Digest, RefId)>> {
+        rows::index_of(&self.db)?.map_or(Ok(Vec::new()), |index| index::blobs(&index))
     }
 
     pub fn put(&self, id: &RefId, record: &Record) {
@@ -113,15 +150,17 @@ impl Table {
         wait.recv().unwrap_or_else(|_| Err(Error::internal("the writer of records has ended")))
     }
 
-    /// Makes everything durable and ends the thread.
-    pub fn close(&self) {
+    /// Makes everything durable and ends the thread. Says whether that went well.
+    pub fn close(&self) -> bool {
         self.send(Job::Stop);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread
-            && thread.join().is_err()
-        {
-            tracing::error!("the writer of records panicked");
-        }
+        thread.is_some_and(|thread| match thread.join() {
+            Ok(is_durable) => is_durable,
+            Err(_) => {
+                tracing::error!("the writer of records panicked");
+                false
+            }
+        })
     }
 
     fn send(&self, job: Job) {
@@ -145,7 +184,8 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, queue: &Receiver<Job>) {
+    /// Says whether all is durable at the end.
+    fn run(mut self, queue: &Receiver<Job>) -> bool {
         // When the first and the last write came that is not durable yet.
         let mut unsettled: Option<(Instant, Instant)> = None;
         loop {
@@ -158,7 +198,8 @@ impl Writer {
             };
             match first {
                 Err(RecvTimeoutError::Timeout) => {
-                    self.settle();
+                    // What is not durable now is so with what comes next.
+                    let _ = self.settle();
                     unsettled = None;
                 }
                 Err(RecvTimeoutError::Disconnected) => return self.settle(),
@@ -210,12 +251,11 @@ impl Writer {
         (wrote, stop)
     }
 
-    /// Makes durable what was written.
-    fn settle(&mut self) {
+    /// Makes durable what was written; says whether that went well.
+    fn settle(&mut self) -> bool {
         let last = self.rows.last();
-        if let Err(e) = (self.sync)().and_then(|()| self.rows.set_durable(last)) {
-            tracing::warn!("records are not durable yet: {e}");
-        }
+        let settled = (self.sync)().and_then(|()| self.rows.set_durable(last));
+        settled.inspect_err(|e| tracing::warn!("records are not durable yet: {e}")).is_ok()
     }
 }
 
@@ -223,6 +263,14 @@ impl Writer {
 pub fn begin(db: &Database) -> Result<redb::WriteTransaction> {
     let mut txn = db.begin_write().map_err(failed)?;
     txn.set_quick_repair(true);
+    Ok(txn)
+}
+
+/// A write that becomes durable with the next one of [`begin`]; before that, the end of the process takes it back. Nobody
+/// waits for the disk.
+pub fn begin_lazy(db: &Database) -> Result<redb::WriteTransaction> {
+    let mut txn = db.begin_write().map_err(failed)?;
+    txn.set_durability(Durability::None).map_err(failed)?;
     Ok(txn)
 }
 
@@ -247,6 +295,11 @@ mod tests {
         NewRef::regular(text).record(Kind::Merge { parents: Vec::new(), stack: None })
     }
 
+    fn open(boot: String, db: Arc<Database>, sync: Sync) -> Result<(Table, Loaded)> {
+        let (table, rows) = Table::open_in(boot, db, sync, false)?;
+        Ok((table, rows.expect("all was read")))
+    }
+
     fn ids(rows: &[(RefId, Record)]) -> Vec<&str> {
         rows.iter().map(|(id, _)| &**id).collect()
     }
@@ -254,12 +307,12 @@ mod tests {
     /// Writes two rows, of which the first is durable, and ends without a chance to make the second so.
     fn written(dir: &std::path::Path) -> Arc<Database> {
         let db = Arc::new(Database::create(dir.join("db")).unwrap());
-        let (table, rows) = Table::open_in("boot 1".into(), db.clone(), Arc::new(|| Ok(()))).unwrap();
+        let (table, rows) = open("boot 1".into(), db.clone(), Arc::new(|| Ok(()))).unwrap();
         assert!(rows.is_empty());
         table.put(&"a".into(), &record("a"));
         table.close();
         let crash: Sync = Arc::new(|| Err(Error::environment("the power is gone")));
-        let (table, rows) = Table::open_in("boot 1".into(), db.clone(), crash).unwrap();
+        let (table, rows) = open("boot 1".into(), db.clone(), crash).unwrap();
         assert_eq!(ids(&rows), ["a"]);
         table.put(&"b".into(), &record("b"));
         table.put(&"c".into(), &record("c"));
@@ -271,8 +324,7 @@ mod tests {
     #[test]
     fn an_end_of_the_process_loses_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let (_table, rows) =
-            Table::open_in("boot 1".into(), written(dir.path()), Arc::new(|| Ok(()))).unwrap();
+        let (_table, rows) = open("boot 1".into(), written(dir.path()), Arc::new(|| Ok(()))).unwrap();
         assert_eq!(ids(&rows), ["a", "b"]);
         assert_eq!(rows[1].1.description, "b");
     }
@@ -283,13 +335,13 @@ mod tests {
         let db = written(dir.path());
         let crash: Sync = Arc::new(|| Err(Error::environment("the power is gone")));
         for text in ["once", "twice"] {
-            let (table, _) = Table::open_in("boot 1".into(), db.clone(), crash.clone()).unwrap();
+            let (table, _) = open("boot 1".into(), db.clone(), crash.clone()).unwrap();
             table.put(&"a".into(), &record(text));
             table.close();
         }
         // An end of the process keeps the change, one of the machine what was before.
         for (boot, text) in [("boot 1", "twice"), ("boot 2", "a"), ("boot 3", "a")] {
-            let (_table, rows) = Table::open_in(boot.into(), db.clone(), crash.clone()).unwrap();
+            let (_table, rows) = open(boot.into(), db.clone(), crash.clone()).unwrap();
             assert_eq!(rows.iter().find(|(id, _)| **id == *"a").unwrap().1.description, text, "{boot}");
         }
     }
@@ -299,13 +351,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let db = written(dir.path());
         let crash: Sync = Arc::new(|| Err(Error::environment("the power is gone")));
-        let (table, _) = Table::open_in("boot 1".into(), db.clone(), crash).unwrap();
+        let (table, _) = open("boot 1".into(), db.clone(), crash).unwrap();
         for id in ["a", "b"] {
             let used = Record { usage_count: 7, ..record(id) };
             table.put_use(&id.into(), &used);
         }
         table.close();
-        let (_table, rows) = Table::open_in("boot 2".into(), db, Arc::new(|| Ok(()))).unwrap();
+        let (_table, rows) = open("boot 2".into(), db, Arc::new(|| Ok(()))).unwrap();
         assert_eq!(ids(&rows), ["a"]);
         assert_eq!(rows[0].1.usage_count, 7);
     }
@@ -315,7 +367,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let db = written(dir.path());
         for boot in ["boot 2", ""] {
-            let (_table, rows) = Table::open_in(boot.into(), db.clone(), Arc::new(|| Ok(()))).unwrap();
+            let (_table, rows) = open(boot.into(), db.clone(), Arc::new(|| Ok(()))).unwrap();
             assert_eq!(ids(&rows), ["a"]);
         }
     }

@@ -38,7 +38,7 @@ impl Refs {
     pub async fn usage(&self, filter: &Filter) -> Result<Vec<UsageRecord>> {
         let (refs, filter) = (self.0.clone(), filter.clone());
         blocking(move || {
-            let nodes = refs.nodes();
+            let nodes = refs.nodes()?;
             let in_use = in_use(&nodes);
             let mut seen = HashSet::new();
             let mut records = Vec::new();
@@ -59,14 +59,21 @@ impl Refs {
 }
 
 impl Inner {
-    pub fn nodes(&self) -> Vec<Arc<Node>> {
+    pub fn nodes(&self) -> Result<Vec<Arc<Node>>> {
+        self.wake_all()?;
         let mut nodes = Vec::new();
         while self.more_nodes(&mut nodes) {}
-        nodes
+        Ok(nodes)
     }
 
     /// Visits all states. Nobody waits for longer than some hundred of them take to be copied.
-    pub fn for_each_node(&self, mut visit: impl FnMut(&Arc<Node>) -> Result<()>) -> Result<()> {
+    pub fn for_each_node(&self, visit: impl FnMut(&Arc<Node>) -> Result<()>) -> Result<()> {
+        self.wake_all()?;
+        self.for_each_awake(visit)
+    }
+
+    /// As [`Inner::for_each_node`], without those that sleep.
+    pub fn for_each_awake(&self, mut visit: impl FnMut(&Arc<Node>) -> Result<()>) -> Result<()> {
         let mut some: Vec<Arc<Node>> = Vec::new();
         while self.more_nodes(&mut some) {
             if self.is_closing() {

@@ -29,7 +29,7 @@ impl Table {
         let dir = root.join("history-v1");
         std::fs::create_dir_all(&dir).with_context(|| format!("failed to create `{}`", dir.display()))?;
         let table = Table { db, dir, next: AtomicU64::new(0), changing: Mutex::default() };
-        let txn = table.db.begin_write().map_err(refs::database_failed)?;
+        let txn = refs::begin_lazy_write(&table.db)?;
         txn.open_table(RECORDS).map(drop).map_err(refs::database_failed)?;
         txn.commit().map_err(refs::database_failed)?;
         // Numbers begin anew, so that nothing of an earlier process may be left.

@@ -9,7 +9,7 @@ use errdefs::Result;
 use exporter::{ExportContext, Exportable, Exported, Exporters, Refs as ExportRefs};
 use jiff::Timestamp;
 use progress::{Event, Sink, Step};
-use refs::{ImmutableRef, NewRef, RecordType, Refs};
+use refs::{ImmutableRef, LastEnd, NewRef, RecordType, Refs};
 use registry::{Anonymous, Config, Registry};
 use session::{Attachables, Output, Sessions};
 use snapshot::{FileOptions, MkdirOptions, View};
@@ -37,7 +37,7 @@ impl World {
         let db = Arc::new(redb::Database::create(dir.path().join("metadata")).unwrap());
         let snapshots = snapshot::Store::open(dir.path(), snapshot::Options::default()).unwrap();
         let content = content::Store::open(dir.path(), db.clone()).unwrap();
-        let refs = Refs::open(db, snapshots, content).await.unwrap();
+        let refs = Refs::open(db, snapshots, content, LastEnd::Unknown).await.unwrap();
         let sessions = Sessions::new();
         let hello = offers.hello("id", "test", "key");
         let (client, engine) = tokio::io::duplex(64 << 10);

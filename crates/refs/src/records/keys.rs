@@ -81,16 +81,19 @@ impl Layer {
 }
 
 impl Keys {
-    /// Opens the table. Records of results that are not there any more are dropped in the background.
+    /// Opens the table. Records of results that do not exist any more are dropped in the background, where somebody says
+    /// which.
     pub(super) fn open(
         db: Arc<Database>,
-        exists: impl Fn(&ResultId) -> bool + Send + 'static,
+        exists: Option<impl Fn(&ResultId) -> bool + Send + 'static>,
     ) -> Result<Self> {
         let shared =
             Arc::new(Shared { rows: Rows::open(db)?, state: Mutex::default(), changed: Condvar::new() });
         let thread = Arc::clone(&shared);
         let writer = std::thread::Builder::new().name("keys-writer".into()).spawn(move || {
-            thread.sweep(exists);
+            if let Some(exists) = exists {
+                thread.sweep(exists);
+            }
             thread.write_all();
         })?;
         Ok(Keys { shared, writer: Mutex::new(Some(writer)) })
@@ -271,7 +274,7 @@ mod tests {
 
     fn open(path: &Path, exists: impl Fn(&ResultId) -> bool + Send + 'static) -> Keys {
         let db = Database::create(path).expect("a new database");
-        Keys::open(Arc::new(db), exists).expect("its tables")
+        Keys::open(Arc::new(db), Some(exists)).expect("its tables")
     }
 
     #[test]

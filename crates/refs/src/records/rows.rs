@@ -8,7 +8,7 @@ use redb::{Database, ReadableTable, Table, TableDefinition, WriteTransaction};
 use solver::{Entry, KeyId, KeyInfo, Link, Record, ResultId};
 
 use super::keys::Change;
-use crate::table::{begin, begin_read, failed};
+use crate::table::{begin, begin_lazy, begin_read, failed};
 
 type Pair = (&'static str, &'static str);
 type Triple = (&'static str, &'static str, &'static str);
@@ -28,7 +28,7 @@ pub(super) struct Rows(Arc<Database>);
 
 impl Rows {
     pub fn open(db: Arc<Database>) -> Result<Self> {
-        let txn = begin(&db)?;
+        let txn = begin_lazy(&db)?;
         drop(Tables::open(&txn)?);
         txn.commit().map_err(failed)?;
         Ok(Rows(db))

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use errdefs::Result;
-use redb::{Database, ReadableTable as _, Table, TableDefinition};
+use redb::{Database, ReadOnlyTable, ReadableTable as _, Table, TableDefinition, TableError};
 
-use super::{begin, failed};
+use super::index::{self, INDEX};
+use super::{begin, begin_lazy, begin_read, failed};
 use crate::record::{Record, RefId};
 
 /// Number and boot of the write, and the record as JSON with a checksum.
@@ -36,9 +37,11 @@ pub struct Rows {
 impl Rows {
     /// Gives also all records that can be trusted.
     pub fn load(db: Arc<Database>, boot: String) -> Result<(Self, Vec<(RefId, Record)>)> {
-        let txn = begin(&db)?;
+        // What is restored here would be restored again.
+        let txn = begin_lazy(&db)?;
         let (durable, mut next);
         let mut loaded = Vec::new();
+        let mut is_restored = false;
         {
             let mut records = txn.open_table(RECORDS).map_err(failed)?;
             let mut before = txn.open_table(BEFORE).map_err(failed)?;
@@ -57,14 +60,32 @@ impl Rows {
                     None => untrusted.push(id.value().to_owned()),
                 }
             }
+            is_restored |= !untrusted.is_empty();
             for id in untrusted {
                 if let Some(record) = restore(&id, durable, &mut records, &mut before)? {
                     loaded.push((RefId::from(&*id), record));
                 }
             }
         }
+        if is_restored
+            || !index_of(&db)?.as_ref().is_some_and(|index| index::is_complete(index).unwrap_or(false))
+        {
+            index::rebuild(&txn, &loaded)?;
+        }
         txn.commit().map_err(failed)?;
         Ok((Rows { db, boot, next, durable }, loaded))
+    }
+
+    /// Opens the rows without reading them, after a clean end; `None` where they cannot be found by their marks.
+    pub fn open_unread(db: Arc<Database>, boot: String) -> Result<Option<Self>> {
+        let index = index_of(&db)?;
+        if !index.is_some_and(|index| index::is_complete(&index).unwrap_or(false)) {
+            return Ok(None);
+        }
+        let table = begin_read(&db)?.open_table(DURABLE).map_err(failed)?;
+        let durable = table.get("").map_err(failed)?.map_or(0, |value| value.value());
+        // The last engine made all its writes durable.
+        Ok(Some(Rows { db, boot, next: durable + 1, durable }))
     }
 
     /// The number of the last write.
@@ -77,11 +98,21 @@ impl Rows {
         {
             let mut records = txn.open_table(RECORDS).map_err(failed)?;
             let mut before = txn.open_table(BEFORE).map_err(failed)?;
+            let mut index = txn.open_table(INDEX).map_err(failed)?;
             for (id, row) in rows {
                 match row {
-                    Some(row) => self.put(&id, &row, &mut records, &mut before)?,
+                    Some(row) => {
+                        if !row.only_use {
+                            let there = records.get(&*id).map_err(failed)?;
+                            let there = there.and_then(|there| read(&id, there.value().2));
+                            index::update(&mut index, &id, there.as_ref(), read(&id, &row.bytes).as_ref())?;
+                        }
+                        self.put(&id, &row, &mut records, &mut before)?;
+                    }
                     None => {
-                        records.remove(&*id).map_err(failed)?;
+                        let there = records.remove(&*id).map_err(failed)?;
+                        let there = there.and_then(|there| read(&id, there.value().2));
+                        index::update(&mut index, &id, there.as_ref(), None)?;
                         before.remove(&*id).map_err(failed)?;
                     }
                 }
@@ -122,6 +153,32 @@ impl Rows {
         self.durable = last;
         Ok(())
     }
+}
+
+/// The index, where there is one.
+pub fn index_of(db: &Database) -> Result<Option<ReadOnlyTable<(&'static str, &'static str), ()>>> {
+    match begin_read(db)?.open_table(INDEX) {
+        Ok(index) => Ok(Some(index)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(e) => Err(failed(e)),
+    }
+}
+
+/// The record of this id.
+pub fn get(db: &Database, id: &str) -> Result<Option<Record>> {
+    let records = begin_read(db)?.open_table(RECORDS).map_err(failed)?;
+    Ok(records.get(id).map_err(failed)?.and_then(|row| read(id, row.value().2)))
+}
+
+/// All records.
+pub fn all(db: &Database) -> Result<Vec<(RefId, Record)>> {
+    let records = begin_read(db)?.open_table(RECORDS).map_err(failed)?;
+    let mut all = Vec::new();
+    for row in records.iter().map_err(failed)? {
+        let (id, value) = row.map_err(failed)?;
+        all.extend(read(id.value(), value.value().2).map(|record| (RefId::from(id.value()), record)));
+    }
+    Ok(all)
 }
 
 /// Puts the durable version of a record in the place of one that is not to be trusted; removes that where there is none.

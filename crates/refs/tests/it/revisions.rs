@@ -100,7 +100,7 @@ async fn a_revision_whose_layer_is_gone_is_dropped() {
     let layer = first.chain().await.unwrap()[0].clone();
     drop((first, second));
     std::fs::remove_dir_all(world.dir.path().join("layers-v1").join(layer.as_str())).unwrap();
-    assert_eq!(world.reopen().await.layers(), 0);
+    assert_eq!(world.recover().await.layers(), 0);
 }
 
 /// On another base the layer does what it does on its own, and no more: what it removed of itself shows there.

@@ -1,4 +1,6 @@
-use refs::NewRef;
+use std::collections::BTreeSet;
+
+use refs::{Filter, ImmutableRef, NewRef};
 
 use crate::world::{World, show};
 
@@ -58,8 +60,52 @@ async fn a_state_whose_files_are_gone_is_dropped() {
     let layer = base.chain().await.unwrap()[0].clone();
     drop((base, top));
     std::fs::remove_dir_all(world.dir.path().join("layers-v1").join(layer.as_str())).unwrap();
-    let world = world.reopen().await;
+    let world = world.recover().await;
     assert_eq!(world.layers(), 0);
+}
+
+#[tokio::test]
+async fn a_state_that_slept_while_its_files_went_is_dropped_when_it_is_asked_for() {
+    let world = World::new().await;
+    let base = world.state(None, "a=1").await;
+    let tops = [world.state(Some(&base), "b=2").await, world.state(Some(&base), "c=3").await];
+    tops.iter().for_each(ImmutableRef::persist);
+    let ids = tops.clone().map(|top| top.id().to_owned());
+    let layer = base.chain().await.unwrap()[0].clone();
+    drop((base, tops));
+    let world = world.reopen().await;
+    std::fs::remove_dir_all(world.dir.path().join("layers-v1").join(layer.as_str())).unwrap();
+    assert!(world.refs.get(&ids[0]).is_none());
+    world.files_become("layers-v1", 1).await;
+    assert!(world.refs.get(&ids[1]).is_none());
+    world.files_become("layers-v1", 0).await;
+    assert_eq!(world.refs.usage(&Filter::default()).await.unwrap(), []);
+}
+
+/// What is asked for wakes, with what it is made of, and nothing else; what must be seen whole wakes all.
+#[tokio::test]
+async fn states_sleep_over_a_restart() {
+    let world = World::new().await;
+    let base = world.state(None, "a=1").await;
+    let (one, other) = (world.state(Some(&base), "b=2").await, world.state(Some(&base), "c=3").await);
+    one.persist();
+    other.persist();
+    let ids = [&base, &one, &other].map(|state| state.id().to_owned());
+    drop((base, one, other));
+    let world = world.reopen().await;
+    // The base is nobody's cache, and stays for the one that sleeps when the other goes.
+    assert_eq!(show(&world.refs.get(&ids[0]).unwrap()).await, "a=1");
+    world.refs.get(&ids[1]).unwrap().forget();
+    world.files_become("layers-v1", 2).await;
+    assert_eq!(world.refs.get(&ids[1]), None);
+    let world = world.reopen().await;
+    assert_eq!(show(&world.refs.get(&ids[2]).unwrap()).await, "a=1 c=3");
+    let all =
+        |used: Vec<refs::UsageRecord>| used.into_iter().map(|record| record.id).collect::<BTreeSet<_>>();
+    let used = world.refs.usage(&Filter::default()).await.unwrap();
+    assert_eq!(all(used), BTreeSet::from([ids[0].clone(), ids[2].clone()]));
+    world.refs.get(&ids[2]).unwrap().forget();
+    world.files_become("layers-v1", 0).await;
 }
 
 #[tokio::test]

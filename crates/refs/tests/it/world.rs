@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use refs::{ImmutableRef, NewRef, Refs};
+use refs::{ImmutableRef, LastEnd, NewRef, Refs};
 use snapshot::{FileOptions, MkdirOptions, RemoveOptions, TreeBuilder, View};
 
 /// A store in a folder of its own.
@@ -10,25 +10,33 @@ pub struct World {
     pub dir: tempfile::TempDir,
 }
 
-async fn open(dir: &Path) -> Refs {
+async fn open(dir: &Path, last_end: LastEnd) -> Refs {
     let db = Arc::new(redb::Database::create(dir.join("metadata")).unwrap());
     let snapshots = snapshot::Store::open(dir, snapshot::Options::default()).unwrap();
     let content = content::Store::open(dir, db.clone()).unwrap();
-    Refs::open(db, snapshots, content).await.unwrap()
+    Refs::open(db, snapshots, content, last_end).await.unwrap()
 }
 
 impl World {
     pub async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        World { refs: open(dir.path()).await, dir }
+        World { refs: open(dir.path(), LastEnd::Unknown).await, dir }
     }
 
     /// Ends the store and opens it again.
     pub async fn reopen(self) -> Self {
+        let last_end = self.refs.close().await;
+        let World { refs, dir } = self;
+        drop(refs);
+        World { refs: open(dir.path(), last_end).await, dir }
+    }
+
+    /// Opens the store again as if it had not come to a clean end.
+    pub async fn recover(self) -> Self {
         self.refs.close().await;
         let World { refs, dir } = self;
         drop(refs);
-        World { refs: open(dir.path()).await, dir }
+        World { refs: open(dir.path(), LastEnd::Unknown).await, dir }
     }
 
     /// Opens the store again as if the machine had been started anew.
@@ -42,7 +50,7 @@ impl World {
         txn.open_table(table).unwrap().insert("", "another boot").unwrap();
         txn.commit().unwrap();
         drop(db);
-        World { refs: open(dir.path()).await, dir }
+        World { refs: open(dir.path(), LastEnd::Unknown).await, dir }
     }
 
     /// A state on `parent`: `text` is a row of `path=data`, `path/` and `-path`.

@@ -9,7 +9,7 @@ use errdefs::Result;
 use llb::SourceOp;
 use oci::{Digest, Platform};
 use progress::{Event, Sink, Step};
-use refs::{ImmutableRef, Refs};
+use refs::{ImmutableRef, LastEnd, Refs};
 use registry::{Anonymous, Config, Registry, Retry};
 use session::{Attachables, Peer, Sessions};
 use source::{Context, Key, Parts, Sources};
@@ -46,7 +46,7 @@ impl World {
         let db = Arc::new(redb::Database::create(dir.path().join("metadata")).expect("a database"));
         let content = content::Store::open(dir.path(), Arc::clone(&db)).expect("a store");
         let snapshots = snapshot::Store::open(dir.path(), snapshot::Options::default()).expect("a store");
-        let refs = Refs::open(db, snapshots, content.clone()).await.expect("a store");
+        let refs = Refs::open(db, snapshots, content.clone(), LastEnd::Unknown).await.expect("a store");
         let wait = Duration::from_millis(1);
         let retry = Retry { attempts: 2, first_wait: wait, longest_wait: wait };
         let registry = Registry::new(Config { retry, ..Config::default() }, Arc::new(Anonymous));
