@@ -102,7 +102,7 @@ async fn serve(
 ) -> Result<()> {
     let clients = Clients::default();
     let options = listen_options(args, config, &clients)?;
-    let (engine, broken) = wiring::engine(args, config, root, executor).await?;
+    let (engine, broken) = wiring::engine(name, args, config, root, executor).await?;
     let refs = engine.refs().clone();
     let policies = wiring::policies(args, config, root)?;
     if !policies.is_empty() {

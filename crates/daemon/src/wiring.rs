@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::Args;
 use crate::config::Config;
 use crate::gc;
+use crate::place::Name;
 use crate::stores::Stores;
 
 const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
@@ -56,6 +57,7 @@ pub fn executor(root: &Path, config: &Config) -> Result<Executor> {
 
 /// Opens the store and puts the engine together. The token tells when the store can be used no more.
 pub async fn engine(
+    name: Name,
     args: &Args,
     config: &Config,
     root: &Path,
@@ -98,7 +100,7 @@ pub async fn engine(
                 ("gateway.v0".to_owned(), Arc::new(gateway) as _),
             ]),
         ),
-        entitlements: entitlements(args, config),
+        entitlements: entitlements(name, args, config),
         worker: worker(args, config, root),
     });
     Ok((engine, broken))
@@ -129,10 +131,11 @@ fn history(config: &Config, root: &Path) -> impl Fn(&refs::Refs) -> Result<Histo
     move |refs| History::open(refs, &root, wire.clone(), limits)
 }
 
-/// A user's own engine grants the host's network, which its steps share anyway.
-fn entitlements(args: &Args, config: &Config) -> BTreeSet<String> {
+/// A user's own engine grants the host's network, which its steps share anyway; in BuildKit's place it grants what it is
+/// told to.
+fn entitlements(name: Name, args: &Args, config: &Config) -> BTreeSet<String> {
     let asked = args.allow.iter().chain(&config.insecure_entitlements).cloned();
-    asked.chain(["network.host".to_owned()]).collect()
+    asked.chain((name == Name::Kiln).then(|| "network.host".to_owned())).collect()
 }
 
 fn registry_config(config: &Config) -> Result<registry::Config> {

@@ -15,6 +15,9 @@ use crate::options::ImageOptions;
 use crate::time::Time;
 use crate::{Exportable, Response};
 
+/// The annotation of a layer whose files were made no later than this time, in seconds since 1970.
+const REWRITTEN: &str = "buildkit/rewritten-timestamp";
+
 /// An image in the content store.
 pub struct Image {
     /// Of the manifest, or of the index.
@@ -177,6 +180,9 @@ impl Writer<'_> {
         let time = Time::from_seconds(epoch)?;
         let shown = format!("rewriting layers with source-date-epoch {epoch} ({})", time.as_str());
         layers.blobs = self.cx.step.part(&shown, rewritten).await?;
+        for blob in layers.blobs.iter_mut().skip(keep) {
+            blob.descriptor.annotations.insert(REWRITTEN.into(), epoch.to_string());
+        }
         Ok(())
     }
 

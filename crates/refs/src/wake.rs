@@ -46,7 +46,7 @@ impl Inner {
     /// Lets the rows sleep, but for cache mounts: those are looked for by name. What was under way at the end goes.
     pub fn doze(self: &Arc<Self>) -> Result<()> {
         self.asleep.store(true, Ordering::Release);
-        self.janitor.remove_leftover(self.snapshots.sweep(&|_| true)?);
+        self.janitor.remove_leftover(self.snapshots.sweep_work()?);
         for id in self.table.marked(&Mark::Mount)? {
             self.node(&id);
         }

@@ -215,11 +215,18 @@ fn put_long_log_aside(home: &Home) {
 fn failed(home: &Home, log_start: u64, what: &str) -> Error {
     let log = std::fs::read(&home.log).unwrap_or_default();
     let said = usize::try_from(log_start).ok().and_then(|start| log.get(start..)).unwrap_or_default();
-    let error = match reason(&String::from_utf8_lossy(said)) {
+    let said = String::from_utf8_lossy(said);
+    // An engine without room has none for its log.
+    let reason = reason(&said).or_else(|| is_full(&home.root).then_some("No space left on device"));
+    let error = match reason {
         Some(reason) => Error::environment(format!("{what}: {reason}")),
         None => Error::environment(what.to_owned()),
     };
     error.hint(format!("its log is `{}`", home.log.display()))
+}
+
+fn is_full(dir: &Path) -> bool {
+    rustix::fs::statvfs(dir).is_ok_and(|stat| stat.f_bfree == 0 || (stat.f_files > 0 && stat.f_ffree == 0))
 }
 
 /// The last error of a log, or else its last line.

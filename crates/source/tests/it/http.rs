@@ -78,12 +78,30 @@ async fn what_has_not_changed_is_not_fetched_again_even_after_a_restart() {
     assert_eq!(e.to_string(), format!("digest mismatch for {url}: {found} (expected: {wanted})"));
 }
 
+const HELLO_SHA512: &str = "sha512:9b71d224bd62f3785d96d46ad3ea3d73319bfbc2890caadae2dff72519673ca72323c3d99ba5c11d7c7acc6e14b8c5da0c4663475c2e5c3adef46f73bcdec043";
+
+#[tokio::test]
+async fn a_page_known_without_a_checksum_is_checked_when_one_is_asked_for() {
+    let world = World::new().await;
+    let web = Web::start(|r| match r.headers().get("if-none-match") {
+        Some(_) => answer(304, &[], ""),
+        None => answer(200, &[("etag", "\"v1\"")], "hello"),
+    })
+    .await;
+    let url = format!("http://{}/f", web.host);
+    world.get(&world.context(&[]), &url, &[]).await.expect("comes");
+    let wrong = HELLO_SHA512.replace("9b71", "0000");
+    let e = world.get(&world.context(&[]), &url, &[("http.checksum", &wrong)]).await.expect_err("differs");
+    assert_eq!(e.to_string(), format!("digest mismatch for {url}: {HELLO_SHA512} (expected: {wrong})"));
+    world.get(&world.context(&[]), &url, &[("http.checksum", HELLO_SHA512)]).await.expect("fits");
+}
+
 #[tokio::test]
 async fn checksums_of_all_kinds() {
     let world = World::new().await;
     let web = Web::start(|_| answer(200, &[], "hello")).await;
     let url = format!("http://{}/f", web.host);
-    let sha512 = "sha512:9b71d224bd62f3785d96d46ad3ea3d73319bfbc2890caadae2dff72519673ca72323c3d99ba5c11d7c7acc6e14b8c5da0c4663475c2e5c3adef46f73bcdec043";
+    let sha512 = HELLO_SHA512;
     for sum in [sha512, Digest::of("hello").as_str()] {
         let state = world.get(&world.context(&[]), &url, &[("http.checksum", sum)]).await.expect("fits");
         assert_eq!(listing(&state).await, ["f = hello 600 0:0"]);
