@@ -1,19 +1,17 @@
 //! Remote caches, as far as they are the client's: folders are offered to the engine, and their index is kept.
 
-mod folder;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use client::CacheEntry;
 use errdefs::{Error, Result, ResultExt as _};
-use oci::Digest;
+use oci::{Descriptor, Digest};
 use session::Attachables;
 
 use crate::environment::Environment;
 use crate::flags::{CacheFlag, parse_bool};
+use crate::layout::{Folder, Name};
 use crate::settings::CacheSettings;
-use folder::Folder;
 
 /// What a cache is called in the index of its folder where nothing else is said.
 const LATEST: &str = "latest";
@@ -84,9 +82,13 @@ impl Caches {
     /// Notes in the folders what was written.
     pub(crate) fn finish(&self, response: &BTreeMap<String, String>) -> Result<()> {
         let Some(manifest) = response.get("cache.manifest") else { return Ok(()) };
+        let manifest: Descriptor = serde_json::from_str(manifest)
+            .map_err(|e| Error::environment(format!("the engine tells of no manifest: {e}")))?;
         for Written { folder, tag, reset } in &self.written {
             let shown = folder.shown();
-            folder.put(manifest, tag).with_context(|| format!("failed to write the index of {shown}"))?;
+            folder
+                .put(&manifest, &Name::Tag(tag))
+                .with_context(|| format!("failed to write the index of {shown}"))?;
             if *reset {
                 folder.reset().with_context(|| format!("failed to clean {shown}"))?;
             }

@@ -19,6 +19,7 @@ mod environment;
 mod flags;
 mod inputs;
 mod interrupt;
+mod layout;
 mod names;
 mod outputs;
 pub mod plugin;

@@ -1,15 +1,20 @@
 //! What a build writes: exporters of the request, and the client's end of each.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use client::Exporter;
 use errdefs::{Error, Result, ResultExt as _};
+use oci::Descriptor;
 use progress::Sink;
 use session::{Attachables, DirMode, Output};
 
 use crate::docker::{Docker, Load};
 use crate::environment::Environment;
+use crate::layout::{Folder, Name};
 use crate::settings::{Destination, OutputSetting};
 
 /// Exporters, with what has to be waited for and told once the build is over.
@@ -18,6 +23,37 @@ pub(crate) struct Outputs {
     pub exporters: Vec<Exporter>,
     pub loads: Vec<Load>,
     pub notes: Vec<String>,
+    pub layout: Option<Layout>,
+}
+
+/// The folder that takes an image.
+pub(crate) struct Layout(Folder);
+
+impl Layout {
+    /// What BuildKit calls it, which has one of them.
+    const STORE: &str = "export";
+
+    fn open(path: &Path, env: &Environment) -> Result<Self> {
+        if env.cwd.join(path).is_file() {
+            return Err(Error::user(format!("destination directory {} is a file", path.display())));
+        }
+        let folder = Folder::new(env.cwd.join(path));
+        folder.make().with_context(|| format!("failed to make the folder {}", path.display()))?;
+        Ok(Layout(folder))
+    }
+
+    /// Names the image in the index of the folder.
+    pub(crate) fn finish(&self, response: &BTreeMap<String, String>) -> Result<()> {
+        let none = || Error::environment("the engine tells of no image");
+        let descriptor = response.get("containerimage.descriptor").ok_or_else(none)?;
+        let json = STANDARD.decode(descriptor).map_err(|_| none())?;
+        let descriptor: Descriptor = serde_json::from_slice(&json).map_err(|_| none())?;
+        let names = response.get("image.name").map_or("", String::as_str);
+        let names: Vec<_> = names.split(',').filter(|name| !name.is_empty()).map(Name::Image).collect();
+        let names = if names.is_empty() { vec![Name::Tag("latest")] } else { names };
+        let put = names.iter().try_for_each(|name| self.0.put(&descriptor, name));
+        put.with_context(|| format!("failed to write the index of {}", self.0.shown()))
+    }
 }
 
 impl Outputs {
@@ -37,6 +73,14 @@ impl Outputs {
                 Destination::File(path) => Some(Output::File(file(env.cwd.join(path), path)?)),
                 Destination::Dir { path, mirror } => {
                     Some(dir(env.cwd.join(path), path, *mirror, may_delete, env)?)
+                }
+                Destination::Layout(path) => {
+                    let layout = Layout::open(path, env)?;
+                    attachables = attachables.cache_dir(Layout::STORE, layout.0.path());
+                    if outputs.layout.replace(layout).is_some() {
+                        return Err(Error::user("only one output can be a folder of blobs (tar=false)"));
+                    }
+                    None
                 }
                 Destination::Docker { context } => match outputs.docker(context.as_deref(), env, sink).await?
                 {

@@ -19,7 +19,7 @@ use crate::caches::Caches;
 use crate::display::{Display, LocalSink, Target};
 use crate::environment::Environment;
 use crate::flags::{CacheFlag, SecretFlag, SshFlag};
-use crate::outputs::Outputs;
+use crate::outputs::{Layout, Outputs};
 use crate::result_files::{plain_metadata, write_atomic};
 use crate::secrets::Secrets;
 use crate::settings::{CacheSettings, ProgressMode, not_yet};
@@ -49,7 +49,7 @@ pub(super) async fn build(args: &BuildArgs, global: &Global, env: &Environment) 
     let ssh = args.ssh.iter().map(|text| SshFlag::parse(text)).collect::<Result<Vec<_>>>()?;
     // They end with the build.
     let agents = Agents::open(&ssh, env)?;
-    let (request, attachables, caches) = prepare(args, env, &sender).await?;
+    let (request, attachables, folders) = prepare(args, env, &sender).await?;
     let attachables = agents.offer(attachables);
     if let Some(path) = &args.ref_file {
         write_atomic(path, &request.id)?;
@@ -61,7 +61,8 @@ pub(super) async fn build(args: &BuildArgs, global: &Global, env: &Environment) 
     let watched = watching.await.map_err(|e| Error::internal(e.to_string()))?;
     drawing.finish().await?;
     let built = built?;
-    caches.finish(&built.exporter_response)?;
+    folders.caches.finish(&built.exporter_response)?;
+    folders.layout.map_or(Ok(()), |layout| layout.finish(&built.exporter_response))?;
     if let Some(path) = &args.metadata_file {
         write_atomic(path, &plain_metadata(&built.exporter_response))?;
     }
@@ -78,11 +79,17 @@ fn refuse(args: &BuildArgs) -> Result<()> {
     }
 }
 
+/// Folders of which an index is written once the build is over.
+struct Folders {
+    caches: Caches,
+    layout: Option<Layout>,
+}
+
 async fn prepare(
     args: &BuildArgs,
     env: &Environment,
     sender: &mpsc::Sender<SolveStatus>,
-) -> Result<(SolveRequest, Attachables, Caches)> {
+) -> Result<(SolveRequest, Attachables, Folders)> {
     let secrets = args.secret.iter().map(|text| SecretFlag::parse(text)).collect::<Result<Vec<_>>>()?;
     let docker = match env.docker_config_dir() {
         Some(dir) => DockerConfig::load(&dir.join("config.json"))?,
@@ -104,7 +111,7 @@ async fn prepare(
     }
     let settings = outputs(&args.output, env)?;
     let sink: Arc<dyn Sink> = Arc::new(LocalSink(sender.clone()));
-    let (Outputs { exporters, .. }, attachables) =
+    let (Outputs { exporters, layout, .. }, attachables) =
         Outputs::open(&settings, true, env, &sink, attachables).await?;
     let specs = |specs: &[String], read: fn(&str) -> Result<CacheFlag>| {
         specs.iter().map(|spec| read(spec)).collect::<Result<Vec<_>>>()
@@ -118,7 +125,7 @@ async fn prepare(
         console::note(format_args!("WARNING: {warning}\n"));
     }
     let request = request(args, exporters, &caches, env)?;
-    Ok((request, attachables, caches))
+    Ok((request, attachables, Folders { caches, layout }))
 }
 
 fn request(

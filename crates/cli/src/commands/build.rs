@@ -20,7 +20,7 @@ use crate::docker::Load;
 use crate::engine::{Place, connect};
 use crate::environment::Environment;
 use crate::inputs::Inputs;
-use crate::outputs::Outputs;
+use crate::outputs::{Layout, Outputs};
 use crate::result_files::{image_id, metadata, write_atomic};
 use crate::secrets::Secrets;
 use crate::settings::{BuildSettings, Notice, ProgressMode};
@@ -82,6 +82,7 @@ struct Prepared {
     agents: Agents,
     loads: Vec<Load>,
     notes: Vec<String>,
+    layout: Option<Layout>,
     /// What is remembered of it here.
     local: Local,
     caches: Caches,
@@ -105,7 +106,7 @@ async fn prepare(
     let may_delete = settings.frontend.may_delete;
     let (outputs, attachables) =
         Outputs::open(&settings.outputs, may_delete, env, &sink, attachables).await?;
-    let Outputs { exporters, loads, notes } = outputs;
+    let Outputs { exporters, loads, notes, layout } = outputs;
     let (caches, attachables) = Caches::open(&settings.caches, env, attachables)?;
     for warning in &caches.warnings {
         console::note(format_args!("WARNING: {warning}\n"));
@@ -129,7 +130,19 @@ async fn prepare(
     };
     let client = connect(place).await?;
     let (local, temporary) = (inputs.local, inputs.temporary);
-    Ok(Prepared { client, request, attachables, agents, loads, notes, local, caches, temporary, sender })
+    Ok(Prepared {
+        client,
+        request,
+        attachables,
+        agents,
+        loads,
+        notes,
+        layout,
+        local,
+        caches,
+        temporary,
+        sender,
+    })
 }
 
 impl Prepared {
@@ -137,6 +150,7 @@ impl Prepared {
     async fn run(self, cancel: &CancellationToken) -> Result<Built> {
         let response = self.client.solve(&self.request, self.attachables, self.sender, cancel).await?;
         self.caches.finish(&response.exporter_response)?;
+        self.layout.map_or(Ok(()), |layout| layout.finish(&response.exporter_response))?;
         for load in self.loads {
             until(cancel, load.finish()).await?;
         }

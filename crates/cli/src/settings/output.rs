@@ -10,7 +10,6 @@ use crate::environment::Environment;
 use crate::flags::{OutputFlag, parse_bool};
 use crate::names::check_tag;
 use crate::settings::ProgressMode;
-use crate::settings::refuse::not_yet;
 
 /// One exporter of the request, and what the client does with what it sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +30,8 @@ pub(crate) enum Destination {
         path: PathBuf,
         mirror: bool,
     },
+    /// A folder in the form of an OCI layout.
+    Layout(PathBuf),
     /// Docker's image store, if Docker answers. `context` names a Docker context.
     Docker {
         context: Option<String>,
@@ -88,9 +89,6 @@ impl OutputSetting {
     fn from_flag(flag: OutputFlag) -> Result<Self> {
         let is_dir = matches!(flag.kind.as_str(), "oci" | "docker")
             && flag.attrs.get("tar").and_then(|v| parse_bool(v)) == Some(false);
-        if is_dir {
-            return Err(not_yet(&format!("`--output type={},tar=false`", flag.kind)));
-        }
         let OutputFlag { kind, dest, mut attrs } = flag;
         let dest = match (kind.as_str(), dest) {
             ("local", None) => return Err(Error::user("dest is required for local exporter")),
@@ -98,6 +96,13 @@ impl OutputSetting {
                 return Err(Error::user("dest cannot be stdout for local exporter"));
             }
             ("local", Some(path)) => Destination::Dir { path: path.into(), mirror: mirrors(&attrs)? },
+            ("oci" | "docker", None) if is_dir => {
+                return Err(Error::user(format!("dest is required for {kind} exporter with tar=false")));
+            }
+            ("oci" | "docker", Some(d)) if is_dir && d == "-" => {
+                return Err(Error::user(format!("dest cannot be stdout for {kind} exporter with tar=false")));
+            }
+            ("oci" | "docker", Some(path)) if is_dir => Destination::Layout(path.into()),
             ("docker", None) => Destination::Docker { context: attrs.remove("context") },
             ("tar" | "oci" | "docker", Some(path)) if path != "-" => Destination::File(path.into()),
             ("tar" | "oci" | "docker", _) => Destination::Stdout,

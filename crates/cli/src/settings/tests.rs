@@ -133,6 +133,9 @@ fn outputs_of_each_kind() {
     check("-o - .", "output tar Stdout {}");
     check("-o type=tar,dest=a.tar .", "output tar File(\"a.tar\") {}");
     check("-o type=oci .", "output oci Stdout {}");
+    check("-o type=oci,tar=false,dest=d .", "output oci Layout(\"d\") {\"tar\": \"false\"}");
+    check("-o type=docker,tar=0 .", "ERROR: dest is required for docker exporter with tar=false");
+    check("-o type=oci,tar=false,dest=- .", "ERROR: dest cannot be stdout for oci exporter with tar=false");
     check("-o type=oci,dest=a.tar -t x .", "output oci File(\"a.tar\") {\"name\": \"x\"}");
     check("-o type=docker,dest=a.tar -t x -t y:1 .", "output docker File(\"a.tar\") {\"name\": \"x,y:1\"}");
     check("-o type=image,name=x .", "output image Engine {\"name\": \"x\"}");
@@ -222,7 +225,6 @@ fn what_is_not_there_yet_says_so() {
         ("--annotation index:a=b .", "`--annotation` with a type"),
         ("--allow device=x .", "`--allow device`"),
         ("--platform linux/amd64,linux/arm64 .", "building for more than one platform"),
-        ("-o type=oci,tar=false,dest=x .", "`--output type=oci,tar=false`"),
     ] {
         check(line, &format!("ERROR: {what} is not supported yet"));
     }

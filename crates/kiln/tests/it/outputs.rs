@@ -57,6 +57,35 @@ fn an_oci_archive_is_read_by_skopeo_and_umoci() {
 }
 
 #[test]
+fn a_folder_of_blobs_is_read_by_skopeo_and_takes_more_images() {
+    let engine = Engine::new();
+    let out = Folder::new(&[]);
+    let layout = out.join("layout");
+    let output = format!("type=oci,tar=false,dest={}", layout.display());
+    engine.build(&context()).args(["-t", "kim/app:1.0", "-t", "kim/app:x", "-o", &output]).ok();
+    let other = Folder::with_dockerfile("FROM busybox\nLABEL c=d", &[]);
+    engine.build(&other).args(["-t", "kim/app:1.0", "-o", &output]).ok();
+    engine.build(&other).args(["-o", &output]).ok();
+    let labels = |tag: &str| -> Value {
+        let reference = format!("oci:{}:{tag}", layout.display());
+        let inspected = run_tool(tool("skopeo").args(["inspect", &reference]), b"");
+        serde_json::from_slice::<Value>(&inspected).expect("JSON")["Labels"].clone()
+    };
+    assert_eq!(labels("x"), json!({"a": "b"}));
+    assert_eq!(labels("1.0"), json!({"c": "d"}));
+    assert_eq!(labels("latest"), json!({"c": "d"}));
+    let index: Value =
+        serde_json::from_slice(&fs::read(layout.join("index.json")).expect("an index")).expect("JSON");
+    let names = index["manifests"].as_array().expect("entries").iter();
+    let names: Vec<_> = names.map(|m| &m["annotations"]["io.containerd.image.name"]).collect();
+    assert_eq!(names, [&json!("docker.io/kim/app:x"), &json!("docker.io/kim/app:1.0"), &Value::Null]);
+    // What a folder cannot be is said before anything is built.
+    let file = format!("type=oci,tar=false,dest={}", layout.join("index.json").display());
+    let refused = engine.build(&other).args(["-o", &file]).fails();
+    assert!(refused.contains("is a file"), "{refused}");
+}
+
+#[test]
 fn a_docker_archive_is_read_by_skopeo() {
     let engine = Engine::new();
     let out = Folder::new(&[]);

@@ -70,8 +70,11 @@ fn output(text: &str, env: &Environment) -> Result<OutputSetting> {
             let mirror = attrs.get("mode").is_some_and(|mode| mode == "delete");
             Destination::Dir { path: path.into(), mirror }
         }
+        ("oci" | "docker", Some(path)) if is_folder && path != "-" => Destination::Layout(path.into()),
         ("oci" | "docker", _) if is_folder => {
-            return Err(not_yet(&format!("`--output type={kind},tar=false`")));
+            return Err(Error::user(format!(
+                "invalid output option: output: output directory is required for {kind} exporter"
+            )));
         }
         ("tar" | "oci" | "docker", Some(path)) if path != "-" => Destination::File(path.into()),
         ("tar" | "oci" | "docker", _) if env.stdout_is_terminal => {

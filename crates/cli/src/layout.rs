@@ -1,11 +1,11 @@
-//! A folder with caches, in the form of an OCI layout.
+//! Folders in the form of an OCI layout: caches, and images that are no archive.
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use errdefs::{Error, Result};
-use oci::{Descriptor, Digest, Index, media};
+use oci::{Descriptor, Digest, Index, Reference, media};
 use serde_json::Value;
 
 use crate::result_files::write_atomic;
@@ -16,7 +16,8 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// Most bytes of a manifest.
 const MANIFEST: u64 = 8 << 20;
 
-pub(super) struct Folder(PathBuf);
+/// A folder with blobs, and an index that names some of them.
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     pub fn new(path: PathBuf) -> Self {
@@ -67,17 +68,18 @@ impl Folder {
         index.map(Some).map_err(|e| Error::user(format!("could not read {}: {e}", path.display())))
     }
 
-    /// Names a manifest, given as JSON; what had the name before has none any more.
-    pub fn put(&self, manifest: &str, tag: &str) -> Result<()> {
-        let mut manifest: Descriptor = serde_json::from_str(manifest)
-            .map_err(|e| Error::environment(format!("the engine tells of no manifest: {e}")))?;
-        manifest.annotations.insert(REF_NAME.into(), tag.to_owned());
-        let mut index = self.index()?.unwrap_or_else(|| Index::new(media::OCI_INDEX, Vec::new()));
-        let is_named = |m: &Descriptor| {
-            let names = &m.annotations;
-            names.get(REF_NAME).is_some_and(|name| name == tag) && !names.contains_key(IMAGE_NAME)
+    /// Names a manifest; what had the name before has none any more.
+    pub fn put(&self, manifest: &Descriptor, name: &Name<'_>) -> Result<()> {
+        let mut manifest = manifest.clone();
+        let (image, reference) = match name {
+            Name::Tag(tag) => (None, *tag),
+            Name::Image(name) => (Some(*name), tag_of(name)),
         };
-        index.manifests.retain(|m| !is_named(m));
+        manifest.annotations.extend(image.map(|image| (IMAGE_NAME.into(), image.to_owned())));
+        manifest.annotations.insert(REF_NAME.into(), reference.to_owned());
+        let mut index = self.index()?.unwrap_or_else(|| Index::new(media::OCI_INDEX, Vec::new()));
+        let has = |m: &Descriptor, key, value| m.annotations.get(key).map(String::as_str) == value;
+        index.manifests.retain(|m| !has(m, REF_NAME, Some(reference)) || !has(m, IMAGE_NAME, image));
         index.manifests.push(manifest);
         write_atomic(&self.0.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
         write_atomic(&self.0.join("index.json"), &String::from_utf8_lossy(&oci::json::to_vec(&index)))
@@ -126,6 +128,21 @@ impl Folder {
     }
 }
 
+/// What the index of a folder calls a manifest.
+pub(crate) enum Name<'a> {
+    Tag(&'a str),
+    /// An image by its whole name.
+    Image(&'a str),
+}
+
+/// What the index of a layout calls an image: its tag, or else the whole name.
+fn tag_of(name: &str) -> &str {
+    match name.parse::<Reference>() {
+        Ok(reference) => reference.tag().map_or(name, |tag| &name[name.len() - tag.len()..]),
+        Err(_) => name,
+    }
+}
+
 /// What is in a folder; nothing where there is no folder.
 fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
     match std::fs::read_dir(dir) {
@@ -155,7 +172,7 @@ mod tests {
         let manifest = oci::Manifest::new(media::OCI_MANIFEST, config, layers);
         let json = String::from_utf8(oci::json::to_vec(&manifest)).expect("text");
         let manifest = blob(folder, media::OCI_MANIFEST, &json);
-        folder.put(&serde_json::to_string(&manifest).expect("JSON"), tag).expect("put");
+        folder.put(&manifest, &Name::Tag(tag)).expect("put");
         manifest
     }
 
