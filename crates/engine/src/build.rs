@@ -24,6 +24,7 @@ use crate::export::{self, Exports};
 use crate::history::{BuildRecord, History};
 use crate::log::Reader;
 use crate::request::{BuildRequest, BuildResponse, Work};
+use crate::session_export;
 
 /// How long Status waits for a build that has not started.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
@@ -168,10 +169,17 @@ impl Engine {
         let work = async {
             let result = self.result(&request, build, &bridge).await?;
             let exportable = export::compute(&bridge, &result).await?;
+            let mut exporters = exporters;
+            if request.session_exporters {
+                exporters.extend(session_export::find(&bridge, &result).await?);
+            }
             let exports = Exports { exporters, caches: cache_exports };
             let exported = export::run(exports, &bridge, &result, exportable, &sink, &cancel);
             // Who is told of a result finds it again, even if this process is killed the moment after.
             let (exported, ()) = tokio::join!(exported, self.flush_records());
+            if let (true, Ok(response)) = (request.session_exporters, &exported) {
+                session_export::finalize(&bridge, response).await?;
+            }
             exported
         };
         let outcome = tokio::select! {

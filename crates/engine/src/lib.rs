@@ -19,6 +19,7 @@ mod invocation;
 mod log;
 mod promise;
 mod request;
+mod session_export;
 mod signals;
 
 pub use bridge::BuildBridge;
