@@ -15,6 +15,7 @@ caps! {
     SOURCE_IMAGE_RESOLVE_MODE = "source.image.resolvemode",
     SOURCE_IMAGE_LAYER_LIMIT = "source.image.layerlimit",
     SOURCE_IMAGE_CHECKSUM = "source.image.checksum",
+    SOURCE_IMAGE_BLOB = "source.imageblob",
     SOURCE_LOCAL = "source.local",
     SOURCE_LOCAL_UNIQUE = "source.local.unique",
     SOURCE_LOCAL_SESSION_ID = "source.local.sessionid",

@@ -9,6 +9,8 @@ use oci::{Digest, Platform, Reference};
 use refs::RecordType;
 
 use crate::Source;
+use crate::blob::{BlobOptions, BlobPlace, BlobSource};
+use crate::file::safe_name;
 use crate::git::{GitOptions, GitSource};
 use crate::http::{Header, HttpOptions, HttpSource};
 use crate::image::{ImageOptions, ImageSource, Place};
@@ -35,11 +37,11 @@ impl Sources {
                 Ok(Box::new(ImageSource::new(Arc::clone(&self.0), options)))
             }
             "oci-layout" => {
-                let [session, store] = ["oci.session", "oci.store"].map(|key| attrs.text(key).to_owned());
-                let place = Place::Layout { session, store };
-                let options = image(rest, attrs, platform, place)?;
+                let options = image(rest, attrs, platform, layout(attrs))?;
                 Ok(Box::new(ImageSource::new(Arc::clone(&self.0), options)))
             }
+            "docker-image+blob" => self.blob(rest, attrs, Place::Registry),
+            "oci-layout+blob" => self.blob(rest, attrs, layout(attrs)),
             "http" | "https" => {
                 let options = http(&op.identifier, attrs)?;
                 Ok(Box::new(HttpSource::new(Arc::clone(&self.0), options)))
@@ -50,6 +52,19 @@ impl Sources {
             }
             _ => Err(Error::user(format!("unknown source scheme `{scheme}`"))),
         }
+    }
+
+    fn blob(&self, rest: &str, attrs: Attrs<'_>, place: Place) -> Result<Box<dyn Source>> {
+        let filename = attrs.text("http.filename");
+        let options = BlobOptions {
+            blob: BlobPlace::new(rest, place)?,
+            filename: if filename.is_empty() { String::new() } else { safe_name(filename) },
+            perm: attrs.number("http.perm")?.unwrap_or(0),
+            uid: attrs.number("http.uid")?.unwrap_or(0),
+            gid: attrs.number("http.gid")?.unwrap_or(0),
+            record_type: record_type(attrs.text("image.recordtype"))?,
+        };
+        Ok(Box::new(BlobSource::new(Arc::clone(&self.0), options)))
     }
 }
 
@@ -151,6 +166,12 @@ fn image(rest: &str, attrs: Attrs<'_>, platform: &Platform, place: Place) -> Res
         checksum: attrs.digest("image.checksum")?,
         record_type: record_type(attrs.text("image.recordtype"))?,
     })
+}
+
+/// The layout that the attributes name.
+fn layout(attrs: Attrs<'_>) -> Place {
+    let [session, store] = ["oci.session", "oci.store"].map(|key| attrs.text(key).to_owned());
+    Place::Layout { session, store }
 }
 
 fn record_type(name: &str) -> Result<RecordType> {
