@@ -24,6 +24,7 @@ caps! {
     SOURCE_LOCAL_EXCLUDE_PATTERNS = "source.local.excludepatterns",
     SOURCE_LOCAL_SHARED_KEY_HINT = "source.local.sharedkeyhint",
     SOURCE_LOCAL_DIFFER = "source.local.differ",
+    SOURCE_LOCAL_METADATA_TRANSFER = "source.local.metadatatransfer",
     SOURCE_HTTP = "source.http",
     SOURCE_HTTP_AUTH = "source.http.auth",
     SOURCE_HTTP_CHECKSUM = "source.http.checksum",

@@ -104,6 +104,16 @@ impl<'a> Attrs<'a> {
         }
     }
 
+    /// As Go reads it; not set is false.
+    fn flag(self, key: &str) -> Result<bool> {
+        match self.text(key) {
+            "" if !self.0.contains_key(key) => Ok(false),
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+            other => Err(Error::user(format!("invalid value for {key} {other:?}"))),
+        }
+    }
+
     /// A number as Go reads it: decimal, or with `0x`, `0o`, `0b` or a leading 0 before it.
     fn number(self, key: &str) -> Result<Option<u32>> {
         let text = self.text(key);
@@ -128,9 +138,10 @@ impl<'a> Attrs<'a> {
 }
 
 fn local(name: &str, attrs: Attrs<'_>) -> Result<LocalOptions> {
-    if !matches!(attrs.text("local.metadatatransfer"), "" | "0" | "f" | "F" | "false" | "FALSE" | "False") {
-        return Err(Error::unimplemented("metadata-only transfers are not there yet"));
-    }
+    let metadata_only = match attrs.flag("local.metadatatransfer")? {
+        true => Some(attrs.list("local.metadatatransferexclude")?),
+        false => None,
+    };
     // Contexts of one session are told apart by a prefix, which belongs to the name.
     let (name, session) = match attrs.text("local.session").split_once(':') {
         Some((prefix, id)) => (format!("{prefix}-{name}"), id),
@@ -144,6 +155,7 @@ fn local(name: &str, attrs: Attrs<'_>) -> Result<LocalOptions> {
         follow: attrs.list("local.followpaths")?,
         shared_key_hint: attrs.text("local.sharedkeyhint").to_owned(),
         compare: attrs.text("local.differ") != "none",
+        metadata_only,
     })
 }
 
@@ -246,7 +258,12 @@ mod tests {
         );
         check(
             &[("local.includepattern", r#"["a","b"]"#), ("local.excludepatterns", "null")],
-            LocalOptions { include: vec!["a".into(), "b".into()], ..plain },
+            LocalOptions { include: vec!["a".into(), "b".into()], ..plain.clone() },
         );
+        check(
+            &[("local.metadatatransfer", "true"), ("local.metadatatransferexclude", r#"["*.go"]"#)],
+            LocalOptions { metadata_only: Some(vec!["*.go".into()]), ..plain.clone() },
+        );
+        check(&[("local.metadatatransfer", "0")], plain);
     }
 }
