@@ -23,6 +23,7 @@ use crate::cache_export;
 use crate::export::{self, Exports};
 use crate::history::{BuildRecord, History};
 use crate::log::Reader;
+use crate::platforms;
 use crate::request::{BuildRequest, BuildResponse, Work};
 use crate::session_export;
 
@@ -169,6 +170,8 @@ impl Engine {
         let work = async {
             let result = self.result(&request, build, &bridge).await?;
             let exportable = export::compute(&bridge, &result).await?;
+            let asked = request.attrs.get("platform").map(String::as_str);
+            platforms::verify(&request.id, asked, &exportable, &sink)?;
             let mut exporters = exporters;
             if request.session_exporters {
                 exporters.extend(session_export::find(&bridge, &result).await?);

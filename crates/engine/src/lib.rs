@@ -17,6 +17,7 @@ pub mod history;
 mod images;
 mod invocation;
 mod log;
+mod platforms;
 mod promise;
 mod request;
 mod session_export;
