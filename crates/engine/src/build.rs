@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cdi::{Device, Devices, Rights};
 use errdefs::{Class, Code, Error, Result};
 use exporter::Exporters;
 use frontend::{Bridge as _, BuildResult, CacheImport, Frontend, SolveRequest, Worker};
@@ -88,6 +89,11 @@ impl Engine {
 
     pub fn history(&self) -> &History {
         &self.parts.history
+    }
+
+    /// The devices that steps may ask for now.
+    pub fn devices(&self) -> Vec<Device> {
+        self.parts.ops.parts().devices.look().list().cloned().collect()
     }
 
     pub(crate) fn parts(&self) -> &Parts {
@@ -210,6 +216,7 @@ impl Engine {
     /// What the client asks for and the engine may grant.
     fn entitlements(&self, asked: &[String]) -> Result<BTreeSet<String>> {
         for name in asked {
+            let name = Devices::entitlement(name);
             if !self.parts.entitlements.contains(name) {
                 let message =
                     format!("granting entitlement {name} is not allowed by build daemon configuration");
@@ -217,6 +224,7 @@ impl Engine {
                     .hint(format!("start the engine with `--allow-insecure-entitlement {name}`")));
             }
         }
+        Rights::of(asked)?;
         Ok(asked.iter().cloned().collect())
     }
 

@@ -52,6 +52,7 @@ caps! {
     EXEC_META_SECURITY = "exec.meta.security",
     EXEC_META_SETS_DEFAULT_PATH = "exec.meta.setsdefaultpath",
     EXEC_META_ULIMIT = "exec.meta.ulimit",
+    EXEC_META_CDI = "exec.meta.cdi",
     EXEC_META_REMOVE_MOUNT_STUBS_RECURSIVE = "exec.meta.removemountstubs.recursive",
     EXEC_META_LINUX_RESOURCES = "exec.meta.linux.resources",
     EXEC_MOUNT_BIND = "exec.mount.bind",

@@ -122,7 +122,8 @@ async fn what_went_and_came_back_is_no_difference() {
     let tree = step.tree().path();
     for dir in ["d", "e"] {
         std::fs::create_dir(tree.join(dir)).unwrap();
-        std::fs::set_permissions(tree.join(dir), of_base.join(dir).metadata().unwrap().permissions()).unwrap();
+        std::fs::set_permissions(tree.join(dir), of_base.join(dir).metadata().unwrap().permissions())
+            .unwrap();
     }
     for file in ["a", "d/x", "e/y"] {
         std::fs::copy(of_base.join(file), tree.join(file)).unwrap();
