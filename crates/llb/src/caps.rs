@@ -42,6 +42,8 @@ caps! {
     SOURCE_GIT_SKIP_SUBMODULES = "source.git.skipsubmodules",
     SOURCE_GIT_MTIME = "source.git.mtime",
     SOURCE_GIT_FETCH_BY_COMMIT = "source.git.fetchbycommit",
+    SOURCE_GIT_BUNDLE = "source.git.bundle",
+    SOURCE_GIT_CHECKOUT_BUNDLE = "source.git.checkoutbundle",
     SOURCE_OCI_LAYOUT = "source.ocilayout",
     SOURCE_POLICY = "source.policy",
     SOURCE_POLICY_SESSION = "source.policy.session",

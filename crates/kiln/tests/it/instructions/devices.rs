@@ -44,7 +44,7 @@ fn devices() {
     check(&format!("--device=vendor.com/dev=one,required {env}"), &[], "yes here\\n");
     check(&format!("--device=other.com/dev {env}"), &[], "\\n");
     let look = "cat /opt/two/file > /o; stat -c ' %a %g %t:%T' /dev/two/zero >> /o; id -G >> /o";
-    let all = ["--allow", "device=vendor.com/dev"];
+    let all = ["--allow", "device=vendor.com/dev=*"];
     check(&format!("--device=vendor.com/dev=two {look}"), &all, "from the host 640 44 1:5\\n0 45\\n");
     check(&format!("--device=twos {env}"), &all, "yes here\\n");
     check(
