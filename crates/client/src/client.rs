@@ -40,6 +40,19 @@ pub struct Worker {
     /// How the build cache is kept small, in the order of application.
     pub gc_policy: Vec<GcPolicy>,
     pub version: EngineVersion,
+    pub devices: Vec<Device>,
+}
+
+/// A device that steps may ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Device {
+    /// `vendor.com/class=name`.
+    pub name: String,
+    /// Every build may use it.
+    pub auto_allow: bool,
+    pub annotations: BTreeMap<String, String>,
+    /// It is made when a step asks for it.
+    pub on_demand: bool,
 }
 
 /// What one policy lets go.
@@ -129,6 +142,7 @@ impl Client {
                 platforms: w.platforms.iter().map(platform).collect(),
                 gc_policy: w.gc_policy.into_iter().map(gc_policy).collect(),
                 version: w.buildkit_version.map(version).unwrap_or_default(),
+                devices: w.cdi_devices.into_iter().map(device).collect(),
             })
             .collect())
     }
@@ -159,6 +173,10 @@ fn version(v: proto::worker::BuildkitVersion) -> EngineVersion {
         revision: v.revision,
         dockerfile_version: v.dockerfile_version,
     }
+}
+
+fn device(d: proto::worker::CdiDevice) -> Device {
+    Device { name: d.name, auto_allow: d.auto_allow, annotations: d.annotations, on_demand: d.on_demand }
 }
 
 fn gc_policy(p: proto::worker::GcPolicy) -> GcPolicy {

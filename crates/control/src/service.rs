@@ -135,7 +135,11 @@ impl Control for Service {
         &self,
         _: Request<ListWorkersRequest>,
     ) -> Result<Response<ListWorkersResponse>, Status> {
-        Ok(Response::new(ListWorkersResponse { record: vec![self.worker.clone()] }))
+        let engine = self.engine.clone();
+        let devices = tokio::task::spawn_blocking(move || engine.devices()).await.unwrap_or_default();
+        let cdi_devices = devices.into_iter().map(convert::device).collect();
+        let record = vec![WorkerRecord { cdi_devices, ..self.worker.clone() }];
+        Ok(Response::new(ListWorkersResponse { record }))
     }
 
     async fn info(&self, _: Request<InfoRequest>) -> Result<Response<InfoResponse>, Status> {

@@ -31,6 +31,15 @@ pub struct Args {
     #[arg(long = "allow-insecure-entitlement", value_name = "NAME")]
     pub allow: Vec<String>,
 
+    /// Let no step ask for devices.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        hide = true)]
+    pub cdi_disabled: Option<bool>,
+
+    /// Folder of spec files of devices that steps may ask for. Repeatable.
+    #[arg(long = "cdi-spec-dir", value_name = "FOLDER", value_delimiter = ',')]
+    pub cdi_spec_dirs: Vec<PathBuf>,
+
     /// Label of the worker, as `KEY=VALUE`, shown to clients. Repeatable.
     #[arg(long = "oci-worker-labels", value_name = "LABEL", value_parser = label, value_delimiter = ',', hide = true)]
     pub labels: Vec<(String, String)>,

@@ -30,6 +30,22 @@ pub struct Config {
     pub frontend: BTreeMap<String, Frontend>,
     pub dns: Option<Dns>,
     pub history: History,
+    pub cdi: Cdi,
+    #[serde(flatten)]
+    other: Other,
+}
+
+/// Devices that steps may ask for.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Cdi {
+    pub disabled: Option<bool>,
+    /// Folders of spec files; later ones win.
+    #[serde(rename = "specDirs")]
+    pub spec_dirs: Vec<PathBuf>,
+    /// Devices, or kinds of them, that every build may use.
+    #[serde(rename = "autoAllowed")]
+    pub auto_allowed: Vec<String>,
     #[serde(flatten)]
     other: Other,
 }
@@ -163,6 +179,7 @@ impl Config {
             unused.extend(keys.map(|key| format!("{table}.{key}")));
         };
         add("grpc", &self.grpc.other);
+        add("cdi", &self.cdi.other);
         add("worker", &self.worker.other);
         add("worker.oci", &self.worker.oci.other);
         self.registry.iter().for_each(|(name, r)| add(&format!("registry.{name:?}"), &r.other));
@@ -221,6 +238,8 @@ mod tests {
               socketPath = "/run/buildkit/otel-grpc.sock"
             [cdi]
               disabled = true
+              specDirs = ["/etc/cdi"]
+              autoAllowed = ["docker.com/gpu"]
             [history]
               maxAge = 172800
               maxEntries = 50
@@ -259,7 +278,6 @@ mod tests {
         "#;
         let config = Config::parse(text).expect("valid");
         let expect = [
-            "cdi",
             "otel",
             "provenanceEnvDir",
             "system",
@@ -278,6 +296,8 @@ mod tests {
         assert_eq!(config.frontend["gateway.v0"].enabled, Some(false));
         assert_eq!(config.frontend["gateway.v0"].allowed_repositories.len(), 1);
         assert_eq!(config.log.level, "warn");
+        assert_eq!((config.cdi.disabled, config.cdi.auto_allowed.len()), (Some(true), 1));
+        assert_eq!(config.cdi.spec_dirs, [Path::new("/etc/cdi")]);
     }
 
     #[test]

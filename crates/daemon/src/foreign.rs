@@ -13,8 +13,6 @@ enum Takes {
 use Takes::{Nothing, Value};
 
 const FLAGS: &[(&str, Takes)] = &[
-    ("cdi-disabled", Nothing),
-    ("cdi-spec-dir", Value),
     ("containerd-cni-binary-dir", Value),
     ("containerd-cni-config-path", Value),
     ("containerd-cni-pool-size", Value),

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use cdi::Devices;
 use control::About;
 use engine::history::{History, Limits};
 use engine::{Engine, Parts};
@@ -76,7 +77,8 @@ pub async fn engine(
         content: content.clone(),
         registry: registry.clone(),
     }));
-    let ops = Ops::new(ops::Parts { refs: refs.clone(), sources: Arc::clone(&sources), executor });
+    let devices = devices(args, config);
+    let ops = Ops::new(ops::Parts { refs: refs.clone(), sources: Arc::clone(&sources), executor, devices });
     let sessions = Sessions::new();
     let importer = Arc::new(Importer::new(registry.clone(), sessions.clone(), refs.clone()));
     let exporters = Arc::new(Exporters::new(refs.clone(), registry));
@@ -132,10 +134,24 @@ fn history(config: &Config, root: &Path) -> impl Fn(&refs::Refs) -> Result<Histo
 }
 
 /// A user's own engine grants the host's network, which its steps share anyway; in BuildKit's place it grants what it is
-/// told to.
+/// told to. Devices are for those whom the client lets have them.
 fn entitlements(name: Name, args: &Args, config: &Config) -> BTreeSet<String> {
     let asked = args.allow.iter().chain(&config.insecure_entitlements).cloned();
-    asked.chain((name == Name::Kiln).then(|| "network.host".to_owned())).collect()
+    let network = (name == Name::Kiln).then(|| "network.host".to_owned());
+    let devices = has_devices(args, config).then(|| "device".to_owned());
+    asked.chain(network).chain(devices).collect()
+}
+
+fn has_devices(args: &Args, config: &Config) -> bool {
+    !args.cdi_disabled.or(config.cdi.disabled).unwrap_or(false)
+}
+
+fn devices(args: &Args, config: &Config) -> Devices {
+    if !has_devices(args, config) {
+        return Devices::none();
+    }
+    let given = if args.cdi_spec_dirs.is_empty() { &config.cdi.spec_dirs } else { &args.cdi_spec_dirs };
+    Devices::new(given.clone(), config.cdi.auto_allowed.iter().cloned())
 }
 
 fn registry_config(config: &Config) -> Result<registry::Config> {

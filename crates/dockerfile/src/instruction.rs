@@ -4,6 +4,7 @@ use crate::heredoc::Heredoc;
 use crate::place::Place;
 
 mod copy;
+mod device;
 mod expand;
 mod flags;
 mod health;
@@ -12,6 +13,7 @@ pub(crate) mod read;
 mod run;
 
 pub use copy::{Add, Copy, InlineFile, Sources};
+pub use device::Device;
 pub use health::Healthcheck;
 pub use mount::{Mount, MountKind, Sharing};
 pub use run::{MountFlag, Network, Run, Security};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cdi::{Device, Devices, Rights};
 use errdefs::{Class, Code, Error, Result};
 use exporter::Exporters;
 use frontend::{Bridge as _, BuildResult, CacheImport, Frontend, SolveRequest, Worker};
@@ -23,7 +24,9 @@ use crate::cache_export;
 use crate::export::{self, Exports};
 use crate::history::{BuildRecord, History};
 use crate::log::Reader;
+use crate::platforms;
 use crate::request::{BuildRequest, BuildResponse, Work};
+use crate::session_export;
 
 /// How long Status waits for a build that has not started.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
@@ -86,6 +89,11 @@ impl Engine {
 
     pub fn history(&self) -> &History {
         &self.parts.history
+    }
+
+    /// The devices that steps may ask for now.
+    pub fn devices(&self) -> Vec<Device> {
+        self.parts.ops.parts().devices.look().list().cloned().collect()
     }
 
     pub(crate) fn parts(&self) -> &Parts {
@@ -168,10 +176,19 @@ impl Engine {
         let work = async {
             let result = self.result(&request, build, &bridge).await?;
             let exportable = export::compute(&bridge, &result).await?;
+            let asked = request.attrs.get("platform").map(String::as_str);
+            platforms::verify(&request.id, asked, &exportable, &sink)?;
+            let mut exporters = exporters;
+            if request.session_exporters {
+                exporters.extend(session_export::find(&bridge, &result).await?);
+            }
             let exports = Exports { exporters, caches: cache_exports };
             let exported = export::run(exports, &bridge, &result, exportable, &sink, &cancel);
             // Who is told of a result finds it again, even if this process is killed the moment after.
             let (exported, ()) = tokio::join!(exported, self.flush_records());
+            if let (true, Ok(response)) = (request.session_exporters, &exported) {
+                session_export::finalize(&bridge, response).await?;
+            }
             exported
         };
         let outcome = tokio::select! {
@@ -199,6 +216,7 @@ impl Engine {
     /// What the client asks for and the engine may grant.
     fn entitlements(&self, asked: &[String]) -> Result<BTreeSet<String>> {
         for name in asked {
+            let name = Devices::entitlement(name);
             if !self.parts.entitlements.contains(name) {
                 let message =
                     format!("granting entitlement {name} is not allowed by build daemon configuration");
@@ -206,6 +224,7 @@ impl Engine {
                     .hint(format!("start the engine with `--allow-insecure-entitlement {name}`")));
             }
         }
+        Rights::of(asked)?;
         Ok(asked.iter().cloned().collect())
     }
 

@@ -60,6 +60,7 @@ pub fn process(request: &RunRequest, image: &RunConfig, hostname: &str) -> Resul
         env: env(request, image, hostname),
         cwd,
         user: own(&request.user, &image.user),
+        groups: Vec::new(),
         tty: request.tty,
         ulimits: Vec::new(),
     })

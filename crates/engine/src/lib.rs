@@ -17,8 +17,10 @@ pub mod history;
 mod images;
 mod invocation;
 mod log;
+mod platforms;
 mod promise;
 mod request;
+mod session_export;
 mod signals;
 
 pub use bridge::BuildBridge;

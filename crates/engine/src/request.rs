@@ -15,6 +15,8 @@ pub struct BuildRequest {
     /// The client's session.
     pub session: String,
     pub exporters: Vec<Attributed>,
+    /// The session of the client picks more of them, once it knows the result.
+    pub session_exporters: bool,
     pub cache_imports: Vec<Attributed>,
     pub cache_exports: Vec<Attributed>,
     /// What the client allows: `network.host`, `security.insecure`.

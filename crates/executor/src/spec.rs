@@ -1,6 +1,7 @@
 //! What to run and in what: plain data, sent whole to the helper process.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use fsutil::mount::Mount;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ pub struct Spec {
     /// Names added to `/etc/hosts`.
     pub extra_hosts: Vec<HostIp>,
     pub network: Network,
+    /// Device nodes besides those that every container has; it may use what they stand for.
+    pub devices: Vec<Device>,
     /// Every capability, no seccomp filter, writable sysfs and all devices (`--security=insecure`).
     pub insecure: bool,
     /// The step sees its root read-only. Mount points are made nevertheless.
@@ -46,6 +49,8 @@ pub struct Process {
     pub cwd: String,
     /// `name`, `uid`, `name:group`, ... as in `USER`; looked up inside the container. Empty: root.
     pub user: String,
+    /// Groups besides those of the user.
+    pub groups: Vec<u32>,
     /// A terminal of this size becomes stdin, stdout and stderr.
     pub tty: Option<WinSize>,
     pub ulimits: Vec<Ulimit>,
@@ -61,6 +66,30 @@ pub enum Network {
     Host,
     /// Nothing but `lo`.
     None,
+}
+
+/// A device node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Absolute.
+    pub path: PathBuf,
+    pub kind: DeviceKind,
+    pub major: u32,
+    pub minor: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// The user and the group of the process, where it is not said.
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    /// Some of `r`, `w` and `m`.
+    pub access: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceKind {
+    Char,
+    Block,
+    Fifo,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +152,7 @@ impl Spec {
             hostname: String::new(),
             extra_hosts: Vec::new(),
             network: Network::default(),
+            devices: Vec::new(),
             insecure: false,
             readonly_root: false,
             remove_stubs_recursive: false,

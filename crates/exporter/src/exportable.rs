@@ -67,7 +67,17 @@ impl Exportable {
         self.metadata.get(&format!("{key}/{}", platform.id)).or_else(|| self.metadata.get(key))
     }
 
+    /// Whether the frontend said which platforms there are.
+    pub fn names_platforms(&self) -> bool {
+        self.metadata.contains_key(PLATFORMS)
+    }
+
     /// The platforms of the result, one at least.
+    pub fn platform_list(&self) -> Result<Vec<Platform>> {
+        Ok(self.platforms()?.into_iter().map(|named| named.platform).collect())
+    }
+
+    /// The platforms of the result with their names.
     pub(crate) fn platforms(&self) -> Result<Vec<ResultPlatform>> {
         if let Some(json) = self.metadata.get(PLATFORMS) {
             return named_platforms(json);

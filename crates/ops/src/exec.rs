@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cdi::{Devices, NodeKind, Wanted};
 use errdefs::{Class, Code, Detail, Error, Result, ResultExt};
-use executor::{Exit, Io, Network, Process, Resources, Spec};
-use llb::{HostIp, LinuxResources, Mount, MountType, NetMode, SecretEnv, SecurityMode};
+use executor::{DeviceKind, Exit, Io, Network, Process, Resources, Spec};
+use llb::{CdiDevice, HostIp, LinuxResources, Mount, MountType, NetMode, SecretEnv, SecurityMode};
 use oci::Platform;
 use solver::{CacheMap, CacheMapPart, ContentKey, Dep, Op, OpContext, ParallelClass};
 
@@ -118,12 +119,26 @@ impl ExecOp {
         error
     }
 
+    async fn devices(&self) -> Result<Given> {
+        if self.op.cdi_devices.is_empty() {
+            return Ok(Given::default());
+        }
+        let (ops, wanted) = (self.ops.clone(), wanted(&self.op.cdi_devices));
+        let given = tokio::task::spawn_blocking(move || Given::look(&ops.parts().devices, &wanted)).await;
+        let given = given.map_err(|e| Error::internal(format!("looking for devices ended: {e}")))?;
+        given.context("CDI device injection failed")
+    }
+
     async fn spec(&self, cx: &OpContext<BuildDomain>, prepared: &Prepared) -> Result<Spec> {
         let meta = &self.op.meta;
         let mut env = meta.env.clone();
         env.extend(proxy_env(meta.proxy_env.as_ref()));
         default_path(&mut env, &self.platform);
         env.extend(secret_env(&self.op.secret_env, &cx.job_contexts()).await?);
+        let given = self.devices().await?;
+        env.extend(given.env);
+        let mut mounts = prepared.mounts.clone();
+        mounts.extend(given.mounts);
         let ulimits =
             meta.ulimit.iter().map(|u| executor::Ulimit { name: u.name.clone(), soft: u.soft, hard: u.hard });
         Ok(Spec {
@@ -132,10 +147,12 @@ impl ExecOp {
                 env,
                 cwd: if meta.cwd.is_empty() { "/".into() } else { meta.cwd.clone() },
                 user: meta.user.clone(),
+                groups: given.groups,
                 tty: None,
                 ulimits: ulimits.collect(),
             },
-            mounts: prepared.mounts.clone(),
+            mounts,
+            devices: given.nodes,
             hostname: meta.hostname.clone(),
             extra_hosts: extra_hosts(&meta.extra_hosts)?,
             network: network(self.op.network),
@@ -147,6 +164,56 @@ impl ExecOp {
             ..Spec::new(mounts::unique_id(), prepared.root.clone(), [""; 0])
         })
     }
+}
+
+/// What a step gets of the devices that it may use.
+#[derive(Default)]
+struct Given {
+    env: Vec<String>,
+    nodes: Vec<executor::Device>,
+    mounts: Vec<fsutil::mount::Mount>,
+    groups: Vec<u32>,
+}
+
+impl Given {
+    fn look(devices: &Devices, wanted: &[Wanted]) -> Result<Self> {
+        let (edits, nodes) = devices.look().edits(wanted)?;
+        let mounts = edits.mounts.iter().map(mount_of_device).collect::<Result<_>>()?;
+        let nodes = nodes.into_iter().map(node_of_device).collect();
+        Ok(Given { env: edits.env, nodes, mounts, groups: edits.groups })
+    }
+}
+
+/// The devices that a step names.
+pub fn wanted(devices: &[CdiDevice]) -> Vec<Wanted> {
+    devices.iter().map(|d| Wanted { name: d.name.clone(), optional: d.optional }).collect()
+}
+
+fn node_of_device(node: cdi::Node) -> executor::Device {
+    let cdi::Node { path, kind, major, minor, mode, uid, gid, access } = node;
+    let kind = match kind {
+        NodeKind::Char => DeviceKind::Char,
+        NodeKind::Block => DeviceKind::Block,
+        NodeKind::Fifo => DeviceKind::Fifo,
+    };
+    executor::Device { path, kind, major, minor, mode, uid, gid, access }
+}
+
+fn mount_of_device(mount: &cdi::Mount) -> Result<fsutil::mount::Mount> {
+    if !matches!(mount.kind.as_str(), "" | "bind") {
+        let (path, kind) = (mount.container_path.display(), &mount.kind);
+        return Err(Error::unimplemented(format!(
+            "mounts of devices of type {kind} are not supported: `{path}`"
+        )));
+    }
+    let has = |option: &str| mount.options.iter().any(|o| o == option);
+    let source = fsutil::mount::Source::Bind(mount.host_path.clone());
+    Ok(fsutil::mount::Mount {
+        nosuid: has("nosuid"),
+        nodev: has("nodev"),
+        noexec: has("noexec"),
+        ..fsutil::mount::Mount::new(source, &mount.container_path).readonly(has("ro"))
+    })
 }
 
 /// Secrets as variables of the environment.

@@ -3,9 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use cdi::{Devices, Rights};
 use errdefs::{Class, Code, Error, Result};
 use executor::Executor;
-use llb::{Graph, LoadedOp, NetMode, OpKind, SecurityMode};
+use llb::{CdiDevice, Graph, LoadedOp, NetMode, OpKind, SecurityMode};
 use oci::{Digest, Platform};
 use refs::Refs;
 use solver::{Edge, Op, Vertex, VertexOptions};
@@ -19,6 +20,7 @@ pub struct Parts {
     pub refs: Refs,
     pub sources: Arc<::source::Sources>,
     pub executor: Executor,
+    pub devices: Devices,
 }
 
 /// Makes vertices.
@@ -51,9 +53,12 @@ impl Ops {
         let Graph { mut ops, order, root } = graph;
         let mut made: HashMap<Digest, Arc<Vertex<BuildDomain>>> = HashMap::with_capacity(order.len());
         for digest in order {
-            let loaded = ops.remove(&digest).expect("the order names each op of the graph once");
-            if let OpKind::Exec(exec) = &loaded.op.kind {
+            let mut loaded = ops.remove(&digest).expect("the order names each op of the graph once");
+            if let OpKind::Exec(exec) = &mut loaded.op.kind {
                 allow(exec.network, exec.security, entitlements)?;
+                if !exec.cdi_devices.is_empty() {
+                    exec.cdi_devices = self.granted(&exec.cdi_devices, entitlements)?;
+                }
             }
             let inputs: Vec<_> = loaded
                 .inputs
@@ -64,6 +69,13 @@ impl Ops {
         }
         let vertex = Arc::clone(&made[&root.digest]);
         Ok(Edge { vertex, index: root.index })
+    }
+
+    /// The devices that a step gets of those that it asks for.
+    fn granted(&self, asked: &[CdiDevice], entitlements: &BTreeSet<String>) -> Result<Vec<CdiDevice>> {
+        let rights = Rights::of(entitlements)?;
+        let granted = self.parts().devices.look().grant(&exec::wanted(asked), &rights)?;
+        Ok(granted.into_iter().map(|d| CdiDevice { name: d.name, optional: d.optional }).collect())
     }
 
     fn one(

@@ -140,15 +140,36 @@ impl Refs {
         self.0.create(Parents::Merge(parents), record)
     }
 
-    /// What turns `lower` into `upper`.
+    /// What turns `lower` into `upper`. Where `upper` is `lower` with layers on it, that is all that those do, each on
+    /// the one before: also what a later one takes back.
     pub fn diff(
         &self,
         lower: Option<&ImmutableRef>,
         upper: Option<&ImmutableRef>,
         new: impl Into<NewRef>,
     ) -> ImmutableRef {
+        let new = new.into();
+        let above = lower.zip(upper).and_then(|(lower, upper)| upper.layers_on(lower));
+        match above {
+            Some(layers) if layers.len() > 1 => {
+                let steps = layers.iter().map(|layer| match layer.below_layer() {
+                    Some(below) => self.difference(Some(&below), Some(layer), new.clone()),
+                    None => layer.clone(),
+                });
+                self.merge(steps.collect(), new.clone())
+            }
+            _ => self.difference(lower, upper, new),
+        }
+    }
+
+    fn difference(
+        &self,
+        lower: Option<&ImmutableRef>,
+        upper: Option<&ImmutableRef>,
+        new: NewRef,
+    ) -> ImmutableRef {
         let id = |side: Option<&ImmutableRef>| side.map(|side| side.id().to_owned());
-        let record = new.into().record(Kind::Diff { lower: id(lower), upper: id(upper), stack: None });
+        let record = new.record(Kind::Diff { lower: id(lower), upper: id(upper), stack: None });
         self.0.create(Parents::Diff { lower: lower.cloned(), upper: upper.cloned() }, record)
     }
 }

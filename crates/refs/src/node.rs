@@ -264,6 +264,13 @@ impl ImmutableRef {
         layers
     }
 
+    /// The layers that this state has on those of `lower`, if it begins with them.
+    pub(crate) fn layers_on(&self, lower: &ImmutableRef) -> Option<Vec<ImmutableRef>> {
+        let (lower, mut layers) = (lower.layers(), self.layers());
+        let begins = layers.len() >= lower.len() && layers.iter().zip(&lower).all(|(own, of)| own == of);
+        begins.then(|| layers.split_off(lower.len()))
+    }
+
     /// The state that the topmost layer lies on, revisions of it left out.
     pub(crate) fn below_layer(&self) -> Option<ImmutableRef> {
         let mut state = self.clone();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes};
 use errdefs::{Class, Code, Error, Result};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
-use http::header::{CONTENT_RANGE, RANGE};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -62,10 +62,31 @@ impl Registry {
             let source = address.map(|url| self.source(endpoint, url, reference, descriptor));
             async move { source?.open().await }
         });
-        opened.await.map_err(|e| match e.is_not_found() {
-            true => Error::not_found(format!("blob {} of {reference}: not found", descriptor.digest)),
-            false => e,
-        })
+        opened.await.map_err(|e| missing(e, &descriptor.digest, reference))
+    }
+
+    /// The size of a blob of which the digest alone is known.
+    pub async fn blob_size(&self, reference: &Reference, digest: &Digest) -> Result<u64> {
+        let path = format!("blobs/{digest}");
+        let asked = self.first(reference, |endpoint| {
+            let address = url(&endpoint, reference, &path);
+            async move {
+                let reply =
+                    self.send(&endpoint, Call::new(Method::HEAD, address?, vec![scope(reference, false)]));
+                let reply = reply.await?;
+                if reply.status() == StatusCode::NOT_FOUND {
+                    return Ok(None);
+                }
+                let reply = reply.success().await?;
+                let size = reply.header(CONTENT_LENGTH).and_then(|v| v.parse().ok());
+                size.map(Some).ok_or_else(|| {
+                    Error::environment(format!(
+                        "a registry does not tell the size of {digest} of {reference}"
+                    ))
+                })
+            }
+        });
+        asked.await.map_err(|e| missing(e, digest, reference))
     }
 
     /// The bytes of a small blob, as a config, checked.
@@ -226,6 +247,13 @@ impl Part {
         let Source { digest, reference, size, .. } = &self.source;
         let message = format!("blob {digest} of {reference} ended after {} of {size} bytes: {why}", self.at);
         Error::new(Class::Environment, Code::Unavailable, message)
+    }
+}
+
+fn missing(error: Error, digest: &Digest, reference: &Reference) -> Error {
+    match error.is_not_found() {
+        true => Error::not_found(format!("blob {digest} of {reference}: not found")),
+        false => error,
     }
 }
 

@@ -65,6 +65,29 @@ pub trait AuthSource: Send + Sync + 'static {
     }
 }
 
+/// An exporter that a client picked: its type, as `oci`, and its attributes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PickedExporter {
+    pub kind: String,
+    pub attrs: BTreeMap<String, String>,
+}
+
+/// Picks exporters for a result once it is there.
+#[async_trait]
+pub trait ExporterSource: Send + Sync + 'static {
+    /// `refs` are ids by which the gateway of the build shows the files of the result.
+    async fn exporters(
+        &self,
+        metadata: BTreeMap<String, Vec<u8>>,
+        refs: Vec<String>,
+    ) -> Result<Vec<PickedExporter>>;
+
+    /// Hears what all exporters of the build answered. An error fails the build.
+    async fn exported(&self, _response: BTreeMap<String, String>) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// A stream that the engine may read once.
 pub type UploadSource = Box<dyn AsyncRead + Send + Unpin>;
 
@@ -89,6 +112,7 @@ pub struct Attachables {
     pub(crate) outputs: BTreeMap<u32, Output>,
     pub(crate) secrets: Option<Arc<dyn SecretStore>>,
     pub(crate) auth: Option<Arc<dyn AuthSource>>,
+    pub(crate) exporters: Option<Arc<dyn ExporterSource>>,
     pub(crate) agents: BTreeMap<String, PathBuf>,
     pub(crate) uploads: BTreeMap<String, UploadSource>,
     pub(crate) layouts: BTreeMap<String, Layout>,
@@ -131,6 +155,13 @@ impl Attachables {
     #[must_use]
     pub fn auth(mut self, source: Arc<dyn AuthSource>) -> Self {
         self.auth = Some(source);
+        self
+    }
+
+    /// Picks exporters for builds that ask for it.
+    #[must_use]
+    pub fn exporters(mut self, source: Arc<dyn ExporterSource>) -> Self {
+        self.exporters = Some(source);
         self
     }
 

@@ -2,6 +2,7 @@
 
 mod agent;
 mod content;
+mod exporters;
 mod send;
 mod ssh;
 

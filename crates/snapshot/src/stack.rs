@@ -87,8 +87,8 @@ impl Store {
     /// Puts parts on the chain `below`, lowest first, each with the effect it has on its own base, and gives the whole
     /// chain.
     ///
-    /// Most layers serve as they are. A copy is made (of links) where a layer hides a directory of its base as a whole,
-    /// and where the chain would show one inode at two paths.
+    /// Most layers serve as they are. A copy is made (of links) where a layer hides a directory of its base as a whole or
+    /// has what its base has, and where the chain would show one inode at two paths.
     pub fn stack(self: &Arc<Self>, below: &[LayerId], parts: &[Part]) -> Result<Vec<LayerId>> {
         let mut chain = below.to_vec();
         for part in parts {
@@ -108,22 +108,41 @@ impl Store {
         Ok(chain)
     }
 
-    /// Which marks of a layer mean something else on another base.
+    /// What of a layer means something else on another base.
     fn find_fixes(self: &Arc<Self>, layer: &Arc<Layer>, base: &[LayerId]) -> Result<Fixes> {
         let base = self.view(base)?;
         let mut fixes = Fixes::default();
+        // Directories, those above first, and whether something in them is to stay.
+        let mut dirs = Vec::new();
         layer.for_each_dir(&mut |at, dir| {
             if dir.opaque {
                 fixes.opaque.insert(at.to_vec());
             }
-            for (name, _) in dir.entries.iter().filter(|(_, kind)| *kind == Kind::Whiteout) {
+            let mut stays = dir.opaque;
+            for (name, kind) in &dir.entries {
                 let path = path::join(at, name);
-                if base.find(&path)?.is_none() {
-                    fixes.dead_whiteouts.insert(path);
+                match kind {
+                    Kind::Present(FileType::Dir) => {}
+                    Kind::Present(_) if has_same(&base, layer, &path)? => {
+                        fixes.unchanged.insert(path);
+                    }
+                    Kind::Whiteout if base.find(&path)?.is_none() => {
+                        fixes.dead_whiteouts.insert(path);
+                    }
+                    _ => stays = true,
                 }
             }
+            dirs.push((at.to_vec(), stays));
             Ok(())
         })?;
+        let mut needed = HashSet::new();
+        for (at, stays) in dirs.into_iter().rev().filter(|(at, _)| !at.is_empty()) {
+            if stays || needed.contains(&at) || !has_same(&base, layer, &at)? {
+                needed.insert(path::split(&at).0.to_vec());
+            } else {
+                fixes.unchanged.insert(at);
+            }
+        }
         Ok(fixes)
     }
 
@@ -160,6 +179,9 @@ impl Store {
         let mut dirs = Vec::new();
         let mut names: HashMap<u64, PathBuf> = HashMap::new();
         layer.for_each_dir(&mut |at, dir| {
+            if fixes.unchanged.contains(at) {
+                return Ok(());
+            }
             let (from, to) = (layer.real(at), sys::below(&root, at));
             if !at.is_empty() {
                 sys::mkdir(&to)?;
@@ -170,6 +192,7 @@ impl Store {
                     Kind::Present(FileType::Dir) => {}
                     Kind::Whiteout if fixes.dead_whiteouts.contains(&path) => {}
                     Kind::Whiteout => sys::whiteout(&sys::below(&root, &path))?,
+                    Kind::Present(_) if fixes.unchanged.contains(&path) => {}
                     Kind::Present(_) => {
                         link_or_copy(layer, &path, &fixes.copies, &mut tree, &mut names)?;
                     }
@@ -208,13 +231,28 @@ struct Fixes {
     opaque: HashSet<Vec<u8>>,
     /// Removals of what the layer's base does not have.
     dead_whiteouts: HashSet<Vec<u8>>,
+    /// Files that are as the layer's base has them, for they went and came back, and directories of nothing else.
+    unchanged: HashSet<Vec<u8>>,
     /// Files that may be no links, by inode: all names of one go together.
     copies: HashSet<u64>,
 }
 
 impl Fixes {
     fn is_empty(&self) -> bool {
-        self.opaque.is_empty() && self.dead_whiteouts.is_empty() && self.copies.is_empty()
+        self.opaque.is_empty()
+            && self.dead_whiteouts.is_empty()
+            && self.unchanged.is_empty()
+            && self.copies.is_empty()
+    }
+}
+
+/// Whether the base has what the layer has at a path.
+fn has_same(base: &View, layer: &Layer, path: &[u8]) -> Result<bool> {
+    let Some(below) = base.find(path)? else { return Ok(false) };
+    let real = layer.real(path);
+    match sys::lstat(&real)? {
+        Some(meta) => is_same(&below.layer.real(path), &real, &meta),
+        None => Ok(false),
     }
 }
 

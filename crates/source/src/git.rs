@@ -4,6 +4,7 @@
 //! record is found under that key is anything fetched: into a bare repository that stays for the next build of the same
 //! remote, and from there into a fresh tree.
 
+mod bundle;
 mod checkout;
 mod command;
 mod fetch;
@@ -24,7 +25,9 @@ use crate::context::Context;
 use crate::memory::Memory;
 use crate::sources::Shared;
 use crate::{Key, Source};
+use bundle::Staged;
 pub use options::GitOptions;
+use options::is_commit;
 pub use resolve::Resolved;
 
 /// The checkouts of former builds, by their keys.
@@ -46,19 +49,34 @@ pub struct GitSource {
     shared: Arc<Shared>,
     options: GitOptions,
     resolved: OnceCell<Resolved>,
+    staged: OnceCell<Staged>,
 }
 
 impl GitSource {
     pub fn new(shared: Arc<Shared>, options: GitOptions) -> Self {
-        GitSource { shared, options, resolved: OnceCell::new() }
+        GitSource { shared, options, resolved: OnceCell::new(), staged: OnceCell::new() }
+    }
+
+    /// The bundle that stands in for the remote.
+    async fn staged(&self, cx: &Context) -> Result<Option<&Staged>> {
+        let Some(blob) = &self.options.bundle else { return Ok(None) };
+        let open = || Staged::open(&self.shared, blob, &self.options.checksum, cx);
+        self.staged.get_or_try_init(open).await.map(Some)
     }
 
     /// What the reference stands for now.
     pub async fn resolved(&self, cx: &Context) -> Result<&Resolved> {
-        let GitOptions { remote, reference, fetch_by_commit, .. } = &self.options;
-        let name = format!("{remote}\0{reference}\0{}\0{fetch_by_commit}", self.options.checksum);
-        let find = || cx.meanings.references().get(&name, resolve::resolve(&self.shared, &self.options, cx));
+        let GitOptions { remote, reference, fetch_by_commit, checksum, bundle, .. } = &self.options;
+        let bundle = bundle.as_ref().map(|blob| blob.digest.as_str()).unwrap_or_default();
+        let name = format!("{remote}\0{reference}\0{checksum}\0{fetch_by_commit}\0{bundle}");
+        let find = || cx.meanings.references().get(&name, self.resolve(cx));
         self.resolved.get_or_try_init(find).await
+    }
+
+    async fn resolve(&self, cx: &Context) -> Result<Resolved> {
+        // A commit by its own name needs no look.
+        let staged = if is_commit(&self.options.reference) { None } else { self.staged(cx).await? };
+        resolve::resolve(&self.shared, &self.options, staged, cx).await
     }
 
     fn key_text(&self, resolved: &Resolved) -> String {
@@ -81,22 +99,32 @@ impl GitSource {
         if options.commit_time {
             key.push_str("(mtime=commit)");
         }
+        if options.to_bundle {
+            key.push_str("(bundle)");
+        }
         key
     }
 
     /// The bare repository of the remote, with the commit that is wanted.
     async fn repository(&self, cx: &Context) -> Result<fetch::Repository> {
         let resolved = self.resolved(cx).await?;
-        fetch::fetch(&self.shared, &self.options, resolved, cx).await
+        let stand_in = self.staged(cx).await?.map(|staged| staged.url.as_str());
+        fetch::fetch(&self.shared, &self.options, resolved, stand_in, cx).await
     }
 
     async fn check_out(&self, cx: &Context) -> Result<ImmutableRef> {
         let resolved = self.resolved(cx).await?;
         let repository = self.repository(cx).await?;
         let tree = self.shared.refs.new_tree()?;
-        checkout::check_out(&repository, &self.options, resolved, &tree.path()).await?;
+        let what = if self.options.to_bundle {
+            bundle::create(&self.shared, &repository, resolved, &tree.path()).await?;
+            "bundle checkout"
+        } else {
+            checkout::check_out(&repository, &self.options, resolved, &tree.path()).await?;
+            "snapshot"
+        };
         let (remote, reference) = (options::without_password(&self.options.remote), &resolved.reference);
-        let new = NewRef::new(format!("git snapshot for {remote}#{reference}"), RecordType::GitCheckout);
+        let new = NewRef::new(format!("git {what} for {remote}#{reference}"), RecordType::GitCheckout);
         self.shared.refs.from_tree(None, tree, new).await
     }
 }

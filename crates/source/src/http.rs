@@ -2,17 +2,14 @@
 
 mod fetch;
 mod name;
-mod sums;
 
-use std::io::Write;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use errdefs::{Code, Error, Result, ResultExt};
-use flate2::write::MultiGzDecoder;
+use errdefs::{Code, Error, Result};
 use frontend::{HttpMeta, SourceMeta};
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::{Stream, TryStreamExt};
 use http::Uri;
 use http::header::{CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap, LAST_MODIFIED};
 use http_body_util::BodyExt;
@@ -21,15 +18,16 @@ use redb::Database;
 use refs::{ImmutableRef, NewRef};
 use registry::transport;
 use serde::{Deserialize, Serialize};
-use snapshot::{Attrs, Object, ObjectWriter, Owner, Time, View};
-use tokio::sync::{OnceCell, mpsc};
+use snapshot::{Attrs, Owner, Time};
+use tokio::sync::OnceCell;
 
 use crate::context::Context;
+use crate::file::NewFile;
 use crate::memory::Memory;
 use crate::sources::Shared;
+use crate::sums;
 use crate::{Key, Source};
 use fetch::text;
-use sums::Sums;
 
 /// What is asked of a URL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -192,7 +190,7 @@ impl HttpSource {
         &self,
         uri: &Uri,
         headers: &HeaderMap,
-        mut stream: impl Stream<Item = Result<Bytes>> + Unpin,
+        stream: impl Stream<Item = Result<Bytes>> + Unpin,
     ) -> Result<Fetched> {
         let modified = name::seconds(text(headers, LAST_MODIFIED));
         let filename = name::filename(&self.options.filename, text(headers, CONTENT_DISPOSITION), uri);
@@ -205,32 +203,11 @@ impl HttpSource {
         };
         let packed = text(headers, CONTENT_ENCODING).eq_ignore_ascii_case("gzip");
         let size = text(headers, CONTENT_LENGTH).parse().ok().filter(|_| !packed).unwrap_or(0);
-        let store = Arc::clone(self.shared.refs.snapshots());
-        let (name, wanted, url) = (filename.clone(), checksum.clone(), self.options.url.clone());
-        let (chunks, queue) = mpsc::channel(QUEUE);
-        let writing = tokio::task::spawn_blocking(move || {
-            let mut sums = Sums::new(wanted.as_ref());
-            let object = write_object(&store, &attrs, size, packed, queue, &mut sums)?;
-            let digest = sums.finish(wanted.as_ref(), &url)?;
-            let mut builder = store.new_tree()?.builder(View::empty());
-            builder.put_object(name.as_bytes(), &object)?;
-            Ok::<_, Error>((digest, builder.finish()?))
-        });
-        let feed = async {
-            while let Some(chunk) = stream.next().await.transpose()? {
-                // Where nobody takes it any more, the writer has the error.
-                if chunks.send(chunk).await.is_err() {
-                    break;
-                }
-            }
-            drop(chunks);
-            Ok::<_, Error>(())
-        };
-        let fed = feed.await.with_context(|| format!("failed to fetch {}", transport::show(uri)));
-        let written = writing.await.map_err(|e| Error::internal(format!("storing a file ended: {e}")))?;
-        let (digest, tree) = fed.and(written)?;
         let new = NewRef::regular(format!("http url {}", transport::show(uri)));
-        let file = self.shared.refs.from_tree(None, tree, new).await?;
+        let from = transport::show(uri).to_string();
+        let checksum = checksum.clone();
+        let file = NewFile { name: filename.clone(), attrs, size, packed, checksum, from };
+        let (digest, file) = file.store(&self.shared, stream, new).await?;
         Ok(Fetched { digest, filename, modified, file })
     }
 
@@ -267,52 +244,6 @@ impl HttpSource {
             headers,
         });
         Digest::of(json).to_string()
-    }
-}
-
-/// Chunks that wait to be written.
-const QUEUE: usize = 16;
-
-fn write_object(
-    store: &Arc<snapshot::Store>,
-    attrs: &Attrs,
-    size: u64,
-    packed: bool,
-    mut chunks: mpsc::Receiver<Bytes>,
-    sums: &mut Sums,
-) -> Result<Object> {
-    let mut summed = Summed { writer: store.objects().create(attrs, size)?, sums };
-    let mut write = |to: &mut dyn Write| -> Result<()> {
-        while let Some(chunk) = chunks.blocking_recv() {
-            to.write_all(&chunk).context("failed to store a fetched file")?;
-        }
-        Ok(())
-    };
-    if packed {
-        let mut unpacker = MultiGzDecoder::new(&mut summed);
-        write(&mut unpacker)?;
-        unpacker.finish().context("failed to unpack a fetched file")?;
-    } else {
-        write(&mut summed)?;
-    }
-    summed.writer.finish()
-}
-
-/// Sums up what it writes.
-struct Summed<'a> {
-    writer: ObjectWriter,
-    sums: &'a mut Sums,
-}
-
-impl Write for Summed<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let n = self.writer.write(bytes)?;
-        self.sums.update(&bytes[..n]);
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 

@@ -9,6 +9,8 @@ use oci::{Digest, Platform, Reference};
 use refs::RecordType;
 
 use crate::Source;
+use crate::blob::{BlobOptions, BlobPlace, BlobSource};
+use crate::file::safe_name;
 use crate::git::{GitOptions, GitSource};
 use crate::http::{Header, HttpOptions, HttpSource};
 use crate::image::{ImageOptions, ImageSource, Place};
@@ -35,11 +37,11 @@ impl Sources {
                 Ok(Box::new(ImageSource::new(Arc::clone(&self.0), options)))
             }
             "oci-layout" => {
-                let [session, store] = ["oci.session", "oci.store"].map(|key| attrs.text(key).to_owned());
-                let place = Place::Layout { session, store };
-                let options = image(rest, attrs, platform, place)?;
+                let options = image(rest, attrs, platform, layout(attrs))?;
                 Ok(Box::new(ImageSource::new(Arc::clone(&self.0), options)))
             }
+            "docker-image+blob" => self.blob(rest, attrs, Place::Registry),
+            "oci-layout+blob" => self.blob(rest, attrs, layout(attrs)),
             "http" | "https" => {
                 let options = http(&op.identifier, attrs)?;
                 Ok(Box::new(HttpSource::new(Arc::clone(&self.0), options)))
@@ -50,6 +52,19 @@ impl Sources {
             }
             _ => Err(Error::user(format!("unknown source scheme `{scheme}`"))),
         }
+    }
+
+    fn blob(&self, rest: &str, attrs: Attrs<'_>, place: Place) -> Result<Box<dyn Source>> {
+        let filename = attrs.text("http.filename");
+        let options = BlobOptions {
+            blob: BlobPlace::new(rest, place)?,
+            filename: if filename.is_empty() { String::new() } else { safe_name(filename) },
+            perm: attrs.number("http.perm")?.unwrap_or(0),
+            uid: attrs.number("http.uid")?.unwrap_or(0),
+            gid: attrs.number("http.gid")?.unwrap_or(0),
+            record_type: record_type(attrs.text("image.recordtype"))?,
+        };
+        Ok(Box::new(BlobSource::new(Arc::clone(&self.0), options)))
     }
 }
 
@@ -89,6 +104,16 @@ impl<'a> Attrs<'a> {
         }
     }
 
+    /// As Go reads it; not set is false.
+    fn flag(self, key: &str) -> Result<bool> {
+        match self.text(key) {
+            "" if !self.0.contains_key(key) => Ok(false),
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+            other => Err(Error::user(format!("invalid value for {key} {other:?}"))),
+        }
+    }
+
     /// A number as Go reads it: decimal, or with `0x`, `0o`, `0b` or a leading 0 before it.
     fn number(self, key: &str) -> Result<Option<u32>> {
         let text = self.text(key);
@@ -113,9 +138,10 @@ impl<'a> Attrs<'a> {
 }
 
 fn local(name: &str, attrs: Attrs<'_>) -> Result<LocalOptions> {
-    if !matches!(attrs.text("local.metadatatransfer"), "" | "0" | "f" | "F" | "false" | "FALSE" | "False") {
-        return Err(Error::unimplemented("metadata-only transfers are not there yet"));
-    }
+    let metadata_only = match attrs.flag("local.metadatatransfer")? {
+        true => Some(attrs.list("local.metadatatransferexclude")?),
+        false => None,
+    };
     // Contexts of one session are told apart by a prefix, which belongs to the name.
     let (name, session) = match attrs.text("local.session").split_once(':') {
         Some((prefix, id)) => (format!("{prefix}-{name}"), id),
@@ -129,6 +155,7 @@ fn local(name: &str, attrs: Attrs<'_>) -> Result<LocalOptions> {
         follow: attrs.list("local.followpaths")?,
         shared_key_hint: attrs.text("local.sharedkeyhint").to_owned(),
         compare: attrs.text("local.differ") != "none",
+        metadata_only,
     })
 }
 
@@ -151,6 +178,12 @@ fn image(rest: &str, attrs: Attrs<'_>, platform: &Platform, place: Place) -> Res
         checksum: attrs.digest("image.checksum")?,
         record_type: record_type(attrs.text("image.recordtype"))?,
     })
+}
+
+/// The layout that the attributes name.
+fn layout(attrs: Attrs<'_>) -> Place {
+    let [session, store] = ["oci.session", "oci.store"].map(|key| attrs.text(key).to_owned());
+    Place::Layout { session, store }
 }
 
 fn record_type(name: &str) -> Result<RecordType> {
@@ -225,7 +258,12 @@ mod tests {
         );
         check(
             &[("local.includepattern", r#"["a","b"]"#), ("local.excludepatterns", "null")],
-            LocalOptions { include: vec!["a".into(), "b".into()], ..plain },
+            LocalOptions { include: vec!["a".into(), "b".into()], ..plain.clone() },
         );
+        check(
+            &[("local.metadatatransfer", "true"), ("local.metadatatransferexclude", r#"["*.go"]"#)],
+            LocalOptions { metadata_only: Some(vec!["*.go".into()]), ..plain.clone() },
+        );
+        check(&[("local.metadatatransfer", "0")], plain);
     }
 }

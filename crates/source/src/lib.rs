@@ -10,16 +10,19 @@ mod context;
 mod identify;
 mod sources;
 
+mod blob;
 mod image;
 mod manifest;
 mod origin;
 mod remote;
 
+mod file;
 mod git;
 mod http;
 mod local;
 mod meanings;
 mod memory;
+mod sums;
 
 use async_trait::async_trait;
 use errdefs::Result;

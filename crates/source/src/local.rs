@@ -5,6 +5,7 @@
 //! the store, so that a later copy of them moves no bytes.
 
 mod listing;
+mod metadata;
 mod receive;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use oci::Digest;
 use redb::Database;
 use refs::{ImmutableRef, NewRef, RecordType, Refs};
 use serde::{Deserialize, Serialize};
+use session::files::SyncReceiver;
 use session::{Session, SyncRequest};
 
 use crate::context::Context;
@@ -23,6 +25,7 @@ use crate::memory::Memory;
 use crate::sources::Shared;
 use crate::{Key, Source};
 use listing::{Listing, Listings};
+use metadata::MetadataOnly;
 use receive::{Last, Received, Receiver};
 
 /// How many trees of changes lie on each other before all is put into one again.
@@ -41,6 +44,8 @@ pub struct LocalOptions {
     pub shared_key_hint: String,
     /// Files are compared by time and size; else all are sent.
     pub compare: bool,
+    /// Only files of these patterns come; of the others a list does.
+    pub metadata_only: Option<Vec<String>>,
 }
 
 pub struct LocalSource {
@@ -59,6 +64,10 @@ impl Source for LocalSource {
             include_patterns: Option<&'a [String]>,
             exclude_patterns: Option<&'a [String]>,
             follow_paths: Option<&'a [String]>,
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            metadata_transfer: bool,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            metadata_exceptions: Option<&'a [String]>,
         }
         // Go's empty lists are null.
         fn list(list: &[String]) -> Option<&[String]> {
@@ -74,6 +83,8 @@ impl Source for LocalSource {
             include_patterns: list(&self.options.include),
             exclude_patterns: list(&self.options.exclude),
             follow_paths: list(&self.options.follow),
+            metadata_transfer: self.options.metadata_only.is_some(),
+            metadata_exceptions: self.options.metadata_only.as_deref().and_then(list),
         });
         let text = format!("session:{}:{}", self.options.name, Digest::of(json));
         Ok(Key { text, transient: true, done: true })
@@ -82,7 +93,8 @@ impl Source for LocalSource {
     async fn snapshot(&self, cx: &Context) -> Result<Option<ImmutableRef>> {
         let session = cx.session_or_any(&self.options.session).await?;
         let LocalOptions { name, shared_key_hint, .. } = &self.options;
-        let place = format!("{name}:{shared_key_hint}:{}", session.shared_key());
+        let kind = if self.options.metadata_only.is_some() { ":metadata" } else { "" };
+        let place = format!("{name}:{shared_key_hint}:{}{kind}", session.shared_key());
         let syncs = &self.shared.syncs;
         let last = syncs.last(&self.shared.refs, &place)?;
         let base = match &last {
@@ -95,7 +107,15 @@ impl Source for LocalSource {
             _ => None,
         };
         let receiver = Receiver::new(Arc::clone(self.shared.refs.snapshots()), base)?;
-        let received = self.receive(cx, &session, receiver).await?;
+        let received = match &self.options.metadata_only {
+            None => self.receive(cx, &session, receiver).await?,
+            Some(wanted) => {
+                self.receive(cx, &session, MetadataOnly::new(receiver, wanted)?).await?.into_receiver()
+            }
+        };
+        let received = tokio::task::spawn_blocking(|| received.finish())
+            .await
+            .map_err(|e| Error::internal(format!("the receiver of files ended: {e}")))??;
         let (tree, entries, stacked, listing) = match (received, last.as_ref()) {
             (Received::Same(listing), Some((synced, sync))) => {
                 syncs.listings.put(None, &sync.id, listing);
@@ -120,7 +140,7 @@ impl Source for LocalSource {
 }
 
 impl LocalSource {
-    async fn receive(&self, cx: &Context, session: &Session, receiver: Receiver) -> Result<Received> {
+    async fn receive<R: SyncReceiver>(&self, cx: &Context, session: &Session, receiver: R) -> Result<R> {
         let request = SyncRequest {
             dir: self.options.name.clone(),
             include: self.options.include.clone(),
@@ -144,9 +164,7 @@ impl LocalSource {
             () = cx.cancel.cancelled() => return Err(Error::canceled()),
         };
         cx.step.transfer(&id, bytes, started, true);
-        tokio::task::spawn_blocking(|| received.finish())
-            .await
-            .map_err(|e| Error::internal(format!("the receiver of files ended: {e}")))?
+        Ok(received)
     }
 }
 

@@ -152,7 +152,7 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "CGROUP", help_heading = "Steps")]
     pub cgroup_parent: Option<String>,
 
-    /// Let steps have more than the sandbox: network.host, security.insecure
+    /// Let steps have more than the sandbox: network.host, security.insecure, device[=NAME]
     #[arg(long = "allow", value_name = "ENTITLEMENT", help_heading = "Steps")]
     pub allow: Vec<String>,
 

@@ -1,4 +1,4 @@
-use client::{Client, GcPolicy, PruneRequest, Worker};
+use client::{Client, Device, GcPolicy, PruneRequest, Worker};
 use errdefs::Result;
 use serde_json::{Value, json};
 
@@ -17,6 +17,10 @@ const FIELDS: &[&str] = &[
     "gcPolicy",
     "buildkitVersion",
     "cdiDevices",
+    "name",
+    "autoAllow",
+    "annotations",
+    "onDemand",
     "package",
     "version",
     "revision",
@@ -74,11 +78,28 @@ fn verbose(worker: &Worker) -> String {
     for (key, value) in &worker.labels {
         out.push_str(&format!("\t{key}:\t{value}\n"));
     }
+    if !worker.devices.is_empty() {
+        out.push_str("Devices:\n");
+        out.extend(worker.devices.iter().map(device));
+        out.push('\n');
+    }
     for (index, rule) in worker.gc_policy.iter().enumerate() {
         out.push_str(&format!("GC Policy rule#{index}:\n"));
         out.push_str(&policy(rule));
     }
     out + "\n"
+}
+
+fn device(device: &Device) -> String {
+    let mut out = format!("\tName:\t{}\n", device.name);
+    match device.on_demand {
+        true => out.push_str("\tOnDemand:\ttrue\n"),
+        false => out.push_str(&format!("\tAutoAllow:\t{}\n", device.auto_allow)),
+    }
+    for (key, value) in &device.annotations {
+        out.push_str(&format!("\tAnnotations:\t{key}:\t{value}\n"));
+    }
+    out
 }
 
 fn policy(rule: &GcPolicy) -> String {
@@ -117,13 +138,25 @@ fn worker_json(worker: &Worker) -> Value {
             }
         })
         .collect();
+    // Go's empty lists are null.
+    let devices: Option<Vec<_>> =
+        (!worker.devices.is_empty()).then(|| worker.devices.iter().map(device_json).collect());
     json!({
         "id": worker.id,
         "labels": worker.labels,
         "platforms": platforms,
         "gcPolicy": worker.gc_policy.iter().map(policy_json).collect::<Vec<_>>(),
         "buildkitVersion": version_json(&worker.version),
-        "cdiDevices": Value::Null,
+        "cdiDevices": devices,
+    })
+}
+
+fn device_json(device: &Device) -> Value {
+    json!({
+        "name": device.name,
+        "autoAllow": device.auto_allow,
+        "annotations": device.annotations,
+        "onDemand": device.on_demand,
     })
 }
 

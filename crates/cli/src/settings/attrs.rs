@@ -146,10 +146,10 @@ fn entitlements(allow: &[String]) -> Result<(Vec<String>, bool)> {
                 return Err(Error::user("buildx.local.delete does not accept a value"));
             }
             "buildx.local.delete" => may_delete = true,
-            "network.host" | "security.insecure" => out.push(flag.clone()),
+            "network.host" | "security.insecure" | "device" => out.push(flag.clone()),
             _ => {
                 return Err(Error::user(format!("unknown entitlement {flag}"))
-                    .hint("known are network.host, security.insecure and buildx.local.delete"));
+                    .hint("known are network.host, security.insecure, device and buildx.local.delete"));
             }
         }
     }

@@ -20,7 +20,6 @@ pub(crate) fn refuse(args: &BuildArgs) -> Result<()> {
         (args.check || args.call == "check", "`--check`"),
         (args.call != "build", "`--call`"),
         (args.annotations.iter().any(|a| annotation(a)), "`--annotation` with a type"),
-        (args.allow.iter().any(|a| a == "device" || a.starts_with("device=")), "`--allow device`"),
     ];
     match missing.iter().find(|(asked, _)| *asked) {
         Some((_, what)) => Err(not_yet(what)),

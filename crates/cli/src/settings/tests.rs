@@ -80,6 +80,7 @@ fn frontend_options() {
     check("--cgroup-parent x .", "cgroup-parent = x");
     check("--resource memory=1k -m 2k --cpu-shares 5 .", "cpushares = 5\nmemory = 1024");
     check("--allow security.insecure .", "allow security.insecure");
+    check("--allow device=vendor.com/dev=a,alias=b .", "allow device=vendor.com/dev=a,alias=b");
     check("--platform linux/arm64/v8 .", "platform = linux/arm64");
     check("--platform linux/amd64,linux/x86_64 .", "platform = linux/amd64");
 }
@@ -195,7 +196,7 @@ fn faults() {
     check("--build-arg =x .", "ERROR: invalid key-value pair \"=x\": empty key");
     check(
         "--allow foo .",
-        "ERROR: unknown entitlement foo\nhint: known are network.host, security.insecure and buildx.local.delete",
+        "ERROR: unknown entitlement foo\nhint: known are network.host, security.insecure, device and buildx.local.delete",
     );
     check("--allow buildx.local.delete=1 .", "ERROR: buildx.local.delete does not accept a value");
     check("--secret src=/x .", "ERROR: secret missing ID\nhint: write it as `id=NAME,src=FILE`");
@@ -223,7 +224,6 @@ fn what_is_not_there_yet_says_so() {
         ("--check .", "`--check`"),
         ("--call outline .", "`--call`"),
         ("--annotation index:a=b .", "`--annotation` with a type"),
-        ("--allow device=x .", "`--allow device`"),
         ("--platform linux/amd64,linux/arm64 .", "building for more than one platform"),
     ] {
         check(line, &format!("ERROR: {what} is not supported yet"));

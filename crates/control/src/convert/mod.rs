@@ -10,7 +10,7 @@ pub(crate) use history::{change, history_event, query, record_from_wire};
 pub(crate) use request::build_request;
 pub(crate) use run::{run_request, window_size};
 pub(crate) use status::{status_response, vertex_from_wire};
-pub(crate) use usage::{gc_policy, prune_options, usage_record};
+pub(crate) use usage::{device, gc_policy, prune_options, usage_record};
 
 use jiff::Timestamp;
 use oci::Platform;

@@ -38,6 +38,7 @@ pub(crate) fn build_request(request: wire::SolveRequest) -> Result<BuildRequest>
         work,
         session: request.session,
         exporters,
+        session_exporters: request.enable_session_exporter,
         cache_imports,
         cache_exports,
         entitlements: request.entitlements,
@@ -71,13 +72,9 @@ fn refuse_what_is_missing(request: &wire::SolveRequest) -> Result<()> {
             )));
         }
     }
-    let missing = [
-        (request.enable_session_exporter, "exporters that the session picks"),
-        (request.proxy_network, "proxy networks"),
-    ];
-    match missing.iter().find(|m| m.0) {
-        Some((_, what)) => Err(Error::unimplemented(format!("{what} are not supported yet"))),
-        None => Ok(()),
+    match request.proxy_network {
+        true => Err(Error::unimplemented("proxy networks are not supported yet")),
+        false => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use errdefs::{Error, Result};
 use proto::control as wire;
-use proto::worker::GcPolicy;
+use proto::worker::{CdiDevice, GcPolicy};
 use refs::{Filter, PruneOptions, UsageRecord};
 
 use crate::convert::timestamp;
@@ -37,6 +37,11 @@ pub(crate) fn prune_options(request: wire::PruneRequest) -> Result<PruneOptions>
         max_used_space: bytes(request.max_used_space, "max used space")?,
         min_free_space: bytes(request.min_free_space, "min free space")?,
     })
+}
+
+pub(crate) fn device(device: cdi::Device) -> CdiDevice {
+    let cdi::Device { name, annotations, auto_allowed: auto_allow, .. } = device;
+    CdiDevice { name, auto_allow, annotations, on_demand: false }
 }
 
 pub(crate) fn gc_policy(policy: &PruneOptions) -> GcPolicy {

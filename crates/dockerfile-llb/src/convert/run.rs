@@ -40,10 +40,6 @@ impl Dispatch<'_> {
         if words.is_empty() {
             return Err(Error::new("arguments are required"));
         }
-        if !run.devices.is_empty() {
-            let message = "device feature is only supported in Dockerfile frontend 1.14.0-labs or later";
-            return Err(Error::new(message));
-        }
         let mounts = self.resolve_mounts(run)?;
         let mut exec = self.exec(run, words.clone());
         if let Some((name, text)) = &script.file {
@@ -103,6 +99,11 @@ impl Dispatch<'_> {
             mounts: vec![MountDraft { target: "/".into(), source: state.tree, ..MountDraft::default() }],
             secrets: Vec::new(),
             ssh: Vec::new(),
+            devices: run
+                .devices
+                .iter()
+                .map(|d| llb::CdiDevice { name: d.name.clone(), optional: !d.required })
+                .collect(),
             platform: state.platform.clone(),
         }
     }

@@ -17,6 +17,7 @@ pub(crate) struct ExecDraft {
     pub mounts: Vec<MountDraft>,
     pub secrets: Vec<SecretDraft>,
     pub ssh: Vec<SshDraft>,
+    pub devices: Vec<llb::CdiDevice>,
     pub platform: Option<Platform>,
 }
 
@@ -89,7 +90,7 @@ impl ExecDraft {
             mounts,
             network: self.network,
             security: self.security,
-            cdi_devices: Vec::new(),
+            cdi_devices: self.devices,
         }
     }
 
@@ -119,6 +120,7 @@ impl ExecDraft {
         need(self.network != NetMode::Unset, caps::EXEC_META_NETWORK);
         need(self.security == SecurityMode::Insecure, caps::EXEC_META_SECURITY);
         need(self.meta.proxy_env.is_some(), caps::EXEC_META_PROXY);
+        need(!self.devices.is_empty(), caps::EXEC_META_CDI);
         for mount in &self.mounts {
             need(!mount.selector.is_empty(), caps::EXEC_MOUNT_SELECTOR);
             match &mount.used {

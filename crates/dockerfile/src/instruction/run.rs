@@ -1,6 +1,7 @@
 //! RUN.
 
 use super::CommandLine;
+use super::device::Device;
 use super::flags::{Flags, Takes};
 use super::mount::Mount;
 use super::read::command_line;
@@ -13,8 +14,7 @@ pub struct Run {
     pub mounts: Vec<MountFlag>,
     pub network: Network,
     pub security: Security,
-    /// Values of `--device`.
-    pub devices: Vec<String>,
+    pub devices: Vec<Device>,
 }
 
 /// A `--mount` whose values wait for their variables.
@@ -85,6 +85,8 @@ impl Run {
                 return Err(Error::new(format!("security {} is not valid", go::quote(other))).about(other));
             }
         };
-        Ok(Run { command, mounts, network, security, devices: flags.many("device") })
+        let device = |text: String| Device::parse(&text).map_err(|e| e.about(&text));
+        let devices = flags.many("device").into_iter().map(device).collect::<Result<_>>()?;
+        Ok(Run { command, mounts, network, security, devices })
     }
 }

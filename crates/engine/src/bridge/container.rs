@@ -100,6 +100,7 @@ impl BuildContainer {
             env,
             cwd: if request.cwd.is_empty() { "/".into() } else { request.cwd.clone() },
             user: request.user.clone(),
+            groups: Vec::new(),
             tty: request.tty.then_some(TERMINAL),
             ulimits: Vec::new(),
         })

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use crate::{Device, DeviceKind};
+
 /// A step may make any node, but open only those that every container has.
 const ALLOWED: [Rule; 11] = [
     Rule { kind: Kind::Char, major: None, minor: None, access: MKNOD },
@@ -20,12 +22,15 @@ const ALLOWED: [Rule; 11] = [
 
 /// Bits of `BPF_DEVCG_ACC_*`.
 const MKNOD: u32 = 1;
+const READ: u32 = 2;
+const WRITE: u32 = 4;
 const ALL: u32 = 7;
 
 /// What a container may do with devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    Usual,
+pub(crate) enum Access<'a> {
+    /// What every container may, and with these what each says.
+    Usual(&'a [Device]),
     Everything,
 }
 
@@ -48,28 +53,46 @@ impl Rule {
     const fn char(major: u32, minor: u32) -> Rule {
         Rule { kind: Kind::Char, major: Some(major), minor: Some(minor), access: ALL }
     }
+
+    /// None where there is nothing to guard.
+    fn of(device: &Device) -> Option<Rule> {
+        let kind = match device.kind {
+            DeviceKind::Block => Kind::Block,
+            DeviceKind::Char => Kind::Char,
+            DeviceKind::Fifo => return None,
+        };
+        let bits = [('m', MKNOD), ('r', READ), ('w', WRITE)];
+        let access = bits.iter().filter(|(letter, _)| device.access.contains(*letter)).map(|(_, bit)| bit);
+        Some(Rule { kind, major: Some(device.major), minor: Some(device.minor), access: access.sum() })
+    }
+}
+
+fn rules(devices: &[Device]) -> impl Iterator<Item = Rule> {
+    ALLOWED.iter().copied().chain(devices.iter().filter_map(Rule::of))
 }
 
 /// Lines for `devices.allow`, after `a` was written to `devices.deny`.
-pub(super) fn v1_lines() -> impl Iterator<Item = String> {
-    ALLOWED.iter().map(|rule| {
+pub(super) fn v1_lines(devices: &[Device]) -> impl Iterator<Item = String> {
+    rules(devices).map(|rule| {
         let number = |n: Option<u32>| n.map_or("*".to_owned(), |n| n.to_string());
         let kind = match rule.kind {
             Kind::Block => 'b',
             Kind::Char => 'c',
         };
-        let access = if rule.access == MKNOD { "m" } else { "rwm" };
+        let letters = [('r', READ), ('w', WRITE), ('m', MKNOD)];
+        let access: String =
+            letters.iter().filter(|(_, bit)| rule.access & bit != 0).map(|(letter, _)| letter).collect();
         format!("{kind} {}:{} {access}", number(rule.major), number(rule.minor))
     })
 }
 
 /// Has the kernel ask a program about every device that a process of the cgroup makes or opens.
-pub(super) fn attach_v2(cgroup: BorrowedFd<'_>) -> io::Result<()> {
+pub(super) fn attach_v2(cgroup: BorrowedFd<'_>, devices: &[Device]) -> io::Result<()> {
     const BPF_PROG_LOAD: libc::c_int = 5;
     const BPF_PROG_ATTACH: libc::c_int = 8;
     const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
     const BPF_CGROUP_DEVICE: u32 = 6;
-    let program = program();
+    let program = program(devices);
     let load = Load {
         prog_type: BPF_PROG_TYPE_CGROUP_DEVICE,
         insn_cnt: program.len() as u32,
@@ -134,7 +157,7 @@ struct Insn {
 }
 
 /// Compares the request with the rules, one after the other: 1 allows, 0 refuses.
-fn program() -> Vec<Insn> {
+fn program(devices: &[Device]) -> Vec<Insn> {
     const LOAD_WORD: u8 = 0x61;
     const MOV_REG: u8 = 0xbf;
     const MOV: u8 = 0xb7;
@@ -158,7 +181,7 @@ fn program() -> Vec<Insn> {
         insn(SHIFT_RIGHT, ACCESS, 0, 0, 16),
         insn(AND, KIND, 0, 0, 0xffff),
     ];
-    for rule in &ALLOWED {
+    for rule in rules(devices) {
         let mut block = vec![insn(JUMP_NOT_EQUAL, KIND, 0, 0, rule.kind as i32)];
         if rule.access != ALL {
             // Nothing may be asked for beyond what the rule gives.
@@ -186,15 +209,33 @@ mod tests {
 
     #[test]
     fn lines_of_version_1() {
-        let lines: Vec<String> = v1_lines().collect();
+        let lines: Vec<String> = v1_lines(&[disk("rm")]).collect();
         assert_eq!(&lines[..3], ["c *:* m", "b *:* m", "c 1:3 rwm"]);
         assert!(lines.contains(&"c 136:* rwm".to_owned()));
+        assert_eq!(lines.last().map(String::as_str), Some("b 8:3 rm"));
+    }
+
+    fn disk(access: &str) -> Device {
+        Device {
+            path: "/dev/sda3".into(),
+            kind: DeviceKind::Block,
+            major: 8,
+            minor: 3,
+            mode: 0o660,
+            uid: None,
+            gid: None,
+            access: access.into(),
+        }
     }
 
     /// Runs the instructions that [`program`] uses.
     fn run(kind: u32, access: u32, major: u32, minor: u32) -> u64 {
+        run_with(&[], kind, access, major, minor)
+    }
+
+    fn run_with(devices: &[Device], kind: u32, access: u32, major: u32, minor: u32) -> u64 {
         let context = [u64::from(access << 16 | kind), u64::from(major), u64::from(minor)];
-        let program = program();
+        let program = program(devices);
         let mut r = [0u64; 11];
         let mut at = 0usize;
         loop {
@@ -225,5 +266,9 @@ mod tests {
         assert_eq!(run(block, 3, 8, 0), 0, "make and read a disk");
         assert_eq!(run(char, 2, 1, 1), 0, "read memory");
         assert_eq!(run(block, 4, 1, 3), 0, "a disk with the number of /dev/null");
+        let disks = [disk("r")];
+        assert_eq!(run_with(&disks, block, 2, 8, 3), 1, "read a disk that it was given");
+        assert_eq!(run_with(&disks, block, 6, 8, 3), 0, "write to it");
+        assert_eq!(run_with(&disks, block, 2, 8, 4), 0, "read the next one");
     }
 }

@@ -9,7 +9,7 @@ use errdefs::{Error, Result, ResultExt};
 use super::devices::{self, Access};
 use super::layout::{Hierarchy, Layout};
 use super::limits::{self, Setting};
-use crate::Resources;
+use crate::{Device, Resources};
 
 /// Controllers that a cgroup of version 2 is given where its parents have them.
 const V2_CONTROLLERS: [&str; 4] = ["memory", "cpu", "cpuset", "pids"];
@@ -43,7 +43,7 @@ impl Group {
     /// # Errors
     ///
     /// A limit that was asked for cannot be set. That there is no cgroup at all is not an error.
-    pub fn create(layout: &Layout, path: &Path, resources: &Resources, access: Access) -> Result<Group> {
+    pub fn create(layout: &Layout, path: &Path, resources: &Resources, access: Access<'_>) -> Result<Group> {
         let mut group = Group { dirs: Vec::new(), guards_devices: false };
         match layout {
             Layout::None => {}
@@ -55,11 +55,14 @@ impl Group {
             _ => limits::v1(resources),
         };
         settings.iter().try_for_each(|setting| group.set(setting))?;
-        group.guards_devices = access == Access::Everything || group.guard_devices().is_ok();
+        group.guards_devices = match access {
+            Access::Everything => true,
+            Access::Usual(devices) => group.guard_devices(devices).is_ok(),
+        };
         Ok(group)
     }
 
-    fn add_v1(&mut self, hierarchies: &[Hierarchy], path: &Path, resources: &Resources, access: Access) {
+    fn add_v1(&mut self, hierarchies: &[Hierarchy], path: &Path, resources: &Resources, access: Access<'_>) {
         // What is outside of the sandbox may make cgroups of its own, in every hierarchy.
         let wants_cpuset = access == Access::Everything
             || !resources.cpuset_cpus.is_empty()
@@ -124,13 +127,13 @@ impl Group {
         self.dirs.iter().find(has).map(|dir| dir.path.as_path())
     }
 
-    fn guard_devices(&self) -> io::Result<()> {
+    fn guard_devices(&self, devices: &[Device]) -> io::Result<()> {
         if let Some(dir) = self.v2_dir() {
-            return devices::attach_v2(dir);
+            return devices::attach_v2(dir, devices);
         }
         let dir = self.dir("devices").ok_or(ErrorKind::NotFound)?;
         fs::write(dir.join("devices.deny"), "a")?;
-        devices::v1_lines().try_for_each(|line| fs::write(dir.join("devices.allow"), line))
+        devices::v1_lines(devices).try_for_each(|line| fs::write(dir.join("devices.allow"), line))
     }
 
     /// Whether a container may be let make device nodes. When not, its mounts must refuse to open them.

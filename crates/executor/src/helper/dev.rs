@@ -5,10 +5,12 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use super::places;
+use super::user::User;
+use crate::{Device, DeviceKind};
 
 struct Node {
     path: &'static str,
@@ -74,7 +76,32 @@ fn make(root: BorrowedFd<'_>, path: &str, kind: FileType, major: u32, minor: u32
     let mode = Mode::from_raw_mode(0o666);
     existing_is_fine(rustix::fs::mknodat(root, path, kind, mode, rustix::fs::makedev(major, minor)))?;
     // The umask has cut the mode.
-    Ok(rustix::fs::chmodat(root, path, mode, rustix::fs::AtFlags::empty())?)
+    Ok(rustix::fs::chmodat(root, path, mode, AtFlags::empty())?)
+}
+
+/// Makes a node that a container gets, in place of one of that name.
+pub(super) fn add(root: BorrowedFd<'_>, device: &Device, user: &User) -> io::Result<()> {
+    let dir = device.path.parent().unwrap_or(Path::new("/"));
+    let name = device.path.file_name().ok_or_else(|| io::Error::other("the path of a device has no name"))?;
+    let dir = places::resolve(root, dir)?;
+    places::make_dirs(root, &dir, None)?;
+    let dir = places::open(root, &dir, OFlags::PATH | OFlags::DIRECTORY)?;
+    match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(e) => return Err(e.into()),
+    }
+    let kind = match device.kind {
+        DeviceKind::Char => FileType::CharacterDevice,
+        DeviceKind::Block => FileType::BlockDevice,
+        DeviceKind::Fifo => FileType::Fifo,
+    };
+    let mode = Mode::from_raw_mode(device.mode & 0o7777);
+    rustix::fs::mknodat(&dir, name, kind, mode, rustix::fs::makedev(device.major, device.minor))?;
+    let (uid, gid) = (device.uid.unwrap_or(user.uid), device.gid.unwrap_or(user.gid));
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    rustix::fs::chownat(&dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    // The umask has cut the mode.
+    Ok(rustix::fs::chmodat(&dir, name, mode, AtFlags::empty())?)
 }
 
 /// A mount of the step's own may bring them.

@@ -75,6 +75,7 @@ fn enter(init: Init<'_>) -> Result<NoExec> {
     }
 
     let root = RootFs::build(job, group, root)?;
+    root.add_devices(user)?;
     let cwd = make_cwd(&root, &spec.process)?;
     let stdio = match spec.process.tty {
         Some(size) => {
@@ -111,7 +112,8 @@ pub(super) fn become_program(program: Program<'_>) -> Result<NoExec> {
         filter_calls(&ground.filter).context("failed to filter system calls")?;
     }
     check(rustix::process::chdir(cwd), &format!("failed to change to the working directory `{cwd}`"))?;
-    become_user(user, &caps).with_context(|| format!("failed to become user {}", user.uid))?;
+    become_user(user, &process.groups, &caps)
+        .with_context(|| format!("failed to become user {}", user.uid))?;
     reset_signals();
     close_others_on_exec().context("failed to close descriptors")?;
     Ok(exec::execute(process, &environment(process, user)))
@@ -194,11 +196,11 @@ fn filter_calls(filter: &Filter) -> io::Result<()> {
     }
 }
 
-fn become_user(user: &User, caps: &Caps) -> io::Result<()> {
+fn become_user(user: &User, more: &[u32], caps: &Caps) -> io::Result<()> {
     caps.limit()?;
     // A change of the user would drop what the process is to keep until it executes the program.
     rustix::thread::set_keep_capabilities(true)?;
-    let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
+    let groups: Vec<Gid> = user.groups.iter().chain(more).copied().map(Gid::from_raw).collect();
     rustix::thread::set_thread_groups(&groups)?;
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     rustix::thread::set_thread_res_gid(gid, gid, gid)?;

@@ -12,6 +12,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use super::attach::{LOCKED, attach_at, copy_of, set_flags};
 use super::terminal::Terminal;
+use super::user::User;
 use super::{dev, places};
 use crate::WinSize;
 use crate::cgroup::Group;
@@ -186,6 +187,18 @@ impl<'a> RootFs<'a> {
             self.protect(path).with_context(|| format!("failed to make `/{}` read-only", path.display()))?;
         }
         Ok(())
+    }
+
+    /// The nodes that the spec names. What is not said to belong to somebody belongs to the process.
+    pub fn add_devices(&self, user: &User) -> Result<()> {
+        let spec = &self.job.spec;
+        if spec.mounts.iter().any(|m| clean(&m.target) == Path::new("/dev")) {
+            return Ok(());
+        }
+        spec.devices.iter().try_for_each(|device| {
+            let added = dev::add(self.fd(), device, user);
+            added.with_context(|| format!("failed to make the device `{}`", device.path.display()))
+        })
     }
 
     fn mask(&self, path: &Path) -> io::Result<()> {

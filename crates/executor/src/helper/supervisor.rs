@@ -89,8 +89,8 @@ fn cgroup_path(job: &Job) -> Result<PathBuf> {
     Ok(Path::new(parent.trim_start_matches('/')).join("buildkit").join(id))
 }
 
-fn access(spec: &Spec) -> Access {
-    if spec.insecure { Access::Everything } else { Access::Usual }
+fn access(spec: &Spec) -> Access<'_> {
+    if spec.insecure { Access::Everything } else { Access::Usual(&spec.devices) }
 }
 
 fn stub_targets(spec: &Spec) -> impl Iterator<Item = &Path> {

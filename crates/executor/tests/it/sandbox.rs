@@ -1,6 +1,6 @@
 //! What a container may not do.
 
-use executor::{Exit, Resources};
+use executor::{Device, DeviceKind, Exit, Resources};
 
 use crate::world::{World, cgroups, eventually};
 
@@ -210,4 +210,34 @@ async fn cgroups_go_with_the_container() {
     let mut spec = world.shell("true");
     spec.cgroup_parent = "a.slice:b:".into();
     assert_eq!(world.try_run(spec).await.expect_err("systemd").code(), errdefs::Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn devices_that_are_given() {
+    let world = World::new();
+    let script =
+        "stat -c '%a %u:%g %t:%T %F' /dev/given/* /dev/full; head -c 3 /dev/given/zero | wc -c; id -G";
+    let mut spec = world.shell(script);
+    spec.process.user = "1000:1001".into();
+    spec.process.groups = vec![44, 45];
+    let device = |path: &str, kind, minor, mode, uid| Device {
+        path: path.into(),
+        kind,
+        major: 1,
+        minor,
+        mode,
+        uid,
+        gid: None,
+        access: "rwm".into(),
+    };
+    spec.devices = vec![
+        device("/dev/given/pipe", DeviceKind::Fifo, 0, 0o640, Some(7)),
+        device("/dev/given/zero", DeviceKind::Char, 5, 0o600, None),
+        // In place of the one that every container has.
+        device("/dev/full", DeviceKind::Char, 7, 0o604, Some(0)),
+    ];
+    let out = world.output(spec).await;
+    let expected = "640 7:1001 0:0 fifo\n600 1000:1001 1:5 character special file\n\
+                    604 0:1001 1:7 character special file\n3\n1001 44 45\n";
+    assert_eq!(out, expected);
 }

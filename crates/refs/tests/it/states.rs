@@ -138,6 +138,53 @@ async fn merges_and_differences() {
     assert_eq!((layers, on_top.layers().len()), (4, 4));
 }
 
+/// Also what a later one takes back, as for BuildKit.
+#[tokio::test]
+async fn a_difference_is_all_that_the_layers_do() {
+    let world = World::new().await;
+    let base = world.state(None, "a=1").await;
+    let one = world.state(Some(&base), "b=2 c=3").await;
+    let two = world.state(Some(&one), "-b d=4").await;
+    let change = world.refs.diff(Some(&base), Some(&two), "diff");
+    assert_eq!((show(&change).await.as_str(), change.layers().len()), ("c=3 d=4", 2));
+    let other = world.state(None, "b=9 e=5").await;
+    let applied = world.refs.merge(vec![other, change.clone()], "merge");
+    assert_eq!(show(&applied).await, "c=3 d=4 e=5");
+    change.persist();
+    let id = change.id().to_owned();
+    drop((base, one, two, change, applied));
+    let world = world.reopen().await;
+    assert_eq!(show(&world.refs.get(&id).unwrap()).await, "c=3 d=4");
+}
+
+/// A step that moves a file away and back leaves a copy in its layer.
+#[tokio::test]
+async fn what_went_and_came_back_is_no_difference() {
+    let world = World::new().await;
+    let base = world.state(None, "a=1 d/ d/x=2 e/ e/y=3").await;
+    let of_base = base.chain().await.unwrap()[0].clone();
+    let of_base = world.dir.path().join("layers-v1").join(of_base.as_str()).join("tree");
+    let step = world.refs.new_mutable(Some(&base), "step").await.unwrap();
+    let tree = step.tree().path();
+    for dir in ["d", "e"] {
+        std::fs::create_dir(tree.join(dir)).unwrap();
+        std::fs::set_permissions(tree.join(dir), of_base.join(dir).metadata().unwrap().permissions())
+            .unwrap();
+    }
+    for file in ["a", "d/x", "e/y"] {
+        std::fs::copy(of_base.join(file), tree.join(file)).unwrap();
+        let time = of_base.join(file).metadata().unwrap().modified().unwrap();
+        std::fs::File::options().write(true).open(tree.join(file)).unwrap().set_modified(time).unwrap();
+    }
+    std::fs::write(tree.join("e/z"), "4").unwrap();
+    let after = step.commit().await.unwrap();
+    let change = world.refs.diff(Some(&base), Some(&after), "diff");
+    assert_eq!(show(&change).await, "e/ e/z=4");
+    let other = world.state(None, "a=9").await;
+    let applied = world.refs.merge(vec![other, change], "merge");
+    assert_eq!(show(&applied).await, "a=9 e/ e/z=4");
+}
+
 #[tokio::test]
 async fn images_have_names() {
     let world = World::new().await;

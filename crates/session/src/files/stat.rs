@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use prost::Message as _;
 use proto::fsutil as wire;
 
 /// One entry of a listing.
@@ -63,6 +64,13 @@ impl Stat {
     /// A regular file that repeats an earlier one.
     pub fn is_hardlink(&self) -> bool {
         self.kind() == Kind::File && !self.linkname.is_empty()
+    }
+
+    /// Appends the stat as it is on the wire, behind its length in four bytes, the lowest first.
+    pub fn append_framed(&self, list: &mut Vec<u8>) {
+        let bytes = wire::Stat::from(self).encode_to_vec();
+        list.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        list.extend_from_slice(&bytes);
     }
 
     /// Whether there are contents to ask for.

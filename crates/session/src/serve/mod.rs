@@ -2,6 +2,7 @@
 
 mod auth;
 mod content;
+mod exporters;
 mod filesync;
 mod health;
 mod outputs;
@@ -19,6 +20,7 @@ use errdefs::{Error, Result};
 use futures_util::StreamExt;
 pub use health::AlwaysServing;
 use proto::content::content_server::ContentServer;
+use proto::exporter::exporter_server::ExporterServer;
 use proto::filesend::file_send_server::FileSendServer;
 use proto::filesync::auth_server::AuthServer;
 use proto::filesync::file_sync_server::FileSyncServer;
@@ -38,12 +40,16 @@ use crate::tunnel::Watched;
 
 /// The methods that `offers` answers, as the engine is told.
 pub(crate) fn methods(offers: &Attachables) -> Vec<String> {
-    let groups: [(bool, &[&str]); 8] = [
+    let groups: [(bool, &[&str]); 9] = [
         (true, &["/grpc.health.v1.Health/Check"]),
         (!offers.dirs.is_empty(), &[DIFF_COPY]),
         (!offers.outputs.is_empty(), &[SEND]),
         (offers.secrets.is_some(), &["/moby.buildkit.secrets.v1.Secrets/GetSecret"]),
         (offers.auth.is_some(), &["/moby.filesync.v1.Auth/Credentials", "/moby.filesync.v1.Auth/FetchToken"]),
+        (
+            offers.exporters.is_some(),
+            &["/moby.exporter.v1.Exporter/FindExporters", "/moby.exporter.v1.Exporter/FinalizeExport"],
+        ),
         (
             !offers.agents.is_empty(),
             &["/moby.sshforward.v1.SSH/CheckAgent", "/moby.sshforward.v1.SSH/ForwardAgent"],
@@ -76,6 +82,9 @@ fn routes(offers: Attachables) -> Routes {
     }
     if let Some(source) = offers.auth {
         routes.add_service(sized!(AuthServer::new(auth::Auth(source))));
+    }
+    if let Some(source) = offers.exporters {
+        routes.add_service(sized!(ExporterServer::new(exporters::Exporters(source))));
     }
     if !offers.agents.is_empty() {
         routes.add_service(sized!(SshServer::new(ssh::Agents(offers.agents))));

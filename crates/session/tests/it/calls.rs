@@ -12,8 +12,8 @@ use errdefs::{Class, Code, Detail, Error, Result, SourceInfo, SourceLocation};
 use futures_util::TryStreamExt;
 use oci::Digest;
 use session::{
-    Attachables, AuthSource, Credential, MAX_SECRET, Output, SecretStore, Session, Sessions, Token,
-    TokenRequest,
+    Attachables, AuthSource, Credential, ExporterSource, MAX_SECRET, Output, PickedExporter, SecretStore,
+    Session, Sessions, Token, TokenRequest,
 };
 
 use tokio::io::AsyncWrite;
@@ -76,6 +76,8 @@ async fn what_is_not_offered_is_not_there() {
     assert_eq!(session.secret("good").await.expect("is no error"), None);
     assert!(session.credentials("r.io").await.expect("is no error").is_none());
     assert!(session.fetch_token(&TokenRequest::default()).await.expect("is no error").is_none());
+    assert!(session.find_exporters(&BTreeMap::new(), Vec::new()).await.expect("is no error").is_empty());
+    session.finalize_export(&BTreeMap::new()).await.expect("is no error");
     let error = session.send_file(0, &BTreeMap::new()).await.err().expect("is refused");
     assert_eq!(error.message(), "method /moby.filesync.v1.FileSend/DiffCopy not supported by the client");
 }
@@ -90,6 +92,43 @@ async fn logins_and_tokens() {
         TokenRequest { host: "r.io".into(), scopes: vec!["a".into(), "b".into()], ..Default::default() };
     let token = session.fetch_token(&request).await.expect("comes").expect("is there");
     assert_eq!((token.token.as_str(), token.expires_in, token.issued_at), ("a,b", 60, 7));
+}
+
+/// Picks one exporter, by what it is told of the result.
+struct Picks;
+
+#[async_trait]
+impl ExporterSource for Picks {
+    async fn exporters(
+        &self,
+        metadata: BTreeMap<String, Vec<u8>>,
+        refs: Vec<String>,
+    ) -> Result<Vec<PickedExporter>> {
+        let attrs = metadata.into_iter().map(|(k, v)| (k, String::from_utf8_lossy(&v).into_owned()));
+        Ok(vec![PickedExporter { kind: refs.join("+"), attrs: attrs.collect() }])
+    }
+
+    async fn exported(&self, response: BTreeMap<String, String>) -> Result<()> {
+        match response.get("image").map(String::as_str) {
+            Some("good") => Ok(()),
+            Some("away") => Err(Error::user("not now").with_code(Code::Unavailable)),
+            _ => Err(Error::user("not what was wanted")),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_picks_exporters() {
+    let session = wire::open(Attachables::new().exporters(Arc::new(Picks))).await.session;
+    let metadata = BTreeMap::from([("k".to_owned(), "v".into())]);
+    let picked = session.find_exporters(&metadata, vec!["a".into(), "b".into()]).await.expect("answers");
+    let attrs = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
+    assert_eq!(picked, [PickedExporter { kind: "a+b".into(), attrs }]);
+    let response = |image: &str| BTreeMap::from([("image".to_owned(), image.to_owned())]);
+    session.finalize_export(&response("good")).await.expect("is taken");
+    session.finalize_export(&response("away")).await.expect("is no error");
+    let error = session.finalize_export(&response("bad")).await.expect_err("is told");
+    assert_eq!(error.message(), "not what was wanted");
 }
 
 #[tokio::test]

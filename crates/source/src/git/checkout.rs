@@ -84,7 +84,13 @@ async fn with_git_dir(
         (false, true) => format!("{name}:{}", target(&resolved.reference)),
         (false, false) => format!("{name}:{}", resolved.reference),
     };
-    git.run(&["fetch", "-u", "--depth=1", "--", "origin", &spec]).await?;
+    let mut fetch = vec!["fetch", "-u", "--depth=1"];
+    if !is_commit(&resolved.reference) {
+        // The shared repository keeps what was asked for by name as tags, which are none of the remote's.
+        fetch.push("--no-tags");
+    }
+    fetch.extend(["--", "origin", &spec]);
+    git.run(&fetch).await?;
     git.run(&["checkout", "FETCH_HEAD"]).await?;
     git.run(&["remote", "set-url", "origin", &without_password(&options.remote)]).await?;
     git.run(&["reflog", "expire", "--all", "--expire=now"]).await?;

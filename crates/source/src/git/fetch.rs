@@ -94,11 +94,12 @@ fn scope(remote: &str) -> &str {
     known.into_iter().find(|prefix| remote.starts_with(prefix)).unwrap_or(remote)
 }
 
-/// Fetches what is missing.
+/// Fetches what is missing, from the remote or the repository that stands in for it.
 pub async fn fetch(
     shared: &Shared,
     options: &GitOptions,
     resolved: &Resolved,
+    stand_in: Option<&str>,
     cx: &Context,
 ) -> Result<Repository> {
     let access = Access::open(shared, options, cx).await?;
@@ -111,11 +112,12 @@ pub async fn fetch(
         return Err(Error::internal("a directory of the store that is none"));
     };
     let git = access.git.at(&dir, None);
-    let fetched = match update(&git, &dir, options, resolved, sha256).await {
+    let from = stand_in.unwrap_or("origin");
+    let fetched = match update(&git, &dir, from, options, resolved, sha256).await {
         // A tag was moved, or a branch became the folder of another: the repository begins anew.
         Err(e) if is_outdated(&e) => {
             clear(&dir).context("failed to empty the shared repository")?;
-            update(&git, &dir, options, resolved, sha256).await
+            update(&git, &dir, from, options, resolved, sha256).await
         }
         other => other,
     };
@@ -128,6 +130,7 @@ pub async fn fetch(
 async fn update(
     git: &Git,
     dir: &Path,
+    from: &str,
     options: &GitOptions,
     resolved: &Resolved,
     sha256: bool,
@@ -139,7 +142,9 @@ async fn update(
     }
     let wanted = &resolved.sha;
     let commit = format!("{wanted}^{{commit}}");
-    let is_there = git.run(&["cat-file", "-e", &commit]).await.is_ok();
+    // A bundle without all that leads to its commit could not be read.
+    let is_whole = !options.to_bundle || !dir.join("shallow").exists();
+    let is_there = is_whole && git.run(&["cat-file", "-e", &commit]).await.is_ok();
     let by_name = is_commit(&resolved.reference);
     if is_there && by_name {
         return Ok(());
@@ -148,18 +153,20 @@ async fn update(
     let _ = std::fs::remove_file(dir.join("shallow.lock"));
     let target = target(&resolved.reference);
     if !is_there {
-        if options.fetch_by_commit {
-            git.run(&["fetch", "--depth=1", "--no-tags", "origin", wanted]).await?;
+        if options.to_bundle {
+            whole(git, dir, from, wanted).await?;
+        } else if options.fetch_by_commit {
+            git.run(&["fetch", "--depth=1", "--no-tags", from, wanted]).await?;
         } else if by_name {
-            whole(git, dir, wanted).await?;
+            whole(git, dir, from, wanted).await?;
         } else {
             let spec = format!("{}:{target}", resolved.reference);
-            git.run(&["fetch", "--depth=1", "--no-tags", "origin", "--force", "--", &spec]).await?;
+            git.run(&["fetch", "--depth=1", "--no-tags", from, "--force", "--", &spec]).await?;
         }
     }
     if git.run(&["cat-file", "-e", &commit]).await.is_err() {
         // The remote has moved on since it was asked.
-        whole(git, dir, wanted).await?;
+        whole(git, dir, from, wanted).await?;
     }
     if !by_name {
         // So that it is advertised to fetches from here, and named in checkouts.
@@ -169,12 +176,12 @@ async fn update(
 }
 
 /// Fetches a commit with all that leads to it.
-async fn whole(git: &Git, dir: &Path, commit: &str) -> Result<()> {
+async fn whole(git: &Git, dir: &Path, from: &str, commit: &str) -> Result<()> {
     let mut args = vec!["fetch", "--tags"];
     if dir.join("shallow").exists() {
         args.push("--unshallow");
     }
-    args.extend(["origin", commit]);
+    args.extend([from, commit]);
     git.run(&args).await.map(drop)
 }
 

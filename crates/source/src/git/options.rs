@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use errdefs::{Error, Result};
+use errdefs::{Error, Result, ResultExt};
+
+use crate::blob::BlobPlace;
+use crate::image::Place;
 
 /// One source op.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,6 +30,10 @@ pub struct GitOptions {
     pub known_hosts: String,
     /// The client's ssh agent to use; empty for none.
     pub ssh_agent: String,
+    /// A bundle that holds the commit, in place of what the remote has.
+    pub bundle: Option<BlobPlace>,
+    /// The result is a bundle of the commit, in place of its files.
+    pub to_bundle: bool,
 }
 
 impl GitOptions {
@@ -62,6 +69,11 @@ impl GitOptions {
             auth_token_secret: text("git.authtokensecret"),
             known_hosts: text("git.knownsshhosts"),
             ssh_agent: text("git.mountsshsock"),
+            bundle: match text("git.bundle").as_str() {
+                "" => None,
+                locator => Some(bundle(locator, text("oci.session"), text("oci.store"))?),
+            },
+            to_bundle: flag("git.checkoutbundle"),
         };
         options.check()
     }
@@ -77,6 +89,14 @@ impl GitOptions {
         let sum = &self.checksum;
         if !sum.is_empty() && !sum.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(Error::user(format!("invalid checksum {sum} for Git URL, expected hex commit hash")));
+        }
+        if self.bundle.is_some() && sum.is_empty() {
+            return Err(Error::user("git.bundle requires git.checksum to be set"));
+        }
+        for (is_wanted, key) in [(self.keep_git_dir, "keepgitdir"), (!self.subdir.is_empty(), "subdir")] {
+            if self.to_bundle && is_wanted {
+                return Err(Error::user(format!("git.checkoutbundle is incompatible with git.{key}")));
+            }
         }
         Ok(self)
     }
@@ -106,14 +126,37 @@ impl GitOptions {
     }
 }
 
-const UNSUPPORTED: [(&str, &str); 6] = [
-    ("git.bundle", "bundles"),
-    ("git.checkoutbundle", "bundles"),
+const UNSUPPORTED: [(&str, &str); 4] = [
     ("git.sig.pubkey", "signatures"),
     ("git.sig.rejectexpired", "signatures"),
     ("git.sig.requiresignedtag", "signatures"),
     ("git.sig.ignoresignedtag", "signatures"),
 ];
+
+/// Where a bundle lies: `docker-image+blob://<name>@<digest>`, or the same with `oci-layout+blob`. The store of a layout
+/// is called like the name, unless it is said.
+fn bundle(locator: &str, session: String, store: String) -> Result<BlobPlace> {
+    let failed = || format!("failed to parse git.bundle locator {locator:?}");
+    let (scheme, body) =
+        locator.split_once("://").ok_or_else(|| Error::user(format!("{}: missing scheme", failed())))?;
+    let named = || body.split_once('@').map_or(body, |(name, _)| name).to_owned();
+    let place = match scheme {
+        "docker-image+blob" => Place::Registry,
+        "oci-layout+blob" => Place::Layout { session, store: if store.is_empty() { named() } else { store } },
+        other => {
+            return Err(Error::user(format!(
+                "git.bundle locator scheme {other:?} is not supported; expected \"docker-image+blob\" or \"oci-layout+blob\""
+            )));
+        }
+    };
+    let blob = BlobPlace::new(body, place).with_context(failed)?;
+    match blob.digest.algorithm() {
+        "sha256" => Ok(blob),
+        other => Err(Error::user(format!(
+            "git.bundle locator {locator:?}: digest algorithm {other:?} not supported, expected \"sha256\""
+        ))),
+    }
+}
 
 /// `https://` where no transport is named.
 fn with_transport(address: &str) -> String {
@@ -187,7 +230,16 @@ mod tests {
         check("h/a#--x", "", "", "invalid git ref \"--x\"");
         check("h/a", "git.checksum", "xyz", "invalid checksum xyz for Git URL, expected hex commit hash");
         check("h/a", "git.mtime", "now", "invalid git.mtime `now`");
-        check("h/a", "git.bundle", "x", "bundles of git sources are not there yet");
+        check("h/a", "git.sig.pubkey", "x", "signatures of git sources are not there yet");
+        check("h/a", "git.bundle", "x", "failed to parse git.bundle locator \"x\": missing scheme");
+        let text = "git.bundle locator scheme \"http\" is not supported; expected \"docker-image+blob\" or \"oci-layout+blob\"";
+        check("h/a", "git.bundle", "http://x", text);
+        let text = "failed to parse git.bundle locator \"docker-image+blob://x/y:1\": checksum required in blob reference `x/y:1`";
+        check("h/a", "git.bundle", "docker-image+blob://x/y:1", text);
+        let locator = format!("oci-layout+blob://x/y@sha256:{}", "a".repeat(64));
+        check("h/a", "git.bundle", &locator, "git.bundle requires git.checksum to be set");
+        let text = "git.checkoutbundle is incompatible with git.subdir";
+        check("h/a#:b", "git.checkoutbundle", "true", text);
     }
 
     #[test]

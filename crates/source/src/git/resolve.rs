@@ -2,6 +2,7 @@
 
 use errdefs::{Error, Result, ResultExt};
 
+use super::bundle::Staged;
 use super::command::Git;
 use super::fetch;
 use super::options::{GitOptions, is_commit, without_password};
@@ -29,13 +30,14 @@ impl Resolved {
     }
 }
 
-pub async fn resolve(shared: &Shared, options: &GitOptions, cx: &Context) -> Result<Resolved> {
+/// `staged` is the bundle that is asked in place of the remote.
+pub async fn resolve(
+    shared: &Shared,
+    options: &GitOptions,
+    staged: Option<&Staged>,
+    cx: &Context,
+) -> Result<Resolved> {
     let GitOptions { reference, checksum, .. } = options;
-    let named = |reference: &str, sha: &str| Resolved {
-        reference: reference.to_owned(),
-        sha: sha.to_owned(),
-        commit: String::new(),
-    };
     if is_commit(reference) {
         if !reference.starts_with(checksum.as_str()) {
             return Err(Error::user(format!("expected checksum to match {checksum}, got {reference}")));
@@ -57,9 +59,25 @@ pub async fn resolve(shared: &Shared, options: &GitOptions, cx: &Context) -> Res
             branch => named(&format!("refs/heads/{branch}"), checksum),
         });
     }
+    if let Some(staged) = staged {
+        return of_bundle(staged, options).await;
+    }
     let access = fetch::Access::open(shared, options, cx).await?;
     let asking = ask(&access.git, options);
     cx.cancel.run_until_cancelled(asking).await.unwrap_or_else(|| Err(Error::canceled()))
+}
+
+fn named(reference: &str, sha: &str) -> Resolved {
+    Resolved { reference: reference.to_owned(), sha: sha.to_owned(), commit: String::new() }
+}
+
+/// Without a name it is the commit of the checksum.
+async fn of_bundle(staged: &Staged, options: &GitOptions) -> Result<Resolved> {
+    if options.reference.is_empty() {
+        let sha = staged.git.line(&["rev-parse", &format!("{}^{{commit}}", options.checksum)]).await?;
+        return Ok(named(&sha, &sha));
+    }
+    ask(&staged.git, &GitOptions { remote: staged.url.clone(), ..options.clone() }).await
 }
 
 async fn ask(git: &Git, options: &GitOptions) -> Result<Resolved> {

@@ -6,23 +6,18 @@ use jiff::civil::DateTime;
 use jiff::fmt::rfc2822;
 use jiff::tz::TimeZone;
 
+use crate::file::safe_name;
+
 /// What was asked for, else what the server says, else the end of the path.
 pub fn filename(asked: &str, disposition: &str, uri: &Uri) -> String {
     if !asked.is_empty() {
-        return safe(asked);
+        return safe_name(asked);
     }
     if let Some(said) = said(disposition).filter(|s| !s.is_empty() && !s.ends_with('/')) {
-        return safe(&said);
+        return safe_name(&said);
     }
     let path = uri.path().trim_end_matches('/');
-    safe(&percent_decoded(path.rsplit('/').next().unwrap_or_default()))
-}
-
-/// The last part of a path; a name of our own where that is none.
-fn safe(name: &str) -> String {
-    let name = name.trim().trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    let bad = matches!(name, "" | "." | "..") || name.chars().any(char::is_control);
-    if bad { "download".into() } else { name.to_owned() }
+    safe_name(&percent_decoded(path.rsplit('/').next().unwrap_or_default()))
 }
 
 /// The `filename` of `Content-Disposition` (RFC 6266).

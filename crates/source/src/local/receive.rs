@@ -244,6 +244,23 @@ impl Receiver {
         writer.finish()
     }
 
+    /// Puts a file that is no entry of the listing into the tree. To be called when the listing is complete.
+    pub fn put_beside(&mut self, path: &[u8], bytes: &[u8]) -> Result<()> {
+        let same = match &self.last {
+            Some((last, _)) => holds(last, path, bytes)?,
+            None => false,
+        };
+        if same && !matches!(self.state, State::Building { stacked: false, .. }) {
+            return Ok(());
+        }
+        self.build()?;
+        let attrs = Attrs { mode: 0o644, ..Attrs::default() };
+        let mut writer = self.store.objects().create(&attrs, bytes.len() as u64)?;
+        std::io::Write::write_all(&mut writer, bytes).context("failed to store a file of the context")?;
+        self.arrived.files().new.push((path.to_vec(), writer.finish()?));
+        Ok(())
+    }
+
     fn place(&mut self, stat: Stat, object: Option<Object>) -> Result<()> {
         let State::Building { builder, hardlinks, .. } = &mut self.state else { return Ok(()) };
         let attrs = attrs(&stat);
@@ -412,4 +429,11 @@ fn file_type(kind: Kind) -> FileType {
 
 fn is_one_file(last: &View, meta: &Meta, target: &[u8]) -> Result<bool> {
     Ok(last.lstat(target)?.is_some_and(|t| (t.dev, t.ino) == (meta.dev, meta.ino)))
+}
+
+/// Whether a file is there with these bytes.
+fn holds(view: &View, path: &[u8], bytes: &[u8]) -> Result<bool> {
+    let size = bytes.len() as u64;
+    let is_file = |meta: Meta| meta.file_type == FileType::File && meta.size == size;
+    Ok(view.lstat(path)?.is_some_and(is_file) && view.read(path, size)?.is_some_and(|found| found == bytes))
 }

@@ -277,3 +277,51 @@ async fn an_image_of_the_own_store_stands_in() {
     let state = world.get(&cx, "docker-image://localhost:1/own", &[]).await.expect("there");
     assert_eq!(listing(&state).await, ["a = one 644 0:0", "b = two 644 0:0"]);
 }
+
+#[tokio::test]
+async fn one_blob_is_a_file() {
+    let (image, server) = (image(), Debian::start());
+    let dir = tempfile::tempdir().expect("a folder");
+    image.write(dir.path());
+    let name: Reference = format!("{}/base:v1", server.host).parse().expect("valid");
+    image.push(&name).await;
+    let (config, bytes) = &image.blobs[2];
+    let (digest, text) = (&config.digest, String::from_utf8_lossy(bytes));
+    let by_registry = format!("docker-image+blob://{}/base@{digest}", server.host);
+    let by_layout = format!("oci-layout+blob://docker.io/not/real@{digest}");
+    let named =
+        [("http.filename", "dir/c.json"), ("http.perm", "0640"), ("http.uid", "12"), ("http.gid", "34")];
+    for (id, attrs) in [(&by_registry, &[][..]), (&by_layout, &ATTRS[..])] {
+        let world = World::new().await;
+        let cx = layout_client(&world, "s", dir.path()).await;
+        let key = world.key(&cx, id, attrs, 0).await.expect("told");
+        let json = format!(r#"{{"Digest":"{digest}","Filename":"","Perm":0,"UID":0,"GID":0}}"#);
+        assert_eq!((key.text, key.done), (Digest::of(json).to_string(), true));
+        let state = world.get(&cx, id, attrs).await.expect("there");
+        assert_eq!(listing(&state).await, [format!("{} = {text} 600 0:0", digest.hex())]);
+        let state = world.get(&cx, id, &[attrs, &named[..]].concat()).await.expect("there");
+        assert_eq!(listing(&state).await, [format!("c.json = {text} 640 12:34")]);
+    }
+    let world = World::new().await;
+    let cx = layout_client(&world, "s", dir.path()).await;
+    let check = async |id: &str, attrs: &[(&str, &str)], expected: &str| {
+        let e = match world.source(id, attrs) {
+            Err(e) => e,
+            Ok(source) => source.snapshot(&cx).await.expect_err(expected),
+        };
+        assert_eq!(e.to_string(), expected, "{id}");
+    };
+    let other = Digest::of("other");
+    let text = "checksum required in blob reference `x/base:v1`";
+    check("docker-image+blob://x/base:v1", &[], text).await;
+    check(&by_layout, &[], "oci-layout blob source requires store id").await;
+    let text = format!("blob {other} of {}/base@{other}: not found", server.host);
+    check(&by_registry.replace(digest.as_str(), other.as_str()), &[], &text).await;
+    let text = format!("content digest {other}: not found");
+    check(&by_layout.replace(digest.as_str(), other.as_str()), &ATTRS, &text).await;
+    // A layout that has other bytes under the digest.
+    std::fs::write(dir.path().join("blobs/sha256").join(digest.hex()), "{}").expect("written");
+    let text =
+        format!("digest mismatch for docker.io/not/real@{digest}: {} (expected: {digest})", Digest::of("{}"));
+    check(&by_layout, &ATTRS, &text).await;
+}

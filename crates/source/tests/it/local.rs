@@ -211,6 +211,65 @@ async fn changes_upon_changes_give_what_a_fresh_sync_gives() {
     }
 }
 
+/// The paths in the list of a sync that brought only some files.
+async fn listed(state: &refs::ImmutableRef) -> Vec<String> {
+    let view = state.view().await.expect("is there");
+    let list = view.read(b".fsutil-metadata", 1 << 20).expect("works").expect("is there");
+    let (mut rest, mut paths) = (&list[..], Vec::new());
+    while let Some((size, after)) = rest.split_first_chunk::<4>() {
+        let (stat, after) = after.split_at(u32::from_le_bytes(*size) as usize);
+        // The path comes first: its tag, its length, its bytes.
+        assert_eq!(stat[0], 0x0a);
+        paths.push(String::from_utf8_lossy(&stat[2..2 + usize::from(stat[1])]).into_owned());
+        rest = after;
+    }
+    paths
+}
+
+#[tokio::test]
+async fn of_files_that_do_not_come_a_list_does() {
+    let (world, dir) = (World::new().await, tempfile::tempdir().expect("a folder"));
+    for name in ["data", "dir/file1", "dir/file2", "dir/sub/bar1", "dir/sub/bar2", "dir/sub2/bar3", "foo"] {
+        write(dir.path(), name, name);
+    }
+    let attrs =
+        [("local.metadatatransfer", "true"), ("local.metadatatransferexclude", r#"["dir/**/*1", "foo"]"#)];
+    let mut before: Option<String> = None;
+    let mut check = async |session: &str, files: &[&str], all: &[&str]| {
+        let cx = world.client(session, offer(dir.path())).await;
+        let state = world.get(&cx, ID, &attrs).await.expect("comes");
+        let lines = listing(&state).await;
+        let shown: Vec<_> = lines.iter().filter(|l| l.contains(" = ") && !l.starts_with(".fsutil")).collect();
+        let names: Vec<_> = shown.iter().map(|l| l.split(" = ").next().expect("has one")).collect();
+        assert_eq!(names, files);
+        assert!(!lines.iter().any(|l| l.starts_with("dir/sub2")));
+        assert_eq!(listed(&state).await, all);
+        before.replace(state.id().to_owned()).is_some_and(|before| before == state.id())
+    };
+    let all = [
+        "data",
+        "dir",
+        "dir/file1",
+        "dir/file2",
+        "dir/sub",
+        "dir/sub/bar1",
+        "dir/sub/bar2",
+        "dir/sub2",
+        "dir/sub2/bar3",
+        "foo",
+    ];
+    let files = ["dir/file1", "dir/sub/bar1", "foo"];
+    assert!(!check("s1", &files, &all).await);
+    assert!(check("s2", &files, &all).await);
+    // A file that does not come changes the list.
+    std::fs::remove_file(dir.path().join("dir/sub2/bar3")).expect("removed");
+    let without: Vec<_> = all.into_iter().filter(|path| *path != "dir/sub2/bar3").collect();
+    assert!(!check("s3", &files, &without).await);
+    std::fs::remove_file(dir.path().join("dir/sub/bar1")).expect("removed");
+    let without: Vec<_> = without.into_iter().filter(|path| *path != "dir/sub/bar1").collect();
+    assert!(!check("s4", &["dir/file1", "foo"], &without).await);
+}
+
 #[tokio::test]
 async fn without_a_client_there_are_no_files() {
     let world = World::new().await;

@@ -4,6 +4,7 @@ mod add;
 mod config;
 mod contexts;
 mod copy;
+mod devices;
 mod mounts;
 mod onbuild;
 mod run;
