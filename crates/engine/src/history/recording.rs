@@ -20,6 +20,10 @@ const LOG: &str = "application/vnd.buildkit.status.v0";
 /// Media type of an error. The misspelling is the name.
 const ERROR: &str = "application/vnd.googeapis.google.rpc.status+proto";
 
+/// Where statements say what they are.
+const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
+const PROVENANCE: &str = "https://slsa.dev/provenance/";
+
 /// How a build is written down for clients; whoever talks to them gives it.
 pub trait Wire: Send + Sync {
     /// Appends a status message to a log.
@@ -85,6 +89,7 @@ impl Recording {
                 let results = response.results.iter().filter(|(_, d)| is_there(d));
                 end.results = results.map(|(index, d)| (*index, d.clone())).collect();
                 end.result_parts = self.parts(end.results.values(), lease);
+                end.attestations = attestations(response, lease);
                 end.response = response.exporter.clone();
             }
             Err(e) => end.failure = Some(self.failure(e, lease)?),
@@ -129,6 +134,18 @@ impl Recording {
         }
         parts
     }
+}
+
+/// What images say of themselves. Provenance is left out: clients look for the history's own, which is in another form.
+fn attestations(response: &BuildResponse, lease: &Lease) -> BTreeMap<String, Vec<Descriptor>> {
+    let is_provenance =
+        |d: &Descriptor| d.annotations.get(PREDICATE_TYPE).is_some_and(|t| t.starts_with(PROVENANCE));
+    let kept = |d: &&Descriptor| !is_provenance(d) && lease.hold(&d.digest);
+    let by_platform = response.attestations.iter().map(|(platform, statements)| {
+        let kept: Vec<_> = statements.iter().filter(kept).cloned().collect();
+        (platform.clone(), kept)
+    });
+    by_platform.filter(|(_, kept)| !kept.is_empty()).collect()
 }
 
 impl Drop for Recording {
