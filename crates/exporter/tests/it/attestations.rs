@@ -173,7 +173,7 @@ async fn what_cannot_be_said_is_told() {
         (bundle(nothing), "attestation does not have available content"),
         (bundle(AttestationBody::Inline(Bytes::new())), "attestation bundle cannot have callback"),
         (bundle(file(&layer, "/x")), "frontend may not bundle provenance attestations"),
-        (bundle(file(&layer, "/")), "`x` is not a regular file"),
+        (bundle(file(&layer, "/")), "`/x` is not a regular file"),
         (
             in_toto(file(&layer, "/a"), "https://slsa.dev/provenance/v1", Vec::new()),
             "frontend may not set provenance attestations",
@@ -184,7 +184,7 @@ async fn what_cannot_be_said_is_told() {
         ),
         (
             in_toto(file(&layer, "/x"), "t", Vec::new()),
-            "cannot read in-toto attestation: `x` is not a regular file",
+            "cannot read in-toto attestation: `/x` is not a regular file",
         ),
         (
             in_toto(AttestationBody::Inline(Bytes::new()), "t", Vec::new()),
