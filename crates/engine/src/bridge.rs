@@ -316,12 +316,7 @@ impl Bridge for BuildBridge {
             }
         };
         if request.evaluate {
-            let refs: Vec<&Ref> = match &result.refs {
-                Refs::None => Vec::new(),
-                Refs::Single(one) => vec![one],
-                Refs::Map(map) => map.values().collect(),
-            };
-            for reference in refs {
+            for reference in result.all_refs() {
                 self.value_to_look_at(reference).await?;
             }
         }

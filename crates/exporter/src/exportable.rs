@@ -8,6 +8,8 @@ use oci::{ImageConfig, Platform};
 use refs::ImmutableRef;
 use serde::Deserialize;
 
+use crate::attestation::Attestation;
+
 pub(crate) const PLATFORMS: &str = "refs.platforms";
 pub(crate) const IMAGE_CONFIG: &str = "containerimage.config";
 pub(crate) const BASE_CONFIG: &str = "containerimage.base.config";
@@ -19,6 +21,8 @@ pub struct Exportable {
     pub refs: Refs,
     /// What the frontend said: `containerimage.config`, `refs.platforms`; those of one platform end in `/<platform>`.
     pub metadata: BTreeMap<String, Bytes>,
+    /// By platform id; those of a result with one ref may stand under the empty name.
+    pub attestations: BTreeMap<String, Vec<Attestation>>,
 }
 
 /// File systems; `None` is scratch.
@@ -138,7 +142,7 @@ mod tests {
     fn result(metadata: &[(&str, &str)]) -> Exportable {
         let metadata =
             metadata.iter().map(|(k, v)| ((*k).to_owned(), Bytes::copy_from_slice(v.as_bytes()))).collect();
-        Exportable { refs: Refs::Single(None), metadata }
+        Exportable { refs: Refs::Single(None), metadata, attestations: BTreeMap::new() }
     }
 
     #[test]

@@ -19,8 +19,8 @@ pub struct Attestation {
 pub enum AttestationKind {
     /// The body is a predicate.
     InToto { predicate_type: String, subjects: Vec<Subject> },
-    /// The body is a directory of statements, each in a file of JSON.
-    Bundle,
+    /// The body is a directory of statements, each in a file of JSON. All are of this type, unless it is empty.
+    Bundle { predicate_type: String },
 }
 
 #[derive(Debug, Clone)]
@@ -33,11 +33,24 @@ pub enum AttestationBody {
     Inline(Bytes),
 }
 
+impl AttestationKind {
+    /// What is stated; empty for statements of any type.
+    pub fn predicate_type(&self) -> &str {
+        match self {
+            AttestationKind::InToto { predicate_type, .. } | AttestationKind::Bundle { predicate_type } => {
+                predicate_type
+            }
+        }
+    }
+}
+
 /// What a statement is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     /// The artifact that the attestation hangs on.
     Result,
+    /// The same by this name also.
+    NamedResult(String),
     /// Something else, by name and digests.
     Other { name: String, digests: Vec<String> },
 }

@@ -68,6 +68,23 @@ pub enum Refs {
     Map(BTreeMap<String, Ref>),
 }
 
+impl BuildResult {
+    /// All refs, those of attestations last.
+    pub fn all_refs(&self) -> Vec<&Ref> {
+        let mut all = match &self.refs {
+            Refs::None => Vec::new(),
+            Refs::Single(one) => vec![one],
+            Refs::Map(map) => map.values().collect(),
+        };
+        let bodies = self.attestations.values().flatten().map(|attestation| &attestation.body);
+        all.extend(bodies.filter_map(|body| match body {
+            AttestationBody::File { reference, .. } => Some(reference),
+            AttestationBody::Inline(_) => None,
+        }));
+        all
+    }
+}
+
 /// A request of a frontend to the engine: a graph, or another frontend.
 #[derive(Debug, Clone, Default)]
 pub struct SolveRequest {

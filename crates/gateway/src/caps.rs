@@ -26,6 +26,7 @@ const BRIDGE: &[&str] = &[
     "gateway.solve.evaluate",
     "gateway.evaluate",
     "gateway.warnings",
+    "reference.attestations",
     "source.metaresolver",
 ];
 

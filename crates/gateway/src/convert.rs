@@ -1,9 +1,12 @@
 //! The bridge's messages.
 
+mod attestation;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ::session::grpcerr;
+use attestation::{attestations_from_wire, attestations_to_wire};
 use bytes::Bytes;
 use errdefs::{Error, Position, Range, Result, SourceInfo, SourceLocation};
 use frontend::{
@@ -110,7 +113,8 @@ pub fn solve_response(result: BuildResult, form: ResultForm) -> Result<wire::Sol
             Some(result::Result::Refs(wire::RefMap { refs }))
         }
     };
-    let result = wire::Result { result: refs, metadata, attestations: BTreeMap::new() };
+    let attestations = attestations_to_wire(result.attestations)?;
+    let result = wire::Result { result: refs, metadata, attestations };
     Ok(wire::SolveResponse { r#ref: String::new(), result: Some(result) })
 }
 
@@ -120,9 +124,6 @@ fn ref_to_wire(one: Ref) -> wire::Ref {
 
 /// A result that the client returns. Its refs are ids that the bridge gave out.
 pub fn build_result(result: wire::Result) -> Result<BuildResult> {
-    if !result.attestations.is_empty() {
-        return Err(Error::unimplemented("attestations are not supported yet"));
-    }
     let bare = |id: String| Ref { id, ..Ref::default() };
     let refs = match result.result {
         None => Refs::None,
@@ -136,8 +137,12 @@ pub fn build_result(result: wire::Result) -> Result<BuildResult> {
             Refs::Map(refs.collect::<Result<_>>()?)
         }
     };
-    let metadata = result.metadata.into_iter().map(|(key, value)| (key, Bytes::from(value))).collect();
-    Ok(BuildResult { refs, metadata, ..BuildResult::default() })
+    let attestations = attestations_from_wire(result.attestations)?;
+    Ok(BuildResult { refs, metadata: bytes(result.metadata), attestations })
+}
+
+fn bytes(metadata: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Bytes> {
+    metadata.into_iter().map(|(key, value)| (key, Bytes::from(value))).collect()
 }
 
 fn ref_from(one: wire::Ref) -> Result<Ref> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use oci::{Digest, Platform, Reference};
+use oci::{Digest, Reference};
 use serde::Serialize;
 
 use crate::address::git_forms;
@@ -48,33 +48,11 @@ fn of_commit(commit: &str) -> DigestSet {
     DigestSet::from([(algorithm.to_owned(), commit.to_owned())])
 }
 
-/// `pkg:docker/alpine@3?platform=linux%2Famd64`; nothing for what is no name of an image.
+/// `pkg:docker/alpine@3?platform=linux%2Famd64`, or `pkg:oci/` for one of a layout; nothing for what is no name of an
+/// image.
 fn package_url(image: &ImageSource) -> Option<String> {
-    let reference: Reference = image.reference.parse::<Reference>().ok()?.with_default_tag();
-    let kind = if image.local { "oci" } else { "docker" };
-    let name: Vec<String> = reference.familiar_name().split('/').map(escape_name).collect();
-    let mut url = format!("pkg:{kind}/{}", name.join("/"));
-    if let Some(tag) = reference.tag() {
-        url.push('@');
-        url.push_str(tag);
-    }
-    let digest = reference.digest().map(|digest| format!("digest={digest}"));
-    let platform = image.platform.as_ref().map(|p| format!("platform={}", escape_platform(p)));
-    let qualifiers: Vec<String> = digest.into_iter().chain(platform).collect();
-    if !qualifiers.is_empty() {
-        url.push('?');
-        url.push_str(&qualifiers.join("&"));
-    }
-    Some(url)
-}
-
-/// Of the characters that names of images have, only those around a port are not taken as they are.
-fn escape_name(part: &str) -> String {
-    part.replace(':', "%3A").replace('[', "%5B").replace(']', "%5D")
-}
-
-fn escape_platform(platform: &Platform) -> String {
-    platform.normalize().to_string().replace('/', "%2F")
+    let url = image.reference.parse::<Reference>().ok()?.to_purl(image.platform.as_ref());
+    Some(if image.local { url.replacen("pkg:docker/", "pkg:oci/", 1) } else { url })
 }
 
 #[cfg(test)]
@@ -90,7 +68,6 @@ mod tests {
         };
         check("docker.io/library/alpine:3", false, None, "pkg:docker/alpine@3");
         check("a/b", false, Some("linux/arm/v7"), "pkg:docker/a/b@latest?platform=linux%2Farm%2Fv7");
-        check("localhost:5000/x:v1", false, None, "pkg:docker/localhost%3A5000/x@v1");
         let digest = Digest::of("x");
         let expected = format!("pkg:oci/x?digest={digest}&platform=linux%2Famd64");
         check(&format!("x@{digest}"), true, Some("linux/amd64"), &expected);

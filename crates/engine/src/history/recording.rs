@@ -10,7 +10,7 @@ use errdefs::{Error, Result, ResultExt as _};
 use jiff::Timestamp;
 use oci::{Descriptor, Digest};
 use progress::{SolveStatus, Vertex};
-use provenance::Version;
+use provenance::{PREDICATE_TYPES, Version};
 
 use crate::history::{BuildRecord, End, Failure, History, Steps};
 use crate::log::BuildLog;
@@ -23,6 +23,8 @@ const ERROR: &str = "application/vnd.googeapis.google.rpc.status+proto";
 
 /// Media type of what is said of a result.
 const STATEMENT: &str = "application/vnd.in-toto+json";
+/// Where statements say what they are.
+const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
 
 /// How a build is written down for clients; whoever talks to them gives it.
 pub trait Wire: Send + Sync {
@@ -103,6 +105,7 @@ impl Recording {
                 let results = response.results.iter().filter(|(_, d)| is_there(d));
                 end.results = results.map(|(index, d)| (*index, d.clone())).collect();
                 end.result_parts = self.parts(end.results.values(), lease);
+                end.attestations = attestations(response, lease);
                 end.response = response.exporter.clone();
             }
             Err(e) => end.failure = Some(self.failure(e, lease)?),
@@ -130,7 +133,7 @@ impl Recording {
         ingest.write_all(statement).context("failed to keep the provenance of a build")?;
         let mut descriptor = Descriptor::new(STATEMENT, ingest.commit()?, statement.len() as u64);
         let predicate_type = Version::V1.predicate_type().to_owned();
-        descriptor.annotations.insert("in-toto.io/predicate-type".into(), predicate_type);
+        descriptor.annotations.insert(PREDICATE_TYPE.into(), predicate_type);
         Ok(descriptor)
     }
 
@@ -156,6 +159,18 @@ impl Recording {
         }
         parts
     }
+}
+
+/// What images say of themselves. Provenance is left out: clients look for the history's own, which is in another form.
+fn attestations(response: &BuildResponse, lease: &Lease) -> BTreeMap<String, Vec<Descriptor>> {
+    let is_provenance =
+        |d: &Descriptor| d.annotations.get(PREDICATE_TYPE).is_some_and(|t| t.starts_with(PREDICATE_TYPES));
+    let kept = |d: &&Descriptor| !is_provenance(d) && lease.hold(&d.digest);
+    let by_platform = response.attestations.iter().map(|(platform, statements)| {
+        let kept: Vec<_> = statements.iter().filter(kept).cloned().collect();
+        (platform.clone(), kept)
+    });
+    by_platform.filter(|(_, kept)| !kept.is_empty()).collect()
 }
 
 impl Drop for Recording {

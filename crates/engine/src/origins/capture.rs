@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use errdefs::{Error, Result};
 use exporter::ResultPlatform;
-use frontend::{AttestationBody, BuildResult, Ref, Refs};
+use frontend::{BuildResult, Ref, Refs};
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use oci::{Digest, Platform};
@@ -36,7 +36,7 @@ impl Captured {
     pub async fn of(bridge: &BuildBridge, result: &BuildResult, started: Timestamp) -> Result<Self> {
         try_join_all(each_ref(result).map(|reference| bridge.value(reference))).await?;
         let platforms = exporter::platforms(&result.metadata)?;
-        let shown: HashSet<&str> = each_ref(result).chain(attested(result)).map(|r| r.id.as_str()).collect();
+        let shown: HashSet<&str> = result.all_refs().into_iter().map(|r| r.id.as_str()).collect();
         let mut known = Uses { bridge, known: HashMap::new() };
         let mut results = Vec::new();
         for (id, reference) in by_platform(result) {
@@ -99,14 +99,6 @@ fn by_platform(result: &BuildResult) -> Vec<(String, Ref)> {
         Refs::Single(one) => vec![(String::new(), one.clone())],
         Refs::Map(map) => map.iter().map(|(id, one)| (id.clone(), one.clone())).collect(),
     }
-}
-
-/// The refs of attestations.
-fn attested(result: &BuildResult) -> impl Iterator<Item = &Ref> {
-    result.attestations.values().flatten().filter_map(|attestation| match &attestation.body {
-        AttestationBody::File { reference, .. } => Some(reference),
-        AttestationBody::Inline(_) => None,
-    })
 }
 
 /// The images that a frontend looked at. Those that it looked at for all platforms of the result count for their own
