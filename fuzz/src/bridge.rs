@@ -131,7 +131,7 @@ impl Bridge for Nothing {
 
     async fn solve(&self, request: SolveRequest) -> Result<BuildResult> {
         let one = Ref { id: "ref".into(), definition: Arc::new(request.definition.unwrap_or_default()) };
-        Ok(BuildResult { refs: Refs::Single(one), metadata: BTreeMap::new() })
+        Ok(BuildResult { refs: Refs::Single(one), ..BuildResult::default() })
     }
 
     async fn evaluate(&self, _: &Ref) -> Result<()> {

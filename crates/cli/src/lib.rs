@@ -22,6 +22,7 @@ mod interrupt;
 mod names;
 mod outputs;
 pub mod plugin;
+mod provenance;
 mod report;
 mod result_files;
 mod secrets;

@@ -30,6 +30,9 @@ pub struct Config {
     pub frontend: BTreeMap<String, Frontend>,
     pub dns: Option<Dns>,
     pub history: History,
+    /// A folder of JSON files, whose fields are told with all provenance.
+    #[serde(rename = "provenanceEnvDir")]
+    pub provenance_env_dir: Option<PathBuf>,
     #[serde(flatten)]
     other: Other,
 }
@@ -261,7 +264,6 @@ mod tests {
         let expect = [
             "cdi",
             "otel",
-            "provenanceEnvDir",
             "system",
             "worker.containerd",
             "worker.oci.cniPoolSize",
@@ -278,6 +280,7 @@ mod tests {
         assert_eq!(config.frontend["gateway.v0"].enabled, Some(false));
         assert_eq!(config.frontend["gateway.v0"].allowed_repositories.len(), 1);
         assert_eq!(config.log.level, "warn");
+        assert_eq!(config.provenance_env_dir.as_deref(), Some(Path::new("/etc/buildkit/provenance.d")));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use control::About;
 use engine::history::{History, Limits};
-use engine::{Engine, Parts};
+use engine::{Engine, Parts, Told};
 use errdefs::{Error, Result, ResultExt};
 use executor::Executor;
 use exporter::Exporters;
@@ -18,6 +18,7 @@ use ops::Ops;
 use refs::PruneOptions;
 use registry::Registry;
 use remote_cache::Importer;
+use serde_json::Value;
 use session::Sessions;
 use solver::{Options, Scheduler};
 use source::Sources;
@@ -29,6 +30,8 @@ use crate::gc;
 use crate::stores::Stores;
 
 const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
+/// The version of Dockerfiles that the built-in frontend reads.
+const DOCKERFILE_VERSION: &str = "1.20.0";
 const REVISION: &str = match option_env!("KILN_REVISION") {
     Some(revision) => revision,
     None => "",
@@ -60,7 +63,9 @@ pub async fn engine(
     config: &Config,
     root: &Path,
     executor: Executor,
+    env: BTreeMap<String, Value>,
 ) -> Result<(Engine, CancellationToken)> {
+    let told = Told { dockerfile_version: DOCKERFILE_VERSION.into(), env };
     let stores = Stores::open(root, false, history(config, root)).await?;
     let Stores { content, refs, records, more: history, broken, .. } = stores;
     Stores::end_on_damage(root);
@@ -100,6 +105,7 @@ pub async fn engine(
         ),
         entitlements: entitlements(args, config),
         worker: worker(args, config, root),
+        told,
     });
     Ok((engine, broken))
 }
@@ -187,7 +193,7 @@ pub fn about(args: &Args, config: &Config, root: &Path, gc: Vec<PruneOptions>) -
         package: "kiln".into(),
         version: VERSION.into(),
         revision: REVISION.into(),
-        dockerfile_version: "1.20.0".into(),
+        dockerfile_version: DOCKERFILE_VERSION.into(),
         worker_id: id,
         labels,
         platforms,

@@ -17,6 +17,7 @@ pub mod history;
 mod images;
 mod invocation;
 mod log;
+mod origins;
 mod promise;
 mod request;
 mod signals;
@@ -28,4 +29,8 @@ pub use executor::{Exit, HostIp, Network, Output, Stream, WinSize};
 pub use images::StoredImage;
 pub use invocation::{BindMount, RunRequest};
 pub use log::Reader;
+pub use origins::Told;
 pub use request::{Attributed, BuildRequest, BuildResponse, Work};
+
+/// The compatibility version that results have.
+pub const COMPATIBILITY: i64 = 30;

@@ -35,7 +35,7 @@ pub enum Refs {
 
 /// A platform of a result.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(crate) struct ResultPlatform {
+pub struct ResultPlatform {
     #[serde(rename = "ID", default)]
     pub id: String,
     #[serde(rename = "Platform", default)]
@@ -73,18 +73,23 @@ impl Exportable {
 
     /// The platforms of the result, one at least.
     pub(crate) fn platforms(&self) -> Result<Vec<ResultPlatform>> {
-        if let Some(json) = self.metadata.get(PLATFORMS) {
-            return named_platforms(json);
-        }
-        if self.is_map() {
+        if self.is_map() && !self.metadata.contains_key(PLATFORMS) {
             return Err(Error::user("unable to export multiple refs, missing platforms mapping"));
         }
-        let platform = match self.metadata.get(IMAGE_CONFIG) {
-            Some(json) => platform_of_config(json)?,
-            None => Platform::host(),
-        };
-        Ok(vec![ResultPlatform { id: platform.format_all(), platform }])
+        platforms(&self.metadata)
     }
+}
+
+/// The platforms of a result with this metadata, one at least.
+pub fn platforms(metadata: &BTreeMap<String, Bytes>) -> Result<Vec<ResultPlatform>> {
+    if let Some(json) = metadata.get(PLATFORMS) {
+        return named_platforms(json);
+    }
+    let platform = match metadata.get(IMAGE_CONFIG) {
+        Some(json) => platform_of_config(json)?,
+        None => Platform::host(),
+    };
+    Ok(vec![ResultPlatform { id: platform.format_all(), platform }])
 }
 
 fn named_platforms(json: &[u8]) -> Result<Vec<ResultPlatform>> {

@@ -37,5 +37,5 @@ mod time;
 pub use attestation::{Attestation, AttestationBody};
 pub use context::{ExportContext, Exported, Exporter, Finalize, InlineCache, Response};
 pub use epoch::of_build_args as epoch_of_build_args;
-pub use exportable::{Exportable, Refs};
+pub use exportable::{Exportable, Refs, ResultPlatform, platforms};
 pub use resolve::Exporters;

@@ -180,6 +180,10 @@ impl Source for ImageSource {
         Ok(Key { text: text.to_string(), transient: false, done: index > 0 })
     }
 
+    fn pin(&self) -> Option<String> {
+        self.found.get().map(|(_, resolved)| resolved.root.digest.to_string())
+    }
+
     async fn snapshot(&self, cx: &Context) -> Result<Option<ImmutableRef>> {
         self.layers(cx).await
     }

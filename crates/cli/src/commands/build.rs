@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use client::{Client, SolveRequest, SolveResponse};
 use errdefs::{Error, Result, ResultExt as _};
-use progress::{Sink, SolveStatus, VertexWarning};
+use progress::{Sink, SolveStatus, Step, VertexWarning};
 use registry::DockerConfig;
+use serde_json::{Map, Value};
 use session::Attachables;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -23,14 +24,16 @@ use crate::inputs::Inputs;
 use crate::outputs::Outputs;
 use crate::result_files::{image_id, metadata, write_atomic};
 use crate::secrets::Secrets;
-use crate::settings::{BuildSettings, Notice, ProgressMode};
+use crate::settings::{BuildSettings, MetadataProvenance, Notice, ProgressMode};
 use crate::ssh::Agents;
-use crate::{console, interrupt, report, source_policy};
+use crate::{console, interrupt, provenance, report, source_policy};
 
 /// What a build that went well leaves to tell.
 struct Built {
     id: String,
     response: SolveResponse,
+    /// Fields of the metadata file.
+    provenance: Map<String, Value>,
     notes: Vec<String>,
 }
 
@@ -85,6 +88,8 @@ struct Prepared {
     /// What is remembered of it here.
     local: Local,
     caches: Caches,
+    /// How much is to be asked of it when it is over.
+    provenance: MetadataProvenance,
     /// Folders that the session offers.
     temporary: Vec<TempDir>,
     sender: mpsc::Sender<SolveStatus>,
@@ -129,19 +134,44 @@ async fn prepare(
     };
     let client = connect(place).await?;
     let (local, temporary) = (inputs.local, inputs.temporary);
-    Ok(Prepared { client, request, attachables, agents, loads, notes, local, caches, temporary, sender })
+    let provenance = match settings.metadata_file {
+        Some(_) => settings.metadata_provenance,
+        None => MetadataProvenance::None,
+    };
+    Ok(Prepared {
+        client,
+        request,
+        attachables,
+        agents,
+        loads,
+        notes,
+        local,
+        caches,
+        provenance,
+        temporary,
+        sender,
+    })
 }
 
 impl Prepared {
     /// Runs the build. All that could still send to the display is gone when it returns.
     async fn run(self, cancel: &CancellationToken) -> Result<Built> {
+        let sink: Arc<dyn Sink> = Arc::new(LocalSink(self.sender.clone()));
         let response = self.client.solve(&self.request, self.attachables, self.sender, cancel).await?;
         self.caches.finish(&response.exporter_response)?;
         for load in self.loads {
             until(cancel, load.finish()).await?;
         }
+        let provenance = match self.provenance {
+            MetadataProvenance::None => Map::new(),
+            mode => {
+                let step = Step::start(sink, "provenance", "resolving provenance for metadata file");
+                let known = provenance::of_build(&self.client, &self.request.id, mode);
+                step.finish(until(cancel, known).await)?
+            }
+        };
         drop((self.temporary, self.agents));
-        Ok(Built { id: self.request.id, response, notes: self.notes })
+        Ok(Built { id: self.request.id, response, provenance, notes: self.notes })
     }
 }
 
@@ -157,7 +187,12 @@ fn finish(settings: &BuildSettings, place: &Place, built: &Built, drawn: &Drawn)
         write_atomic(path, image_id(response)).context("writing image ID file")?;
     }
     if let Some(path) = &settings.metadata_file {
-        write_atomic(path, &metadata(response, &format!("default/default/{}", built.id)))?;
+        let mut more = built.provenance.clone();
+        if settings.metadata_warnings && !drawn.warnings.is_empty() {
+            let warnings = drawn.warnings.iter().map(progress::warning_json).collect();
+            more.insert("buildx.build.warnings".into(), Value::Array(warnings));
+        }
+        write_atomic(path, &metadata(response, &format!("default/default/{}", built.id), more))?;
     }
     if settings.progress.is_for_people() {
         console::note(format_args!("{}\n", drawn.summary));
