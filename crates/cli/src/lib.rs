@@ -23,6 +23,7 @@ mod layout;
 mod names;
 mod outputs;
 pub mod plugin;
+mod provenance;
 mod report;
 mod result_files;
 mod secrets;

@@ -17,8 +17,14 @@ pub(crate) fn image_id(response: &BTreeMap<String, String>) -> &str {
 }
 
 /// `--metadata-file`: what exporters answered. Values that are JSON in base64 are written as JSON.
-pub(crate) fn metadata(response: &BTreeMap<String, String>, build_ref: &str) -> String {
+/// `more` is written as it is.
+pub(crate) fn metadata(
+    response: &BTreeMap<String, String>,
+    build_ref: &str,
+    more: Map<String, Value>,
+) -> String {
     let mut out = unpacked(response);
+    out.extend(more);
     out.insert("buildx.build.ref".into(), Value::String(build_ref.to_owned()));
     pretty(out)
 }
@@ -74,7 +80,7 @@ mod tests {
 
     #[test]
     fn metadata_is_unpacked() {
-        insta::assert_snapshot!(metadata(&response(), "default/default/abc"));
+        insta::assert_snapshot!(metadata(&response(), "default/default/abc", Map::new()));
     }
 
     #[test]

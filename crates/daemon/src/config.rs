@@ -31,6 +31,9 @@ pub struct Config {
     pub dns: Option<Dns>,
     pub history: History,
     pub cdi: Cdi,
+    /// A folder of JSON files, whose fields are told with all provenance.
+    #[serde(rename = "provenanceEnvDir")]
+    pub provenance_env_dir: Option<PathBuf>,
     #[serde(flatten)]
     other: Other,
 }
@@ -279,7 +282,6 @@ mod tests {
         let config = Config::parse(text).expect("valid");
         let expect = [
             "otel",
-            "provenanceEnvDir",
             "system",
             "worker.containerd",
             "worker.oci.cniPoolSize",
@@ -298,6 +300,7 @@ mod tests {
         assert_eq!(config.log.level, "warn");
         assert_eq!((config.cdi.disabled, config.cdi.auto_allowed.len()), (Some(true), 1));
         assert_eq!(config.cdi.spec_dirs, [Path::new("/etc/cdi")]);
+        assert_eq!(config.provenance_env_dir.as_deref(), Some(Path::new("/etc/buildkit/provenance.d")));
     }
 
     #[test]

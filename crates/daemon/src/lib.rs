@@ -22,6 +22,7 @@ mod place;
 mod run;
 mod stores;
 mod tls;
+mod told;
 mod units;
 mod wiring;
 

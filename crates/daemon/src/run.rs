@@ -18,7 +18,7 @@ use crate::listen::{Listener, Options, Owner, listen};
 use crate::place::Name;
 use crate::stores::Stores;
 use crate::tls::Tls;
-use crate::{check, debug, foreign, group, lock, log, notify, wiring};
+use crate::{check, debug, foreign, group, lock, log, notify, told, wiring};
 
 /// The exit code of a check that found damage.
 const DAMAGED: u8 = 3;
@@ -102,7 +102,8 @@ async fn serve(
 ) -> Result<()> {
     let clients = Clients::default();
     let options = listen_options(args, config, &clients)?;
-    let (engine, broken) = wiring::engine(name, args, config, root, executor).await?;
+    let env = told::env(config, name)?;
+    let (engine, broken) = wiring::engine(name, args, config, root, executor, env).await?;
     let refs = engine.refs().clone();
     let policies = wiring::policies(args, config, root)?;
     if !policies.is_empty() {

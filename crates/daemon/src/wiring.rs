@@ -9,7 +9,7 @@ use std::sync::Arc;
 use cdi::Devices;
 use control::About;
 use engine::history::{History, Limits};
-use engine::{Engine, Parts};
+use engine::{Engine, Parts, Told};
 use errdefs::{Error, Result, ResultExt};
 use executor::Executor;
 use exporter::Exporters;
@@ -19,6 +19,7 @@ use ops::Ops;
 use refs::PruneOptions;
 use registry::Registry;
 use remote_cache::Importer;
+use serde_json::Value;
 use session::Sessions;
 use solver::{Options, Scheduler};
 use source::Sources;
@@ -31,6 +32,8 @@ use crate::place::Name;
 use crate::stores::Stores;
 
 const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
+/// The version of Dockerfiles that the built-in frontend reads.
+const DOCKERFILE_VERSION: &str = "1.20.0";
 const REVISION: &str = match option_env!("KILN_REVISION") {
     Some(revision) => revision,
     None => "",
@@ -63,7 +66,9 @@ pub async fn engine(
     config: &Config,
     root: &Path,
     executor: Executor,
+    env: BTreeMap<String, Value>,
 ) -> Result<(Engine, CancellationToken)> {
+    let told = Told { dockerfile_version: DOCKERFILE_VERSION.into(), env };
     let stores = Stores::open(root, false, history(config, root)).await?;
     let Stores { content, refs, records, more: history, broken, .. } = stores;
     Stores::end_on_damage(root);
@@ -104,6 +109,7 @@ pub async fn engine(
         ),
         entitlements: entitlements(name, args, config),
         worker: worker(args, config, root),
+        told,
     });
     Ok((engine, broken))
 }
@@ -206,7 +212,7 @@ pub fn about(args: &Args, config: &Config, root: &Path, gc: Vec<PruneOptions>) -
         package: "kiln".into(),
         version: VERSION.into(),
         revision: REVISION.into(),
-        dockerfile_version: "1.20.0".into(),
+        dockerfile_version: DOCKERFILE_VERSION.into(),
         worker_id: id,
         labels,
         platforms,

@@ -16,10 +16,11 @@ use frontend::{
     Bridge, BuildResult, CacheImport, Container, ContainerRequest, FileInfo, FileRange, FrontendRequest, Ref,
     Refs, ResolveOptions, ResolvedImage, ResolvedSource, SolveRequest, SourceOptions, Warning, Worker,
 };
-use llb::{Definition, SourceOp};
-use oci::{Digest, Platform};
+use llb::{Definition, Graph, OpKind, SourceOp};
+use oci::{Digest, Platform, Reference};
 use ops::{BuildContext, BuildDomain, Value};
 use progress::{Event, Sink, Step, VertexWarning};
+use provenance::{Capture, ImageSource};
 use snapshot::{Meta, View};
 use solver::{Job, Lineage};
 
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::build::Parts;
 use crate::caches::{Caches, Importing, add_imports, imports_of};
 use crate::log::BuildLog;
+use crate::origins::{self, Asked, Frame, Producers, Registered, Start};
 use crate::promise::Promise;
 
 pub(crate) use policy::Rules;
@@ -35,9 +37,13 @@ pub(crate) use policy::Rules;
 /// Bytes of a file that are read for a frontend.
 const FILE_LIMIT: u64 = 64 << 20;
 
-/// The bridge of one build. Cheap to clone.
+/// The bridge of one build, or of one frontend in it. Cheap to clone.
 #[derive(Clone)]
-pub struct BuildBridge(Arc<Inner>);
+pub struct BuildBridge {
+    inner: Arc<Inner>,
+    /// Who asks.
+    frame: Arc<Frame>,
+}
 
 struct Inner {
     parts: Arc<Parts>,
@@ -50,6 +56,9 @@ struct Inner {
     inputs: BTreeMap<String, Definition>,
     caches: Caches,
     rules: Rules,
+    /// That of the build.
+    root: Arc<Frame>,
+    registered: Registered,
     /// Fires when the build is cancelled: also what is asked from outside of its own task ends then.
     cancel: CancellationToken,
 }
@@ -68,20 +77,25 @@ impl BuildBridge {
         context: Arc<BuildContext>,
         job: Job<BuildDomain>,
         log: Arc<BuildLog>,
-        inputs: BTreeMap<String, Definition>,
+        start: Start,
         rules: Rules,
         cancel: CancellationToken,
     ) -> Self {
         let (known, next) = (Mutex::default(), AtomicU64::new(1));
         let sink: Arc<dyn Sink> = Arc::clone(&log) as _;
         let caches = Caches::new(parts.importer.clone(), job.id(), &context.session, sink, cancel.clone());
-        let inner = Inner { parts, context, job, log, known, next, inputs, caches, rules, cancel };
-        BuildBridge(Arc::new(inner))
+        let Start { asked, inputs, producers } = start;
+        let registered = Registered::new(producers);
+        let frame = Frame::root(asked);
+        let root = Arc::clone(&frame);
+        let inner =
+            Inner { parts, context, job, log, known, next, inputs, caches, rules, root, registered, cancel };
+        BuildBridge { inner: Arc::new(inner), frame }
     }
 
     /// Ends the job and waits for what it still runs, unless somebody else holds the bridge: then it ends with them.
     pub(crate) async fn close(self) {
-        if let Some(inner) = Arc::into_inner(self.0) {
+        if let Some(inner) = Arc::into_inner(self.inner) {
             inner.known.into_inner().unwrap_or_else(PoisonError::into_inner).clear();
             inner.context.failures.clear();
             inner.job.close().await;
@@ -90,20 +104,20 @@ impl BuildBridge {
 
     /// The id of the build.
     pub(crate) fn build_id(&self) -> &str {
-        self.0.job.id()
+        self.inner.job.id()
     }
 
     pub(crate) fn parts(&self) -> &Parts {
-        &self.0.parts
+        &self.inner.parts
     }
 
     /// The caches of others that the build looks into.
     pub(crate) fn caches(&self) -> &Caches {
-        &self.0.caches
+        &self.inner.caches
     }
 
     pub(crate) fn context(&self) -> &BuildContext {
-        &self.0.context
+        &self.inner.context
     }
 
     /// Takes a graph, and the caches that it may look into; its result is computed when it is needed.
@@ -111,15 +125,17 @@ impl BuildBridge {
         if definition.is_empty() {
             return Ok(Ref::default());
         }
-        let caches = self.0.caches.import(imports);
-        let promise = Promise::new(&self.0.parts.ops, &definition, self.entitlements(), caches)?;
-        Ok(Ref { id: self.name(Known::Promise(promise)), definition: Arc::new(definition) })
+        let caches = self.inner.caches.import(imports);
+        let promise = Promise::new(&self.inner.parts.ops, &definition, self.entitlements(), caches)?;
+        let made = Ref { id: self.name(Known::Promise(promise)), definition: Arc::new(definition) };
+        self.frame.add_ref(&made);
+        Ok(made)
     }
 
     /// Gives an id.
     fn name(&self, known: Known) -> String {
-        let id = format!("{}-{}", self.0.job.id(), self.0.next.fetch_add(1, Ordering::Relaxed));
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), known);
+        let id = format!("{}-{}", self.inner.job.id(), self.inner.next.fetch_add(1, Ordering::Relaxed));
+        self.inner.known.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), known);
         id
     }
 
@@ -129,7 +145,7 @@ impl BuildBridge {
             return Ok(None);
         }
         match self.known(reference) {
-            Some(Known::Promise(promise)) => promise.value(&self.0.parts.refs, &self.0.job).await,
+            Some(Known::Promise(promise)) => promise.value(&self.inner.parts.refs, &self.inner.job).await,
             Some(Known::Value(value)) => Ok(value),
             None => Err(Error::not_found(format!("no such ref: {}", reference.id))),
         }
@@ -141,46 +157,94 @@ impl BuildBridge {
     }
 
     fn known(&self, reference: &Ref) -> Option<Known> {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner).get(&reference.id).cloned()
+        self.inner.known.lock().unwrap_or_else(PoisonError::into_inner).get(&reference.id).cloned()
     }
 
     /// What a ref that was computed is made of; nothing for scratch.
     pub(crate) async fn lineage(&self, reference: &Ref) -> Option<Vec<Lineage<Value>>> {
         let Known::Promise(promise) = self.known(reference)? else { return None };
-        Some(self.0.job.lineage(promise.edge()?).await)
+        Some(self.inner.job.lineage(promise.edge()?).await)
+    }
+
+    /// Who asked for what in the build.
+    pub(crate) fn root_frame(&self) -> &Arc<Frame> {
+        &self.inner.root
+    }
+
+    /// Who made which graph, in all builds.
+    pub(crate) fn producers(&self) -> &Producers {
+        self.inner.registered.producers()
+    }
+
+    /// What a ref was made from. Nothing for scratch, and where the ref was not computed.
+    pub(crate) async fn used(&self, reference: &Ref) -> Result<Option<Capture>> {
+        let Some(Known::Promise(promise)) = self.known(reference) else { return Ok(None) };
+        if !promise.is_computed() {
+            return Ok(None);
+        }
+        let graph = Graph::load(&reference.definition)?;
+        let is_source = |d: &&Digest| matches!(graph.ops[*d].op.kind, OpKind::Source(_));
+        let sources: Vec<Digest> = graph.order.iter().filter(is_source).cloned().collect();
+        let asked = self.inner.job.ops(sources.clone()).await;
+        let pins = sources.into_iter().zip(asked).filter_map(|(d, op)| Some((d, ops::pin(&*op?)?)));
+        let pins: HashMap<Digest, String> = pins.collect();
+        Ok(Some(Capture::of_graph(&graph, |digest| pins.get(digest).cloned())))
+    }
+
+    /// Runs a frontend, and remembers what it was asked.
+    async fn ask(
+        &self,
+        name: &str,
+        request: FrontendRequest,
+        imports: Vec<CacheImport>,
+    ) -> Result<BuildResult> {
+        let frontend = self.inner.parts.frontend(name)?;
+        self.inner.caches.import(&imports);
+        let frame = self.frame.inner(Asked::new(name, &request.opts, &request.inputs));
+        let bridge = BuildBridge { inner: Arc::clone(&self.inner), frame: Arc::clone(&frame) };
+        let result = frontend.solve(Arc::new(Importing { bridge, imports }), request).await?;
+        self.frame.adopt(frame, &result);
+        for reference in origins::each_ref(&result) {
+            if let Some(frame) = self.frame.find(&reference.id) {
+                let used = self.used(reference).await?.unwrap_or_default();
+                let request = frame.named(&used, self.producers());
+                self.inner.registered.add(&reference.definition, request);
+            }
+        }
+        Ok(result)
     }
 
     fn entitlements(&self) -> &BTreeSet<String> {
-        &self.0.context.entitlements
+        &self.inner.context.entitlements
     }
 
     fn source_context(&self, step: &Step) -> source::Context {
         source::Context {
-            sessions: self.0.context.sessions.clone(),
-            session_ids: vec![self.0.context.session.clone()],
+            sessions: self.inner.context.sessions.clone(),
+            session_ids: vec![self.inner.context.session.clone()],
             step: step.clone(),
-            cancel: self.0.cancel.clone(),
-            meanings: self.0.context.meanings.clone(),
+            cancel: self.inner.cancel.clone(),
+            meanings: self.inner.context.meanings.clone(),
         }
     }
 
     /// A vertex of this name; none is shown for an empty one.
     fn named_step(&self, name: &str) -> Step {
-        let sink: Arc<dyn Sink> = Arc::clone(&self.0.log) as _;
+        let sink: Arc<dyn Sink> = Arc::clone(&self.inner.log) as _;
         match name.is_empty() {
             true => Step::attach(progress::discard(), Digest::of(name)),
-            false => Step::start(sink, &format!("{}:{name}", self.0.job.id()), name),
+            false => Step::start(sink, &format!("{}:{name}", self.inner.job.id()), name),
         }
     }
 
     async fn look_up_image(&self, reference: &str, options: &ResolveOptions) -> Result<ResolvedImage> {
         let step = self.named_step(&options.log_name);
         let context = self.source_context(&step);
-        step.finish(self.0.parts.sources.resolve_image_config(reference, options, &context).await)
+        step.finish(self.inner.parts.sources.resolve_image_config(reference, options, &context).await)
     }
 
     async fn look_up_source(&self, source: &SourceOp, options: &SourceOptions) -> Result<ResolvedSource> {
-        let identified = self.0.parts.sources.identify(source, &Platform::host())?;
+        let identified = self.inner.parts.sources.identify(source, &Platform::host())?;
         let step = self.named_step(&options.log_name);
         let meta = identified.meta(&self.source_context(&step), options.objects).await;
         Ok(ResolvedSource { source: source.clone(), meta: step.finish(meta)? })
@@ -197,26 +261,34 @@ impl BuildBridge {
 #[async_trait]
 impl Bridge for BuildBridge {
     fn session_id(&self) -> &str {
-        &self.0.context.session
+        &self.inner.context.session
     }
 
     fn platforms(&self) -> Vec<Platform> {
-        self.0.parts.worker.platforms.clone()
+        self.inner.parts.worker.platforms.clone()
     }
 
     fn worker(&self) -> Worker {
-        self.0.parts.worker.clone()
+        self.inner.parts.worker.clone()
     }
 
     fn inputs(&self) -> BTreeMap<String, Definition> {
-        self.0.inputs.clone()
+        self.inner.inputs.clone()
     }
 
     async fn resolve_image_config(&self, reference: &str, options: ResolveOptions) -> Result<ResolvedImage> {
-        match self.judged_image(reference, &options).await? {
-            Some(other) => self.look_up_image(&other, &options).await,
-            None => self.look_up_image(reference, &options).await,
-        }
+        let other = self.judged_image(reference, &options).await?;
+        let reference = other.as_deref().unwrap_or(reference);
+        let image = self.look_up_image(reference, &options).await?;
+        let (scheme, name) = reference.split_once("://").unwrap_or(("docker-image", reference));
+        let whole = name.parse::<Reference>().map(|name| name.with_default_tag().to_string());
+        let looked_at = ImageSource {
+            reference: whole.unwrap_or_else(|_| name.to_owned()),
+            local: scheme != "docker-image",
+            platform: options.platform.as_ref().map(Platform::normalize),
+        };
+        self.frame.add_image(looked_at, image.digest.clone());
+        Ok(image)
     }
 
     async fn resolve_source(&self, source: &SourceOp, options: SourceOptions) -> Result<ResolvedSource> {
@@ -234,24 +306,17 @@ impl Bridge for BuildBridge {
             }
             (None, "") => BuildResult::default(),
             (None, name) => {
-                let frontend = self.0.parts.frontend(name)?;
                 let mut imports = request.cache_imports;
                 add_imports(&mut imports, imports_of(&request.opts)?);
-                self.0.caches.import(&imports);
-                let bridge = Arc::new(Importing { bridge: self.clone(), imports });
-                frontend.solve(bridge, FrontendRequest { opts: request.opts, inputs: request.inputs }).await?
+                let request = FrontendRequest { opts: request.opts, inputs: request.inputs };
+                self.ask(name, request, imports).await?
             }
             (Some(_), _) => {
                 return Err(Error::user("cannot solve with both Definition and Frontend specified"));
             }
         };
         if request.evaluate {
-            let refs: Vec<&Ref> = match &result.refs {
-                Refs::None => Vec::new(),
-                Refs::Single(one) => vec![one],
-                Refs::Map(map) => map.values().collect(),
-            };
-            for reference in refs {
+            for reference in result.all_refs() {
                 self.value_to_look_at(reference).await?;
             }
         }
@@ -307,7 +372,7 @@ impl Bridge for BuildBridge {
     }
 
     async fn warn(&self, vertex: &Digest, warning: Warning) -> Result<()> {
-        self.0.log.emit(Event::Warning(VertexWarning {
+        self.inner.log.emit(Event::Warning(VertexWarning {
             vertex: vertex.clone(),
             level: warning.level,
             short: warning.short,
@@ -326,7 +391,7 @@ impl Bridge for BuildBridge {
                 None => None,
             });
         }
-        let (parts, context) = (Arc::clone(&self.0.parts), Arc::clone(&self.0.context));
+        let (parts, context) = (Arc::clone(&self.inner.parts), Arc::clone(&self.inner.context));
         Ok(container::BuildContainer::new(parts, context, request, inputs).await?)
     }
 }

@@ -1,7 +1,7 @@
 //! The engine, and the run of one build.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cdi::{Device, Devices, Rights};
@@ -9,8 +9,10 @@ use errdefs::{Class, Code, Error, Result};
 use exporter::Exporters;
 use frontend::{Bridge as _, BuildResult, CacheImport, Frontend, SolveRequest, Worker};
 use gateway::Session;
+use jiff::Timestamp;
 use ops::{BuildContext, BuildDomain, Failures, Ops};
 use progress::Sink;
+use provenance::Options;
 use refs::{Records, Refs};
 use remote_cache::Importer;
 use session::Sessions;
@@ -24,6 +26,7 @@ use crate::cache_export;
 use crate::export::{self, Exports};
 use crate::history::{BuildRecord, History};
 use crate::log::Reader;
+use crate::origins::{Asked, Captured, Producers, Start, Told};
 use crate::platforms;
 use crate::request::{BuildRequest, BuildResponse, Work};
 use crate::session_export;
@@ -52,6 +55,7 @@ pub struct Parts {
     pub entitlements: BTreeSet<String>,
     /// What frontends are told of who runs the steps.
     pub worker: Worker,
+    pub told: Told,
 }
 
 impl Parts {
@@ -67,6 +71,7 @@ impl Parts {
 pub struct Engine {
     parts: Arc<Parts>,
     builds: Arc<Builds>,
+    producers: Arc<Producers>,
     /// Ends all containers that are run for users.
     end_containers: CancellationToken,
     /// Ends all builds.
@@ -76,7 +81,13 @@ pub struct Engine {
 impl Engine {
     pub fn new(parts: Parts) -> Self {
         let (end_containers, end_builds) = Default::default();
-        Engine { parts: Arc::new(parts), builds: Arc::default(), end_containers, end_builds }
+        Engine {
+            parts: Arc::new(parts),
+            builds: Arc::default(),
+            producers: Arc::default(),
+            end_containers,
+            end_builds,
+        }
     }
 
     pub fn sessions(&self) -> &Sessions {
@@ -156,6 +167,8 @@ impl Engine {
     ) -> Result<BuildResponse> {
         let exporters = export::resolve(&self.parts.exporters, &request)?;
         let cache_exports = cache_export::resolve(&request)?;
+        let wanted = Options::of(&request.attrs)?;
+        let started = Timestamp::now();
         let context = Arc::new(BuildContext {
             sessions: self.parts.sessions.clone(),
             session: request.session.clone(),
@@ -166,15 +179,24 @@ impl Engine {
         let recording = (!request.internal).then(|| self.parts.history.begin(BuildRecord::of(&request)));
         let sink: Arc<dyn Sink> = Arc::clone(&build.log) as _;
         let job = self.parts.scheduler.job(request.id.clone(), Arc::clone(&context), Arc::clone(&sink));
-        let inputs = match &request.work {
-            Work::Frontend { inputs, .. } | Work::Client { inputs } => inputs.clone(),
-            Work::Definition(_) => BTreeMap::new(),
+        let (frontend, inputs) = match &request.work {
+            Work::Frontend { name, inputs, .. } => (name.as_str(), inputs.clone()),
+            Work::Client { inputs } => ("", inputs.clone()),
+            Work::Definition(_) => ("", BTreeMap::new()),
         };
+        let asked = Asked::new(frontend, &request.attrs, &inputs);
+        let start = Start { asked, inputs, producers: Arc::clone(&self.producers) };
         let (parts, log) = (Arc::clone(&self.parts), Arc::clone(&build.log));
         let rules = Rules { policies: request.policies.clone(), session: request.policy_session.clone() };
-        let bridge = BuildBridge::new(parts, context, job, log, inputs, rules, cancel.clone());
+        let bridge = BuildBridge::new(parts, context, job, log, start, rules, cancel.clone());
+        let captured = OnceLock::new();
         let work = async {
-            let result = self.result(&request, build, &bridge).await?;
+            let mut result = self.result(&request, build, &bridge).await?;
+            let known = Captured::of(&bridge, &result, started).await?;
+            let known = captured.get_or_init(|| known);
+            if let Some(options) = &wanted {
+                known.attest(&bridge, &mut result, options).await?;
+            }
             let exportable = export::compute(&bridge, &result).await?;
             let asked = request.attrs.get("platform").map(String::as_str);
             platforms::verify(&request.id, asked, &exportable, &sink)?;
@@ -198,10 +220,17 @@ impl Engine {
         if let Some(session) = self.builds.close(build) {
             session.close().await;
         }
+        let provenance = match (captured.get(), &recording) {
+            (Some(known), Some(_)) => known.record(&bridge, &request.attrs).await.unwrap_or_else(|e| {
+                tracing::warn!(build = request.id, "the record of the build has no provenance: {e}");
+                BTreeMap::new()
+            }),
+            _ => BTreeMap::new(),
+        };
         bridge.close().await;
         if let Some(recording) = recording {
             build.log.close();
-            recording.complete(&build.log, &outcome).await;
+            recording.complete(&build.log, &outcome, provenance).await;
         }
         outcome
     }

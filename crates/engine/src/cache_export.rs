@@ -82,7 +82,7 @@ async fn write(
     result: &BuildResult,
     step: &Step,
 ) -> Result<Option<Descriptor>> {
-    let refs: Vec<Ref> = refs(result).into_values().collect();
+    let refs: Vec<Ref> = result.all_refs().into_iter().cloned().collect();
     let gathered = gather(bridge, &refs, export.mode, export.compression, step);
     let gathered = step.part("preparing build cache for export", gathered).await?;
     step.part("sending cache export", remote_cache::write(export, target, &gathered, step)).await

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use errdefs::{Error, Result};
 use exporter::{ExportContext, Exportable, Exporter, Exporters, InlineCache, Response};
-use frontend::{BuildResult, Refs};
+use frontend::{Attestation, AttestationBody, BuildResult, Refs};
 use futures_util::future::try_join_all;
+use oci::Descriptor;
 use progress::{Sink, Step};
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +47,7 @@ pub async fn run(
     let mut response = inline_metadata(&result);
     let mut finalizers = Vec::new();
     let mut results = BTreeMap::new();
+    let mut attestations: BTreeMap<String, Vec<Descriptor>> = BTreeMap::new();
     let Exports { exporters, caches } = exports;
     let inline_cache: Option<Arc<dyn InlineCache>> = match cache_export::wants_inline(&caches) {
         true => Some(Arc::new(Inline::new(bridge, built, sink))),
@@ -67,6 +69,9 @@ pub async fn run(
             Ok(exported) => {
                 response.extend(exported.response);
                 results.extend(exported.descriptor.map(|descriptor| (index as u32, descriptor)));
+                for (platform, statements) in exported.attestations {
+                    attestations.entry(platform).or_default().extend(statements);
+                }
                 match exported.finalize {
                     Some(finalize) => finalizers.push((finalize, cx, step)),
                     None => step.finish(Ok(()))?,
@@ -80,7 +85,7 @@ pub async fn run(
     let cached = cache_export::run(&caches, bridge, built, sink);
     let (_, cached) = futures_util::try_join!(try_join_all(finals), cached)?;
     response.extend(cached);
-    Ok(BuildResponse { exporter: response, results })
+    Ok(BuildResponse { exporter: response, results, attestations })
 }
 
 /// Metadata that goes to the client as it is.
@@ -108,5 +113,24 @@ pub async fn compute(bridge: &BuildBridge, result: &BuildResult) -> Result<Expor
             exporter::Refs::Map(try_join_all(computed).await?.into_iter().collect::<BTreeMap<_, _>>())
         }
     };
-    Ok(Exportable { refs, metadata: result.metadata.clone() })
+    let attested = result.attestations.iter().map(async |(platform, attestations)| {
+        let computed = attestations.iter().map(|attestation| compute_attestation(bridge, attestation));
+        Ok::<_, Error>((platform.clone(), try_join_all(computed).await?))
+    });
+    let attestations = try_join_all(attested).await?.into_iter().collect();
+    Ok(Exportable { refs, metadata: result.metadata.clone(), attestations })
+}
+
+async fn compute_attestation(
+    bridge: &BuildBridge,
+    attestation: &Attestation,
+) -> Result<exporter::Attestation> {
+    let body = match &attestation.body {
+        AttestationBody::File { reference, path } => {
+            exporter::AttestationBody::File { reference: bridge.value(reference).await?, path: path.clone() }
+        }
+        AttestationBody::Inline(bytes) => exporter::AttestationBody::Inline(bytes.clone()),
+    };
+    let (kind, metadata) = (attestation.kind.clone(), attestation.metadata.clone());
+    Ok(exporter::Attestation { kind, metadata, body })
 }

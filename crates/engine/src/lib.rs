@@ -17,6 +17,7 @@ pub mod history;
 mod images;
 mod invocation;
 mod log;
+mod origins;
 mod platforms;
 mod promise;
 mod request;
@@ -30,4 +31,8 @@ pub use executor::{Exit, HostIp, Network, Output, Stream, WinSize};
 pub use images::StoredImage;
 pub use invocation::{BindMount, RunRequest};
 pub use log::Reader;
+pub use origins::Told;
 pub use request::{Attributed, BuildRequest, BuildResponse, Work};
+
+/// The compatibility version that results have.
+pub const COMPATIBILITY: i64 = 30;

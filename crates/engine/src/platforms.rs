@@ -116,7 +116,7 @@ mod tests {
             false => Refs::Single(None),
         };
         let metadata = BTreeMap::from([("refs.platforms".to_owned(), json.into())]);
-        let result = Exportable { refs, metadata };
+        let result = Exportable { refs, metadata, attestations: BTreeMap::new() };
         assert_eq!(findings(asked, &result).expect("is no error"), expected);
     }
 
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn refs_without_platforms_are_refused() {
         let two = Refs::Map(BTreeMap::from([("a".to_owned(), None), ("b".to_owned(), None)]));
-        let mut result = Exportable { refs: two, metadata: BTreeMap::new() };
+        let mut result = Exportable { refs: two, metadata: BTreeMap::new(), attestations: BTreeMap::new() };
         let e = findings(None, &result).expect_err("has no platforms");
         assert_eq!(e.to_string(), "build result contains multiple refs without platforms mapping");
         result.refs = Refs::Single(None);

@@ -47,6 +47,11 @@ impl Promise {
         self.edge.as_ref()
     }
 
+    /// Whether somebody has asked for the result, and it is there.
+    pub fn is_computed(&self) -> bool {
+        self.value.get().is_some()
+    }
+
     /// The result. A failure is not kept: the next who asks tries again.
     ///
     /// # Errors

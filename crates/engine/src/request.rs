@@ -59,6 +59,8 @@ pub struct BuildResponse {
     pub exporter: BTreeMap<String, String>,
     /// What exporters made, by their place in the request; some make nothing that has a name.
     pub results: BTreeMap<u32, Descriptor>,
+    /// What images say of themselves, by platform: statements in the store.
+    pub attestations: BTreeMap<String, Vec<Descriptor>>,
 }
 
 impl Default for Work {

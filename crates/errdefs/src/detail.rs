@@ -61,8 +61,18 @@ pub enum Detail {
     Subrequest { name: String },
     /// What a policy says of the source that it denies.
     Denied { messages: Vec<String> },
+    /// Provenance that was to be complete would lack these.
+    MaterialsIncomplete { missing: Vec<MissingMaterial> },
     /// The op that failed, encoded, with ids by which its mounts can be inspected.
     Solve { input_ids: Vec<String>, mount_ids: Vec<String>, op: Vec<u8>, subject: Option<Subject> },
+}
+
+/// Something that a build uses and that has no digest to be told by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingMaterial {
+    pub name: String,
+    /// In one word, as `local_source`.
+    pub reason: String,
 }
 
 /// The part of an op that failed.

@@ -57,6 +57,8 @@ impl Attrs {
         for idle in ["buildinfo", "buildinfo-attrs", "context", "prefer-image-digest"] {
             self.left.remove(idle);
         }
+        // Attestations are for the build, not for its exporters, and of no use here.
+        self.left.retain(|key, _| !key.starts_with("attest:"));
         if let Some(key) = self.left.keys().find(|key| !key.contains('.')) {
             return Err(Error::user(format!("unknown attribute `{key}` of exporter `{}`", self.kind)));
         }

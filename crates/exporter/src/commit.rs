@@ -1,4 +1,8 @@
-//! Makes an image of a result: layers as blobs, config, manifest, and an index for several platforms.
+//! Makes an image of a result: layers as blobs, config, manifest, and an index for several platforms or attestations.
+
+mod attest;
+
+use std::collections::BTreeMap;
 
 use errdefs::{Error, Result};
 use futures_util::future::try_join_all;
@@ -26,6 +30,8 @@ pub struct Image {
     pub config: Option<Digest>,
     /// The layers of each platform, with what can fetch them.
     pub layers: Vec<Layers>,
+    /// Statements by platform id.
+    pub attestations: BTreeMap<String, Vec<Descriptor>>,
     /// Keeps all blobs of the image.
     pub lease: content::Lease,
 }
@@ -74,9 +80,13 @@ pub async fn commit(
     if !result.is_map() && platforms.len() > 1 {
         return Err(Error::user("cannot export multiple platforms without multi-platform enabled"));
     }
-    let annotations = annotations(result, &platforms, options)?;
+    let is_index = result.is_map() || attest::need_index(result, &platforms, options);
+    let annotations = annotations(result, &platforms, options, is_index)?;
+    if is_index && !options.oci_types && !result.attestations.is_empty() {
+        return Err(Error::user("cannot export attestations with \"oci-mediatypes=false\""));
+    }
     let lease = refs.content().lease();
-    let writer = Writer { result, options, annotations, cx, lease: lease.clone() };
+    let writer = Writer { result, options, annotations, is_index, cx, lease: lease.clone() };
     let references = platforms.iter().map(|p| Ok(result.find(&p.id)?.cloned())).collect::<Result<_>>()?;
     let mut layers = cx.step.part("exporting layers", writer.layers(references)).await?;
     let mut manifests = Vec::new();
@@ -84,18 +94,26 @@ pub async fn commit(
         manifests.push(writer.manifest(platform, layers).await?);
     }
     match manifests.pop() {
-        Some((descriptor, config)) if !result.is_map() => {
-            Ok(Image { descriptor, config: Some(config), layers, lease })
+        Some((descriptor, config)) if !is_index => {
+            let attestations = BTreeMap::new();
+            Ok(Image { descriptor, config: Some(config), layers, attestations, lease })
         }
         last => {
-            let all = manifests.into_iter().chain(last).map(|(manifest, _)| manifest).collect();
-            Ok(Image { descriptor: writer.index(all).await?, config: None, layers, lease })
+            let mut all: Vec<_> = manifests.into_iter().chain(last).map(|(manifest, _)| manifest).collect();
+            let (more, attestations) = writer.attest(&platforms, &all, &layers).await?;
+            all.extend(more);
+            Ok(Image { descriptor: writer.index(all).await?, config: None, layers, attestations, lease })
         }
     }
 }
 
 /// Annotations of the attributes and of the frontend, checked against the result.
-fn annotations(result: &Exportable, platforms: &[ResultPlatform], options: &ImageOptions) -> Result<Group> {
+fn annotations(
+    result: &Exportable,
+    platforms: &[ResultPlatform],
+    options: &ImageOptions,
+    is_index: bool,
+) -> Result<Group> {
     let mut given = Group::default();
     for (key, value) in &result.metadata {
         given.add(key, &String::from_utf8_lossy(value))?;
@@ -108,7 +126,7 @@ fn annotations(result: &Exportable, platforms: &[ResultPlatform], options: &Imag
         }
     }
     let of_all = annotations.of(None);
-    if !result.is_map() && (!of_all.index.is_empty() || !of_all.index_descriptor.is_empty()) {
+    if !is_index && (!of_all.index.is_empty() || !of_all.index_descriptor.is_empty()) {
         return Err(Error::user("index annotations not supported for single platform export"));
     }
     if !options.oci_types && annotations.need_oci() {
@@ -121,6 +139,7 @@ struct Writer<'a> {
     result: &'a Exportable,
     options: &'a ImageOptions,
     annotations: Group,
+    is_index: bool,
     cx: &'a ExportContext,
     lease: content::Lease,
 }
@@ -139,8 +158,8 @@ impl Writer<'_> {
 
     /// Writes config and manifest of a platform; gives the manifest and the digest of the config.
     async fn manifest(&self, platform: &ResultPlatform, layers: &mut Layers) -> Result<(Descriptor, Digest)> {
-        // Those of one platform have no place where the result is not by platform.
-        let annotations = self.annotations.of(self.result.is_map().then_some(&platform.platform));
+        // Those of one platform have no place where the image is not by platform.
+        let annotations = self.annotations.of(self.is_index.then_some(&platform.platform));
         // The build cache knows the layers as they were.
         let inline_cache = self.inline_cache(platform, layers).await?;
         self.rewrite_timestamps(platform, layers).await?;
@@ -227,14 +246,18 @@ impl Writer<'_> {
     }
 
     async fn write(&self, what: &str, bytes: Vec<u8>) -> Result<()> {
-        let (digest, lease) = (Digest::of(&bytes), self.lease.clone());
-        let expected = (digest.clone(), bytes.len() as u64);
+        let name = format!("{what} {}", Digest::of(&bytes));
+        self.cx.step.part(&name, self.store(bytes)).await
+    }
+
+    async fn store(&self, bytes: Vec<u8>) -> Result<()> {
+        let lease = self.lease.clone();
         let written = self.cx.blocking(move |_| {
-            let mut ingest = lease.ingest(Some(expected))?;
+            let mut ingest = lease.ingest(Some((Digest::of(&bytes), bytes.len() as u64)))?;
             std::io::Write::write_all(&mut ingest, &bytes)?;
             ingest.commit().map(drop)
         });
-        self.cx.step.part(&format!("{what} {digest}"), written).await
+        written.await
     }
 }
 

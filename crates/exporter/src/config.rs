@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use errdefs::{Error, Result};
-use oci::json::to_vec;
+use oci::json::{compact, to_vec};
 use oci::{DiffId, History, ImageConfig, Platform, RootFs, RunConfig};
 use serde_json::value::RawValue;
 
@@ -105,7 +105,8 @@ fn created(given: Option<&String>, patch: &Patch<'_>) -> Result<String> {
     Ok(if clamped == created { given.clone() } else { text(to_vec(clamped.as_str())) })
 }
 
-fn rootfs(diff_ids: &[DiffId]) -> String {
+/// The layers, as a config names them.
+pub fn rootfs(diff_ids: &[DiffId]) -> String {
     match diff_ids {
         // Go's empty list.
         [] => r#"{"type":"layers","diff_ids":null}"#.into(),
@@ -115,27 +116,6 @@ fn rootfs(diff_ids: &[DiffId]) -> String {
 
 fn text(json: Vec<u8>) -> String {
     String::from_utf8(json).expect("JSON is text")
-}
-
-/// Valid JSON without spaces, and escaped as Go does.
-fn compact(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
-    let (mut in_string, mut escaped) = (false, false);
-    for c in json.chars() {
-        match c {
-            ' ' | '\t' | '\n' | '\r' if !in_string => continue,
-            '"' if !escaped => in_string = !in_string,
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                out.push_str(&format!("\\u{:04x}", u32::from(c)));
-                escaped = false;
-                continue;
-            }
-            _ => {}
-        }
-        escaped = in_string && c == '\\' && !escaped;
-        out.push(c);
-    }
-    out
 }
 
 #[cfg(test)]

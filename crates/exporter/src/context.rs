@@ -82,6 +82,8 @@ pub struct Exported {
     pub response: Response,
     /// The image, where it is one.
     pub descriptor: Option<Descriptor>,
+    /// The statements of an image in the content store, by platform id.
+    pub attestations: BTreeMap<String, Vec<Descriptor>>,
     /// What is left to be done.
     pub finalize: Option<Finalize>,
 }

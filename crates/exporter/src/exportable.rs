@@ -8,6 +8,8 @@ use oci::{ImageConfig, Platform};
 use refs::ImmutableRef;
 use serde::Deserialize;
 
+use crate::attestation::Attestation;
+
 pub(crate) const PLATFORMS: &str = "refs.platforms";
 pub(crate) const IMAGE_CONFIG: &str = "containerimage.config";
 pub(crate) const BASE_CONFIG: &str = "containerimage.base.config";
@@ -19,6 +21,8 @@ pub struct Exportable {
     pub refs: Refs,
     /// What the frontend said: `containerimage.config`, `refs.platforms`; those of one platform end in `/<platform>`.
     pub metadata: BTreeMap<String, Bytes>,
+    /// By platform id; those of a result with one ref may stand under the empty name.
+    pub attestations: BTreeMap<String, Vec<Attestation>>,
 }
 
 /// File systems; `None` is scratch.
@@ -31,7 +35,7 @@ pub enum Refs {
 
 /// A platform of a result.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(crate) struct ResultPlatform {
+pub struct ResultPlatform {
     #[serde(rename = "ID", default)]
     pub id: String,
     #[serde(rename = "Platform", default)]
@@ -79,18 +83,23 @@ impl Exportable {
 
     /// The platforms of the result with their names.
     pub(crate) fn platforms(&self) -> Result<Vec<ResultPlatform>> {
-        if let Some(json) = self.metadata.get(PLATFORMS) {
-            return named_platforms(json);
-        }
-        if self.is_map() {
+        if self.is_map() && !self.metadata.contains_key(PLATFORMS) {
             return Err(Error::user("unable to export multiple refs, missing platforms mapping"));
         }
-        let platform = match self.metadata.get(IMAGE_CONFIG) {
-            Some(json) => platform_of_config(json)?,
-            None => Platform::host(),
-        };
-        Ok(vec![ResultPlatform { id: platform.format_all(), platform }])
+        platforms(&self.metadata)
     }
+}
+
+/// The platforms of a result with this metadata, one at least.
+pub fn platforms(metadata: &BTreeMap<String, Bytes>) -> Result<Vec<ResultPlatform>> {
+    if let Some(json) = metadata.get(PLATFORMS) {
+        return named_platforms(json);
+    }
+    let platform = match metadata.get(IMAGE_CONFIG) {
+        Some(json) => platform_of_config(json)?,
+        None => Platform::host(),
+    };
+    Ok(vec![ResultPlatform { id: platform.format_all(), platform }])
 }
 
 fn named_platforms(json: &[u8]) -> Result<Vec<ResultPlatform>> {
@@ -143,7 +152,7 @@ mod tests {
     fn result(metadata: &[(&str, &str)]) -> Exportable {
         let metadata =
             metadata.iter().map(|(k, v)| ((*k).to_owned(), Bytes::copy_from_slice(v.as_bytes()))).collect();
-        Exportable { refs: Refs::Single(None), metadata }
+        Exportable { refs: Refs::Single(None), metadata, attestations: BTreeMap::new() }
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! The files of a result, as they go to the client.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-use std::fs::File;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::{Buf as _, Bytes};
 use errdefs::{Error, Result, ResultExt};
 use jiff::Timestamp;
 use progress::Step;
@@ -14,6 +14,9 @@ use session::files::{Stat, Tree, compare_paths};
 use snapshot::{FileType, View};
 
 use crate::Exportable;
+use crate::attestation::of_files as statements;
+use crate::attrs::{Attrs, parse_bool};
+use crate::context::ExportContext;
 use crate::epoch::Epoch;
 
 /// One platform of a result.
@@ -23,10 +26,42 @@ pub struct Part {
     pub view: View,
     /// What all times become, in nanoseconds since 1970.
     pub mtime_ns: Option<i64>,
+    /// What is said about them, by the names of files.
+    pub statements: BTreeMap<Vec<u8>, Bytes>,
+    /// When that was written.
+    pub made_ns: i64,
+}
+
+/// How files are put in order.
+#[derive(Debug, Clone, Default)]
+pub struct FileOptions {
+    pub epoch: Epoch,
+    /// Each platform in a folder of its own; where nothing is said, when there are several.
+    pub split: Option<bool>,
+    /// Goes before the names of statements.
+    pub attestation_prefix: String,
+}
+
+impl FileOptions {
+    pub fn take(attrs: &mut Attrs) -> Result<Self> {
+        let split = attrs.take("platform-split").map(|value| {
+            parse_bool("platform-split", &value)
+                .map_err(|_| Error::user(format!("non-bool value for platform-split: {value}")))
+        });
+        Ok(FileOptions {
+            epoch: Epoch::take(attrs)?,
+            split: split.transpose()?,
+            attestation_prefix: attrs.take("attestation-prefix").unwrap_or_default(),
+        })
+    }
+
+    pub fn is_split(&self, result: &Exportable) -> bool {
+        self.split.unwrap_or(result.is_map())
+    }
 }
 
 /// The parts of a result.
-pub async fn parts(result: &Exportable, epoch: Epoch) -> Result<Vec<Part>> {
+pub async fn parts(result: &Exportable, options: &FileOptions, cx: &ExportContext) -> Result<Vec<Part>> {
     let platforms = result.platforms()?;
     if !result.is_map() && platforms.len() > 1 {
         return Err(Error::user("unable to export multiple platforms without map"));
@@ -37,8 +72,11 @@ pub async fn parts(result: &Exportable, epoch: Epoch) -> Result<Vec<Part>> {
             Some(reference) => reference.view().await?,
             None => View::empty(),
         };
-        let mtime_ns = epoch.of(result, &platform)?.map(|seconds| seconds.saturating_mul(1_000_000_000));
-        parts.push(Part { platform: platform.id, view, mtime_ns });
+        let mtime_ns = options.epoch.of(result, &platform)?;
+        let mtime_ns = mtime_ns.map(|seconds| seconds.saturating_mul(1_000_000_000));
+        let statements = statements(result, &platform, &view, options, cx).await?;
+        let made_ns = Timestamp::now().as_second().saturating_mul(1_000_000_000);
+        parts.push(Part { platform: platform.id, view, mtime_ns, statements, made_ns });
     }
     Ok(parts)
 }
@@ -53,10 +91,14 @@ impl Part {
     fn list(&self, dir: &[u8], each: &mut dyn FnMut(Stat) -> Result<()>) -> Result<()> {
         // Files that came by several names stand once, then as links to that.
         let mut names: HashMap<(u64, u64), Vec<u8>> = HashMap::new();
+        let mut statements = self.statements.iter().peekable();
         for entry in self.view.walk(b"")? {
             let entry = entry?;
-            if entry.path.is_empty() {
+            if entry.path.is_empty() || self.is_hidden(&entry.path) {
                 continue;
+            }
+            while let Some(next) = statements.next_if(|(name, _)| compare_paths(name, &entry.path).is_lt()) {
+                each(self.statement(dir, next))?;
             }
             let meta = &entry.meta;
             let path = join(dir, &entry.path);
@@ -84,7 +126,31 @@ impl Part {
             }
             each(stat)?;
         }
-        Ok(())
+        statements.try_for_each(|next| each(self.statement(dir, next)))
+    }
+
+    /// A statement stands in the place of what the result has by its name.
+    fn is_hidden(&self, path: &[u8]) -> bool {
+        let first = path.split(|&b| b == b'/').next().unwrap_or_default();
+        self.statements.contains_key(first)
+    }
+
+    fn statement(&self, dir: &[u8], (name, bytes): (&Vec<u8>, &Bytes)) -> Stat {
+        Stat {
+            path: join(dir, name),
+            mode: 0o100_600,
+            size: bytes.len() as u64,
+            mtime_ns: self.mtime_ns.unwrap_or(self.made_ns),
+            ..Stat::default()
+        }
+    }
+
+    fn open(&self, path: &[u8]) -> Result<Content> {
+        let name = path.strip_prefix(b"/").unwrap_or(path);
+        match self.statements.get(name) {
+            Some(bytes) => Ok(Box::new(bytes.clone().reader())),
+            None => Ok(Box::new(self.view.open(path)?)),
+        }
     }
 
     fn root(&self) -> Stat {
@@ -95,6 +161,9 @@ impl Part {
 fn join(dir: &[u8], path: &[u8]) -> Vec<u8> {
     if dir.is_empty() { path.to_vec() } else { [dir, b"/", path].concat() }
 }
+
+/// The bytes of a file.
+pub type Content = Box<dyn Read + Send>;
 
 /// By path, the part that a file is of.
 type Owners = HashMap<Vec<u8>, usize>;
@@ -147,18 +216,18 @@ impl Files {
     }
 
     /// Opens a regular file that was listed.
-    pub fn open_file(&self, path: &[u8]) -> Result<File> {
+    pub fn open_file(&self, path: &[u8]) -> Result<Content> {
         match self {
-            Files::Plain(part) => part.view.open(path),
+            Files::Plain(part) => part.open(path),
             Files::Split(parts) => {
                 let slash = path.iter().position(|&b| b == b'/').unwrap_or(path.len());
                 let part =
                     parts.iter().find(|part| part.dir() == path[..slash]).ok_or_else(|| missing(path))?;
-                part.view.open(&path[slash..])
+                part.open(&path[slash..])
             }
             Files::Merged { parts, owners } => {
                 let owner = owners.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied();
-                parts[owner.ok_or_else(|| missing(path))?].view.open(path)
+                parts[owner.ok_or_else(|| missing(path))?].open(path)
             }
         }
     }
@@ -217,7 +286,7 @@ impl Tree for Counted {
 }
 
 struct CountedFile {
-    file: File,
+    file: Content,
     meter: Arc<Meter>,
 }
 

@@ -47,7 +47,7 @@ struct Names {
 impl NamedImage {
     pub fn resolve(refs: &Refs, registry: &Registry, given: &BTreeMap<String, String>) -> Result<Self> {
         let mut attrs = Attrs::new("image", given);
-        let options = ImageOptions::take(&mut attrs)?;
+        let options = ImageOptions::take(&mut attrs, true)?;
         // It stands for tests of BuildKit's own.
         attrs.refuse("unsafe-internal-store-allow-incomplete")?;
         let unpack = attrs.flag("unpack")?.unwrap_or(false);
@@ -152,7 +152,7 @@ impl Exporter for NamedImage {
                 }
             }
         }
-        let image = commit(&self.refs, result, &self.options, cx).await?;
+        let mut image = commit(&self.refs, result, &self.options, cx).await?;
         let names = self.names(result, &image.descriptor.digest);
         let mut response = image.response();
         if !names.given.is_empty() {
@@ -164,7 +164,8 @@ impl Exporter for NamedImage {
             response.insert(IMAGE_NAME.into(), names.given.join(","));
         }
         let descriptor = Some(image.descriptor.clone());
+        let attestations = std::mem::take(&mut image.attestations);
         let finalize = (self.push && !names.given.is_empty()).then(|| self.finalize(image, names.given));
-        Ok(Exported { response, descriptor, finalize })
+        Ok(Exported { response, descriptor, attestations, finalize })
     }
 }

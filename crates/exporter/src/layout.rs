@@ -47,7 +47,7 @@ const PARALLEL: usize = 4;
 impl Layout {
     pub fn resolve(refs: &Refs, variant: Variant, given: &BTreeMap<String, String>) -> Result<Self> {
         let mut attrs = Attrs::new(if variant == Variant::Oci { "oci" } else { "docker" }, given);
-        let options = ImageOptions::take(&mut attrs)?;
+        let options = ImageOptions::take(&mut attrs, false)?;
         let tar = attrs.flag("tar")?.unwrap_or(true);
         Ok(Layout { refs: refs.clone(), variant, options, tar, metadata: attrs.finish()? })
     }
@@ -140,7 +140,8 @@ impl Exporter for Layout {
             true => cx.step.part("sending tarball", self.send(&image, names, &response, cx)).await?,
             false => cx.step.part("sending blobs", self.store(&image, cx)).await?,
         }
-        Ok(Exported { response, descriptor: Some(image.descriptor), finalize: None })
+        let Image { descriptor, attestations, .. } = image;
+        Ok(Exported { response, descriptor: Some(descriptor), attestations, finalize: None })
     }
 }
 

@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! image, oci, docker   layers as blobs -> config -> manifest [-> index]   commit
+//!                      what is said about it -> statements -> manifest    attestation
 //!   image              -> names in the image store [-> registry]
 //!   oci, docker        -> one archive to the client                       archive
 //! local, tar           files of the result -> folder or archive           files
@@ -15,6 +16,7 @@
 
 mod annotations;
 mod archive;
+mod attestation;
 mod attrs;
 mod commit;
 mod config;
@@ -32,7 +34,8 @@ mod resolve;
 mod tarball;
 mod time;
 
+pub use attestation::{Attestation, AttestationBody};
 pub use context::{ExportContext, Exported, Exporter, Finalize, InlineCache, Response};
 pub use epoch::of_build_args as epoch_of_build_args;
-pub use exportable::{Exportable, Refs};
+pub use exportable::{Exportable, Refs, ResultPlatform, platforms};
 pub use resolve::Exporters;

@@ -7,17 +7,14 @@ use async_trait::async_trait;
 use errdefs::{Error, Result};
 use futures_util::future::try_join_all;
 
+use crate::Exportable;
 use crate::attrs::Attrs;
 use crate::context::{ExportContext, Exported, Exporter};
-use crate::epoch::Epoch;
-use crate::files::{self, Counted, Files, Meter, Part};
-use crate::{Exportable, attrs};
+use crate::files::{self, Counted, FileOptions, Files, Meter, Part};
 
 /// Files as they are.
 pub struct Local {
-    epoch: Epoch,
-    /// Each platform in a folder of its own; where nothing is said, when there are several.
-    split: Option<bool>,
+    files: FileOptions,
     mode: Mode,
 }
 
@@ -32,23 +29,14 @@ enum Mode {
 impl Local {
     pub fn resolve(given: &BTreeMap<String, String>) -> Result<Self> {
         let mut attrs = Attrs::new("local", given);
-        let epoch = Epoch::take(&mut attrs)?;
-        let split = match attrs.take("platform-split") {
-            None => None,
-            Some(value) => Some(
-                attrs::parse_bool("platform-split", &value)
-                    .map_err(|_| Error::user(format!("non-bool value for platform-split: {value}")))?,
-            ),
-        };
+        let files = FileOptions::take(&mut attrs)?;
         let mode = match attrs.take("mode").unwrap_or_default() {
             mode if matches!(mode.trim().to_lowercase().as_str(), "" | "copy") => Mode::Copy,
             mode if mode.trim().to_lowercase() == "delete" => Mode::Delete,
             mode => return Err(Error::user(format!("invalid local exporter mode {mode:?}"))),
         };
-        // It goes before the names of attestations, of which there are none.
-        attrs.take("attestation-prefix");
         attrs.finish()?;
-        Ok(Local { epoch, split, mode })
+        Ok(Local { files, mode })
     }
 }
 
@@ -59,8 +47,8 @@ impl Exporter for Local {
     }
 
     async fn export(&self, result: &Exportable, cx: &ExportContext) -> Result<Exported> {
-        let parts = files::parts(result, self.epoch).await?;
-        let split = self.split.unwrap_or(result.is_map());
+        let parts = files::parts(result, &self.files, cx).await?;
+        let split = self.files.is_split(result);
         let multi_platform = self.mode == Mode::Delete;
         let transfers = if multi_platform || !split {
             vec![Transfer { label: "copying files".into(), files: together(parts, split) }]

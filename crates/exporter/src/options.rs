@@ -23,10 +23,15 @@ pub struct ImageOptions {
     pub rewrite_timestamp: bool,
     /// Layers that have their place elsewhere stay there, rather than to be pushed.
     pub prefer_foreign: bool,
+    /// Attestations hang on images as OCI artifacts, rather than as images of old.
+    pub artifacts: bool,
+    /// Also where all attestations are for registries alone.
+    pub inline: bool,
 }
 
 impl ImageOptions {
-    pub fn take(attrs: &mut Attrs) -> Result<Self> {
+    /// `inline` is what holds where the attributes say nothing.
+    pub fn take(attrs: &mut Attrs, inline: bool) -> Result<Self> {
         let mut annotations = Group::default();
         for (key, value) in attrs.take_all(|key| key.starts_with("annotation")) {
             if !annotations.add(&key, &value)? {
@@ -38,8 +43,7 @@ impl ImageOptions {
         let name = attrs.take("name").unwrap_or_default();
         let oci_types = attrs.bool("oci-mediatypes")?.unwrap_or(true);
         let oci_artifact = attrs.bool("oci-artifact")?;
-        // It says how attestations hang on, of which there are none.
-        attrs.bool("attestation-inline")?;
+        let inline = attrs.bool("attestation-inline")?.unwrap_or(inline);
         let rewrite_timestamp = attrs.bool("rewrite-timestamp")?.unwrap_or(false);
         let prefer_foreign = attrs.bool("prefer-nondist-layers")?.unwrap_or(false);
         if !oci_types && oci_artifact == Some(true) {
@@ -55,6 +59,8 @@ impl ImageOptions {
             epoch,
             rewrite_timestamp,
             prefer_foreign,
+            artifacts: oci_artifact.unwrap_or(oci_types),
+            inline,
         })
     }
 

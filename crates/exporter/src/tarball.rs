@@ -4,35 +4,28 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
 use async_trait::async_trait;
-use errdefs::{Error, Result, ResultExt};
+use errdefs::{Result, ResultExt};
 use fsutil::tar::{Entry, EntryKind, Writer};
 use session::files::{Kind, Stat};
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::copy;
-use crate::attrs::{Attrs, parse_bool};
+use crate::attrs::Attrs;
 use crate::context::{ExportContext, Exported, Exporter};
-use crate::epoch::Epoch;
-use crate::files::{self, Files};
+use crate::files::{self, FileOptions, Files};
 use crate::{Exportable, Response};
 
 /// The files of a result in one archive.
 pub struct Tarball {
-    epoch: Epoch,
+    files: FileOptions,
 }
 
 impl Tarball {
     pub fn resolve(given: &BTreeMap<String, String>) -> Result<Self> {
         let mut attrs = Attrs::new("tar", given);
-        let epoch = Epoch::take(&mut attrs)?;
-        attrs.take("attestation-prefix");
-        // Taken and passed over, as in BuildKit: an archive is split whenever there are several platforms.
-        if let Some(value) = attrs.take("platform-split") {
-            parse_bool("platform-split", &value)
-                .map_err(|_| Error::user(format!("non-bool value for platform-split: {value}")))?;
-        }
+        let files = FileOptions::take(&mut attrs)?;
         attrs.finish()?;
-        Ok(Tarball { epoch })
+        Ok(Tarball { files })
     }
 }
 
@@ -43,7 +36,8 @@ impl Exporter for Tarball {
     }
 
     async fn export(&self, result: &Exportable, cx: &ExportContext) -> Result<Exported> {
-        let parts = files::parts(result, self.epoch).await?;
+        let parts = files::parts(result, &self.files, cx).await?;
+        // As in BuildKit, an archive is split whenever there are several platforms, whatever the attributes say.
         let files = if result.is_map() { Files::split(parts) } else { Files::merged(parts) };
         let session = cx.session().await?;
         let sent = async {

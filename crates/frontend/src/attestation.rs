@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use oci::{Descriptor, Digest};
 
 use crate::Ref;
 
@@ -19,8 +20,8 @@ pub struct Attestation {
 pub enum AttestationKind {
     /// The body is a predicate.
     InToto { predicate_type: String, subjects: Vec<Subject> },
-    /// The body is a directory of statements, each in a file of JSON.
-    Bundle,
+    /// The body is a directory of statements, each in a file of JSON. All are of this type, unless it is empty.
+    Bundle { predicate_type: String },
 }
 
 #[derive(Debug, Clone)]
@@ -33,11 +34,52 @@ pub enum AttestationBody {
     Inline(Bytes),
 }
 
+impl AttestationKind {
+    /// What is stated; empty for statements of any type.
+    pub fn predicate_type(&self) -> &str {
+        match self {
+            AttestationKind::InToto { predicate_type, .. } | AttestationKind::Bundle { predicate_type } => {
+                predicate_type
+            }
+        }
+    }
+}
+
 /// What a statement is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     /// The artifact that the attestation hangs on.
     Result,
+    /// The same by this name also.
+    NamedResult(String),
     /// Something else, by name and digests.
     Other { name: String, digests: Vec<String> },
+}
+
+/// What is said of an image that lies somewhere, and who signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttestationChain {
+    /// The index.
+    pub root: Digest,
+    /// The image of the platform.
+    pub image_manifest: Digest,
+    /// What is said of that.
+    pub attestation_manifest: Option<Digest>,
+    /// Signatures of that.
+    pub signature_manifests: Vec<Digest>,
+    /// All that is needed to check it: not the image itself.
+    pub blobs: Vec<(Descriptor, Bytes)>,
+}
+
+impl AttestationChain {
+    /// An image of which nothing is said.
+    pub fn of(root: Digest, image_manifest: Digest) -> Self {
+        AttestationChain {
+            root,
+            image_manifest,
+            attestation_manifest: None,
+            signature_manifests: Vec::new(),
+            blobs: Vec::new(),
+        }
+    }
 }

@@ -26,7 +26,9 @@ const BRIDGE: &[&str] = &[
     "gateway.solve.evaluate",
     "gateway.evaluate",
     "gateway.warnings",
+    "reference.attestations",
     "source.metaresolver",
+    "source.metaresolver.image.attestations",
 ];
 
 pub fn bridge() -> Vec<ApiCap> {

@@ -1,9 +1,13 @@
 //! The bridge's messages.
 
+mod attestation;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ::session::grpcerr;
+pub use attestation::chain_to_wire;
+use attestation::{attestations_from_wire, attestations_to_wire};
 use bytes::Bytes;
 use errdefs::{Error, Position, Range, Result, SourceInfo, SourceLocation};
 use frontend::{
@@ -110,7 +114,8 @@ pub fn solve_response(result: BuildResult, form: ResultForm) -> Result<wire::Sol
             Some(result::Result::Refs(wire::RefMap { refs }))
         }
     };
-    let result = wire::Result { result: refs, metadata, attestations: BTreeMap::new() };
+    let attestations = attestations_to_wire(result.attestations)?;
+    let result = wire::Result { result: refs, metadata, attestations };
     Ok(wire::SolveResponse { r#ref: String::new(), result: Some(result) })
 }
 
@@ -120,9 +125,6 @@ fn ref_to_wire(one: Ref) -> wire::Ref {
 
 /// A result that the client returns. Its refs are ids that the bridge gave out.
 pub fn build_result(result: wire::Result) -> Result<BuildResult> {
-    if !result.attestations.is_empty() {
-        return Err(Error::unimplemented("attestations are not supported yet"));
-    }
     let bare = |id: String| Ref { id, ..Ref::default() };
     let refs = match result.result {
         None => Refs::None,
@@ -136,8 +138,12 @@ pub fn build_result(result: wire::Result) -> Result<BuildResult> {
             Refs::Map(refs.collect::<Result<_>>()?)
         }
     };
-    let metadata = result.metadata.into_iter().map(|(key, value)| (key, Bytes::from(value))).collect();
-    Ok(BuildResult { refs, metadata, ..BuildResult::default() })
+    let attestations = attestations_from_wire(result.attestations)?;
+    Ok(BuildResult { refs, metadata: bytes(result.metadata), attestations })
+}
+
+fn bytes(metadata: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Bytes> {
+    metadata.into_iter().map(|(key, value)| (key, Bytes::from(value))).collect()
 }
 
 fn ref_from(one: wire::Ref) -> Result<Ref> {
@@ -182,6 +188,7 @@ pub fn resolve_image(request: wire::ResolveImageConfigRequest) -> Result<(String
         session_id: request.session_id,
         store_id: request.store_id,
         policies: policies(request.source_policies)?,
+        ..ResolveOptions::default()
     };
     let reference = match request.resolver_type {
         OCI_LAYOUT => format!("oci-layout://{}", request.r#ref),
@@ -192,7 +199,7 @@ pub fn resolve_image(request: wire::ResolveImageConfigRequest) -> Result<(String
 
 /// What a client wants to know of a source.
 pub enum Query {
-    Image { reference: String, options: Box<ResolveOptions>, wants_config: bool },
+    Image { reference: String, options: Box<ResolveOptions> },
     Other(SourceOptions),
 }
 
@@ -201,9 +208,7 @@ pub fn source_meta(request: wire::ResolveSourceMetaRequest) -> Result<(pb::Sourc
     let policies = policies(request.source_policies)?;
     let source = request.source.ok_or_else(|| Error::user("source is required"))?;
     let image = request.image.unwrap_or_default();
-    if image.attestation_chain || !image.resolve_attestations.is_empty() {
-        return Err(Error::unimplemented("attestations are not supported yet"));
-    }
+    let wants_chain = image.attestation_chain || !image.resolve_attestations.is_empty();
     let wants_checksum = request.http.is_some_and(|http| http.checksum_request.is_some());
     if wants_checksum {
         return Err(Error::unimplemented("checksums of other kinds are not computed yet"));
@@ -216,6 +221,8 @@ pub fn source_meta(request: wire::ResolveSourceMetaRequest) -> Result<(pb::Sourc
         session_id: attr("oci.session"),
         store_id: attr("oci.store"),
         policies,
+        no_config: image.no_config,
+        attestations: wants_chain.then_some(image.resolve_attestations),
     };
     let reference = match source.identifier.split_once("://") {
         Some(("docker-image", reference)) => reference.to_owned(),
@@ -227,8 +234,7 @@ pub fn source_meta(request: wire::ResolveSourceMetaRequest) -> Result<(pb::Sourc
         }
         None => return Err(Error::user(format!("invalid source identifier `{}`", source.identifier))),
     };
-    let options = Box::new(options);
-    Ok((source, Query::Image { reference, options, wants_config: !image.no_config }))
+    Ok((source, Query::Image { reference, options: Box::new(options) }))
 }
 
 pub fn source_op(source: pb::SourceOp) -> SourceOp {

@@ -88,6 +88,7 @@ caps! {
     DIFF_OP = "diffop",
     PASSTHROUGH_OP = "passthroughop",
     EXPORTER_MULTIPLE = "exporter.multiple",
+    EXPORTER_IMAGE_ATTESTATIONS = "exporter.image.attestations",
     EXPORTER_SOURCE_DATE_EPOCH = "exporter.sourcedateepoch",
     GC_FREE_SPACE_FILTER = "gc.freespacefilter",
 }

@@ -7,7 +7,7 @@ use errdefs::{Range, Result};
 use oci::Digest;
 
 use crate::metadata::OpMetadata;
-use crate::wire::{decode_definition, encode_definition};
+use crate::wire::{decode_definition, decode_op, encode_definition};
 
 /// Encoded ops, inputs before users. The last is a pointer: an op of one input and nothing else, the result.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -71,6 +71,12 @@ impl Definition {
     /// loaded.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         decode_definition(bytes)
+    }
+
+    /// The vertex that makes the result.
+    pub fn head(&self) -> Result<Option<Digest>> {
+        let Some(pointer) = self.ops.last() else { return Ok(None) };
+        Ok(decode_op(pointer)?.1.into_iter().next().map(|input| input.digest))
     }
 
     /// No graph: the result is scratch.

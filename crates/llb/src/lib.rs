@@ -13,6 +13,7 @@ pub mod caps;
 mod definition;
 mod exec;
 mod file;
+mod go_json;
 mod graph;
 mod json;
 mod metadata;

@@ -24,6 +24,71 @@ fn write<T: Serialize + ?Sized, F: Formatter>(value: &T, formatter: F) -> Vec<u8
     out
 }
 
+/// Valid JSON as `json.Marshal` writes it: without spaces, and escaped. Keys and numbers stay as they are.
+pub fn compact(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let (mut in_string, mut escaped) = (false, false);
+    for c in json.chars() {
+        match c {
+            ' ' | '\t' | '\n' | '\r' if !in_string => continue,
+            '"' if !escaped => in_string = !in_string,
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                out.push_str(&format!("\\u{:04x}", u32::from(c)));
+                escaped = false;
+                continue;
+            }
+            _ => {}
+        }
+        escaped = in_string && c == '\\' && !escaped;
+        out.push(c);
+    }
+    out
+}
+
+/// Compact JSON with two spaces for each level, as `json.MarshalIndent` does it.
+pub fn indent(compact: &str) -> String {
+    let mut out = String::with_capacity(compact.len() * 2);
+    let (mut in_string, mut escaped, mut depth) = (false, false, 0);
+    let mut chars = compact.chars().peekable();
+    let new_line = |out: &mut String, depth: usize| {
+        out.push('\n');
+        out.extend(std::iter::repeat_n("  ", depth));
+    };
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if !escaped => in_string = !in_string,
+            '{' | '[' if !in_string => {
+                out.push(c);
+                match chars.next_if(|next| matches!(next, '}' | ']')) {
+                    Some(end) => out.push(end),
+                    None => {
+                        depth += 1;
+                        new_line(&mut out, depth);
+                    }
+                }
+                continue;
+            }
+            '}' | ']' if !in_string => {
+                depth = depth.saturating_sub(1);
+                new_line(&mut out, depth);
+            }
+            ',' if !in_string => {
+                out.push(c);
+                new_line(&mut out, depth);
+                continue;
+            }
+            ':' if !in_string => {
+                out.push_str(": ");
+                continue;
+            }
+            _ => {}
+        }
+        escaped = in_string && c == '\\' && !escaped;
+        out.push(c);
+    }
+    out
+}
+
 /// Escapes what Go escapes, and leaves the layout to another formatter.
 struct Go<F>(F);
 
@@ -81,5 +146,28 @@ mod tests {
         let value = serde_json::json!({"a": [], "b": {}, "c": [1]});
         let expected = "{\n  \"a\": [],\n  \"b\": {},\n  \"c\": [\n    1\n  ]\n}";
         assert_eq!(String::from_utf8(to_vec_indent(&value)).expect("text"), expected);
+    }
+
+    #[test]
+    fn texts_are_laid_out_anew() {
+        let given = r#" { "b" : [ 1.50 , "a \" < b" ] , "a": {} , "c":[ ],"d":{"e":"[,:]\\"}, "f":null}"#;
+        let short = compact(given);
+        let expected = r#"{"b":[1.50,"a \" \u003c b"],"a":{},"c":[],"d":{"e":"[,:]\\"},"f":null}"#;
+        assert_eq!(short, expected);
+        insta::assert_snapshot!(indent(&short), @r#"
+        {
+          "b": [
+            1.50,
+            "a \" \u003c b"
+          ],
+          "a": {},
+          "c": [],
+          "d": {
+            "e": "[,:]\\"
+          },
+          "f": null
+        }
+        "#);
+        assert_eq!(compact(&indent(&short)), short);
     }
 }

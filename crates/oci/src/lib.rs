@@ -8,6 +8,7 @@ pub mod json;
 pub mod manifest;
 pub mod media;
 pub mod platform;
+mod purl;
 pub mod reference;
 
 pub use config::{ChainId, DiffId, Healthcheck, History, ImageConfig, RootFs, RunConfig};

@@ -1,5 +1,7 @@
 //! Fetches bytes from somewhere.
 
+use std::any::Any;
+
 use async_trait::async_trait;
 use errdefs::Result;
 use oci::Platform;
@@ -38,6 +40,11 @@ impl Op<BuildDomain> for SourceOp {
     async fn exec(&self, cx: &OpContext<BuildDomain>, _: Vec<Value>) -> Result<Vec<Option<Value>>> {
         Ok(vec![Some(cx.while_wanted(self.source.snapshot(&context(cx))).await?)])
     }
+}
+
+/// What the source of an op stands for, as far as it was asked; nothing for other ops.
+pub fn pin(op: &dyn Op<BuildDomain>) -> Option<String> {
+    (op as &dyn Any).downcast_ref::<SourceOp>()?.source.pin()
 }
 
 /// What a source may use, from what an op may.

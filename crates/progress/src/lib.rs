@@ -22,7 +22,7 @@ pub use frame::source_frame;
 pub use measure::{bytes_si, seconds};
 pub use picture::{Change, Part, Picture, Row, RowId, RowState};
 pub use plain::Plain;
-pub use rawjson::RawJson;
+pub use rawjson::{RawJson, warning_json};
 pub use render::{Quiet, Renderer, Size};
 pub use sink::{Sink, Step, discard};
 pub use summary::Summary;

@@ -106,6 +106,11 @@ struct JsonLog<'a> {
     timestamp: Time,
 }
 
+/// A warning, as a line of [`RawJson`] has it.
+pub fn warning_json(warning: &VertexWarning) -> serde_json::Value {
+    serde_json::to_value(JsonWarning::from(warning)).expect("only texts as keys")
+}
+
 #[derive(Serialize)]
 struct JsonWarning<'a> {
     vertex: &'a str,

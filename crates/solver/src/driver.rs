@@ -13,7 +13,7 @@ use crate::caches::Caches;
 use crate::core::{Command, Core, Event, JobId, Part, PartDep, RequestId, TaskId, VertexId};
 use crate::job::Lineage;
 use crate::keys::KeyStore;
-use crate::op::{CacheMapPart, ContentKey, Domain, OpContext};
+use crate::op::{CacheMapPart, ContentKey, Domain, Op, OpContext};
 use crate::results::ResultStore;
 use crate::scheduler::{Message, Options, Reply, WeakHandle};
 use crate::show::{Fan, JobView};
@@ -92,6 +92,9 @@ impl<D: Domain> Driver<D> {
                 self.step(event, &graph.vertices);
             }
             Message::Lineage { vertex, output, reply } => _ = reply.send(self.lineage(&vertex, output)),
+            Message::Ops { vertices, reply } => {
+                _ = reply.send(vertices.iter().map(|vertex| self.op(vertex)).collect());
+            }
             Message::Keys { vertex, output, reply } => _ = reply.send(self.core.output_keys(&vertex, output)),
             Message::Mapped { task, part } => {
                 let part = part.map(|part| self.keep_contents(task, part));
@@ -107,6 +110,10 @@ impl<D: Domain> Driver<D> {
             Message::AfterCancelled(done) => self.wait(done, |token| token.is_cancelled()),
             Message::AfterAll(done) => self.wait(done, |_| true),
         }
+    }
+
+    fn op(&self, vertex: &Digest) -> Option<Arc<dyn Op<D>>> {
+        Some(Arc::clone(&self.active.get(&self.core.find(vertex)?)?.vertex.op))
     }
 
     fn lineage(&self, vertex: &Digest, output: usize) -> Vec<Lineage<D::Value>> {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use errdefs::Result;
+use oci::Digest;
 use tokio::sync::oneshot;
 
 use crate::core::{Asker, JobId};
 use crate::keys::KeyId;
-use crate::op::Domain;
+use crate::op::{Domain, Op};
 use crate::remote::RemoteCache;
 use crate::scheduler::{Handle, Message};
 use crate::show::JobView;
@@ -16,6 +17,9 @@ use crate::vertex::Edge;
 /// What is known of one output of an active vertex.
 #[derive(Debug, Clone)]
 pub struct Lineage<V> {
+    /// The output: its vertex, and its place among the outputs of that.
+    pub vertex: Digest,
+    pub output: usize,
     /// All keys that it is known by, also those of caches of others.
     pub keys: Vec<KeyId>,
     /// Positions in the list of the outputs that it is made from.
@@ -67,6 +71,14 @@ impl<D: Domain> Job<D> {
     pub async fn keys(&self, edge: &Edge<D>) -> Vec<KeyId> {
         let (reply, answer) = oneshot::channel();
         self.handle.send(Message::Keys { vertex: edge.vertex.digest.clone(), output: edge.index, reply });
+        answer.await.unwrap_or_default()
+    }
+
+    /// The ops that do the work of some vertices which this job has built. For a vertex that another job has brought
+    /// before, it is that one's op.
+    pub async fn ops(&self, vertices: Vec<Digest>) -> Vec<Option<Arc<dyn Op<D>>>> {
+        let (reply, answer) = oneshot::channel();
+        self.handle.send(Message::Ops { vertices, reply });
         answer.await.unwrap_or_default()
     }
 

@@ -5,6 +5,7 @@
 //! finds nothing either, [`Op::exec`] runs on the values of all inputs. Any of these calls may be cancelled and made
 //! again later, and each is made at most once at a time for a vertex, however many jobs want it.
 
+use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,9 +27,9 @@ pub trait Domain: Send + Sync + 'static {
     type JobContext: Send + Sync + 'static;
 }
 
-/// The work of a vertex.
+/// The work of a vertex. Who knows which ops there are can tell them apart as [`Any`].
 #[async_trait]
-pub trait Op<D: Domain>: Send + Sync + 'static {
+pub trait Op<D: Domain>: Any + Send + Sync {
     /// Part `index` of the key, counted from 0. Only ops without inputs may have more than one part: each is a key of
     /// its own, cheapest first, and the next is asked for while the ones before find nothing.
     async fn cache_map(&self, cx: &OpContext<D>, index: usize) -> Result<CacheMapPart<D>>;

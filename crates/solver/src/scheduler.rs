@@ -14,7 +14,7 @@ use crate::driver::Driver;
 use crate::flatten::Graph;
 use crate::job::{Job, Lineage};
 use crate::keys::{KeyId, KeyStore};
-use crate::op::{CacheMapPart, Domain};
+use crate::op::{CacheMapPart, Domain, Op};
 use crate::remote::RemoteCache;
 use crate::results::ResultStore;
 use crate::show::JobView;
@@ -90,6 +90,10 @@ pub(crate) enum Message<D: Domain> {
         vertex: Digest,
         output: usize,
         reply: oneshot::Sender<Vec<Lineage<D::Value>>>,
+    },
+    Ops {
+        vertices: Vec<Digest>,
+        reply: oneshot::Sender<Vec<Option<Arc<dyn Op<D>>>>>,
     },
     Mapped {
         task: TaskId,

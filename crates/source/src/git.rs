@@ -153,6 +153,10 @@ impl Source for GitSource {
         Ok(SourceMeta::Git(meta))
     }
 
+    fn pin(&self) -> Option<String> {
+        self.resolved.get().map(|resolved| resolved.sha.clone())
+    }
+
     async fn snapshot(&self, cx: &Context) -> Result<Option<ImmutableRef>> {
         let key = self.key_text(self.resolved(cx).await?);
         let known = self.shared.checkouts.0.get(&key)?.and_then(|c| self.shared.refs.get(&c.id));

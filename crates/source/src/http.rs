@@ -269,6 +269,11 @@ impl Source for HttpSource {
         Ok(SourceMeta::Http(HttpMeta { digest, filename, modified }))
     }
 
+    fn pin(&self) -> Option<String> {
+        let fetched = self.fetched.get().map(|fetched| &fetched.digest);
+        self.options.checksum.as_ref().or(fetched).map(Digest::to_string)
+    }
+
     async fn snapshot(&self, cx: &Context) -> Result<Option<ImmutableRef>> {
         Ok(Some(self.fetched(cx).await?.file.clone()))
     }

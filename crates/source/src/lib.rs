@@ -56,6 +56,12 @@ pub trait Source: Send + Sync {
         Ok(SourceMeta::Plain)
     }
 
+    /// What it stands for, as far as a key or the files were asked for: the digest of an image or of a page, a commit.
+    /// Nothing where there is no such thing.
+    fn pin(&self) -> Option<String> {
+        None
+    }
+
     /// The files; `None` is scratch.
     async fn snapshot(&self, cx: &Context) -> Result<Option<ImmutableRef>>;
 }

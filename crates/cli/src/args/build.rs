@@ -82,16 +82,16 @@ pub(crate) struct BuildArgs {
     #[arg(long = "annotation", value_name = "[TYPE:]NAME=VALUE", help_heading = "Result")]
     pub annotations: Vec<String>,
 
-    /// Add an attestation: type=sbom|provenance[,KEY=VALUE]
-    #[arg(long = "attest", hide = true, value_name = "SPEC", help_heading = "Result")]
+    /// Say more of the result: type=sbom|provenance[,disabled=true][,KEY=VALUE]
+    #[arg(long = "attest", value_name = "SPEC", help_heading = "Result")]
     pub attestations: Vec<String>,
 
-    /// Short for --attest=type=provenance
-    #[arg(long, hide = true, value_name = "SPEC", help_heading = "Result")]
+    /// Say what the result was made from: true, false, or mode=min|max[,KEY=VALUE]
+    #[arg(long, value_name = "SPEC", help_heading = "Result")]
     pub provenance: Option<String>,
 
-    /// Short for --attest=type=sbom
-    #[arg(long, hide = true, value_name = "SPEC", help_heading = "Result")]
+    /// Say what is in the result: true, false, or KEY=VALUE
+    #[arg(long, value_name = "SPEC", help_heading = "Result")]
     pub sbom: Option<String>,
 
     /// Write the image ID to a file

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use client::{Client, SolveRequest, SolveResponse};
 use errdefs::{Error, Result, ResultExt as _};
-use progress::{Sink, SolveStatus, VertexWarning};
+use progress::{Sink, SolveStatus, Step, VertexWarning};
 use registry::DockerConfig;
+use serde_json::{Map, Value};
 use session::Attachables;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -23,14 +24,16 @@ use crate::inputs::Inputs;
 use crate::outputs::{Layout, Outputs};
 use crate::result_files::{image_id, metadata, write_atomic};
 use crate::secrets::Secrets;
-use crate::settings::{BuildSettings, Notice, ProgressMode};
+use crate::settings::{BuildSettings, MetadataProvenance, Notice, ProgressMode};
 use crate::ssh::Agents;
-use crate::{console, interrupt, report, source_policy};
+use crate::{console, interrupt, provenance, report, source_policy};
 
 /// What a build that went well leaves to tell.
 struct Built {
     id: String,
     response: SolveResponse,
+    /// Fields of the metadata file.
+    provenance: Map<String, Value>,
     notes: Vec<String>,
 }
 
@@ -86,6 +89,8 @@ struct Prepared {
     /// What is remembered of it here.
     local: Local,
     caches: Caches,
+    /// How much is to be asked of it when it is over.
+    provenance: MetadataProvenance,
     /// Folders that the session offers.
     temporary: Vec<TempDir>,
     sender: mpsc::Sender<SolveStatus>,
@@ -130,6 +135,10 @@ async fn prepare(
     };
     let client = connect(place).await?;
     let (local, temporary) = (inputs.local, inputs.temporary);
+    let provenance = match settings.metadata_file {
+        Some(_) => settings.metadata_provenance,
+        None => MetadataProvenance::None,
+    };
     Ok(Prepared {
         client,
         request,
@@ -140,6 +149,7 @@ async fn prepare(
         layout,
         local,
         caches,
+        provenance,
         temporary,
         sender,
     })
@@ -148,14 +158,23 @@ async fn prepare(
 impl Prepared {
     /// Runs the build. All that could still send to the display is gone when it returns.
     async fn run(self, cancel: &CancellationToken) -> Result<Built> {
+        let sink: Arc<dyn Sink> = Arc::new(LocalSink(self.sender.clone()));
         let response = self.client.solve(&self.request, self.attachables, self.sender, cancel).await?;
         self.caches.finish(&response.exporter_response)?;
         self.layout.map_or(Ok(()), |layout| layout.finish(&response.exporter_response))?;
         for load in self.loads {
             until(cancel, load.finish()).await?;
         }
+        let provenance = match self.provenance {
+            MetadataProvenance::None => Map::new(),
+            mode => {
+                let step = Step::start(sink, "provenance", "resolving provenance for metadata file");
+                let known = provenance::of_build(&self.client, &self.request.id, mode);
+                step.finish(until(cancel, known).await)?
+            }
+        };
         drop((self.temporary, self.agents));
-        Ok(Built { id: self.request.id, response, notes: self.notes })
+        Ok(Built { id: self.request.id, response, provenance, notes: self.notes })
     }
 }
 
@@ -171,7 +190,12 @@ fn finish(settings: &BuildSettings, place: &Place, built: &Built, drawn: &Drawn)
         write_atomic(path, image_id(response)).context("writing image ID file")?;
     }
     if let Some(path) = &settings.metadata_file {
-        write_atomic(path, &metadata(response, &format!("default/default/{}", built.id)))?;
+        let mut more = built.provenance.clone();
+        if settings.metadata_warnings && !drawn.warnings.is_empty() {
+            let warnings = drawn.warnings.iter().map(progress::warning_json).collect();
+            more.insert("buildx.build.warnings".into(), Value::Array(warnings));
+        }
+        write_atomic(path, &metadata(response, &format!("default/default/{}", built.id), more))?;
     }
     if settings.progress.is_for_people() {
         console::note(format_args!("{}\n", drawn.summary));

@@ -12,7 +12,7 @@ mod size;
 mod ssh;
 mod ulimit;
 
-pub(crate) use attestation::is_disabled_attestation;
+pub(crate) use attestation::AttestationFlag;
 pub(crate) use cache::CacheFlag;
 pub(crate) use csv::fields;
 pub(crate) use hosts::extra_hosts;

@@ -5,11 +5,12 @@ use errdefs::{Error, Result};
 
 use crate::args::BuildArgs;
 use crate::environment::Environment;
-use crate::flags::{SecretFlag, SshFlag};
+use crate::flags::{SecretFlag, SshFlag, parse_bool};
 use crate::names::context_name;
+use crate::settings::attestations::{MetadataProvenance, attestations};
 use crate::settings::attrs::{FrontendSettings, frontend};
 use crate::settings::caches::CacheSettings;
-use crate::settings::output::{Notice, OutputSetting, outputs};
+use crate::settings::output::{Destination, Notice, OutputSetting, outputs};
 use crate::settings::progress::ProgressMode;
 use crate::settings::refuse::{refuse, warn_legacy};
 
@@ -32,6 +33,8 @@ pub(crate) struct BuildSettings {
     pub progress: ProgressMode,
     pub iidfile: Option<PathBuf>,
     pub metadata_file: Option<PathBuf>,
+    pub metadata_provenance: MetadataProvenance,
+    pub metadata_warnings: bool,
     pub warnings: Vec<String>,
 }
 
@@ -48,11 +51,17 @@ impl BuildSettings {
         refuse(args)?;
         let progress = ProgressMode::choose(&args.progress, args.quiet, env)?;
         let (outputs, notice) = outputs(args, progress, env)?;
+        let attestations = attestations(args, env)?;
+        if attestations.asked {
+            check_attested(&outputs)?;
+        }
+        let mut frontend = frontend(args, env, proxies)?;
+        frontend.attrs.extend(attestations.attrs);
         Ok(BuildSettings {
             context: args.context.clone(),
             dockerfile: args.file.clone().filter(|f| !f.is_empty()),
             contexts: named_contexts(&args.build_contexts)?,
-            frontend: frontend(args, env, proxies)?,
+            frontend,
             outputs,
             caches: CacheSettings::new(args)?,
             notice,
@@ -67,9 +76,21 @@ impl BuildSettings {
             progress,
             iidfile: args.iidfile.clone(),
             metadata_file: args.metadata_file.clone(),
+            metadata_provenance: MetadataProvenance::of(env),
+            metadata_warnings: env.get("BUILDX_METADATA_WARNINGS").and_then(parse_bool) == Some(true),
             warnings: warn_legacy(args),
         })
     }
+}
+
+/// What Docker loads is one image, without anything beside it.
+fn check_attested(outputs: &[OutputSetting]) -> Result<()> {
+    let what = match outputs.iter().find(|o| o.kind == "docker").map(|o| &o.dest) {
+        None => return Ok(()),
+        Some(Destination::Docker { .. }) => "does not currently support exporting manifest lists",
+        Some(_) => "does not support exporting manifest lists, use the oci exporter instead",
+    };
+    Err(Error::user(format!("docker exporter {what}")))
 }
 
 /// `--build-context NAME=SOURCE`. Names are image references, so that one of them can stand for a base image.

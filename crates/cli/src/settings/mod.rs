@@ -1,5 +1,6 @@
 //! Words and environment to settings: what is asked for, checked and complete, before anything is touched.
 
+mod attestations;
 mod attrs;
 mod build;
 mod caches;
@@ -7,6 +8,7 @@ mod output;
 mod progress;
 mod refuse;
 
+pub(crate) use attestations::MetadataProvenance;
 pub(crate) use build::BuildSettings;
 pub(crate) use caches::CacheSettings;
 pub(crate) use output::{Destination, Notice, OutputSetting};

@@ -3,19 +3,14 @@
 use errdefs::{Error, Result};
 
 use crate::args::BuildArgs;
-use crate::flags::is_disabled_attestation;
 
 /// Fails on the first flag that asks for something that is not there.
 pub(crate) fn refuse(args: &BuildArgs) -> Result<()> {
-    let attestation = |v: &String| !is_disabled_attestation(v);
     let policy = |v: &String| !v.split(',').any(|f| f == "disabled=true");
     let annotation =
         |text: &str| text.contains(':') && text.split('=').next().is_some_and(|k| k.contains(':'));
 
     let missing = [
-        (args.attestations.iter().any(attestation), "`--attest`"),
-        (args.provenance.iter().any(attestation), "`--provenance`"),
-        (args.sbom.iter().any(attestation), "`--sbom`"),
         (args.policies.iter().any(policy), "`--policy`"),
         (args.check || args.call == "check", "`--check`"),
         (args.call != "build", "`--call`"),

@@ -31,7 +31,10 @@ fn told(line: &str, vars: &[(&str, &str)]) -> String {
     if s.frontend.frontend != "dockerfile.v0" {
         let _ = writeln!(out, "frontend {}", s.frontend.frontend);
     }
-    for (key, value) in s.frontend.attrs.iter().filter(|(k, _)| *k != "build-arg:HTTP_PROXY") {
+    let is_always_there = |key: &str, value: &str| {
+        key == "build-arg:HTTP_PROXY" || (key, value) == ("attest:provenance", "mode=min,inline-only=true")
+    };
+    for (key, value) in s.frontend.attrs.iter().filter(|(k, v)| !is_always_there(k, v)) {
         let _ = writeln!(out, "{key} = {value}");
     }
     for (name, source) in &s.contexts {
@@ -217,9 +220,6 @@ fn stdout_that_is_a_terminal_is_spared() {
 #[test]
 fn what_is_not_there_yet_says_so() {
     for (line, what) in [
-        ("--attest type=sbom .", "`--attest`"),
-        ("--sbom true .", "`--sbom`"),
-        ("--provenance mode=max .", "`--provenance`"),
         ("--policy filename=x .", "`--policy`"),
         ("--check .", "`--check`"),
         ("--call outline .", "`--call`"),
@@ -228,6 +228,50 @@ fn what_is_not_there_yet_says_so() {
     ] {
         check(line, &format!("ERROR: {what} is not supported yet"));
     }
+}
+
+#[test]
+fn attestations() {
+    let by_default = |line, vars| {
+        settings(line, &Environment::of(vars)).expect("valid").frontend.attrs.remove("attest:provenance")
+    };
+    assert_eq!(by_default(".", &[]).as_deref(), Some("mode=min,inline-only=true"));
+    assert_eq!(by_default(".", &[("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")]), None);
+    assert_eq!(by_default("--provenance=false .", &[]), None);
+    check("--provenance=mode=max .", "attest:provenance = type=provenance,mode=max");
+    check(
+        "--attest type=provenance,mode=min --provenance mode=max --sbom=true .",
+        "attest:provenance = type=provenance,mode=min\nattest:sbom = type=sbom",
+    );
+    check("--attest type=sbom,disabled=true --sbom=generator=x .", "");
+    check("--attest mode=max .", "ERROR: attestation type not specified");
+    check_with(
+        ".",
+        &[("BUILDX_NO_DEFAULT_ATTESTATIONS", "x")],
+        "ERROR: invalid BUILDX_NO_DEFAULT_ATTESTATIONS: strconv.ParseBool: parsing \"x\": invalid syntax",
+    );
+    check(
+        "--sbom=true --load .",
+        "ERROR: docker exporter does not currently support exporting manifest lists",
+    );
+    check(
+        "--provenance=true -o type=docker,dest=x .",
+        "ERROR: docker exporter does not support exporting manifest lists, use the oci exporter instead",
+    );
+    check("--provenance=false -o type=docker,dest=x .", "output docker File(\"x\") {}");
+}
+
+#[test]
+fn what_goes_into_the_metadata_file() {
+    let check = |value: &str, expected| {
+        let env = Environment::of(&[("BUILDX_METADATA_PROVENANCE", value)]);
+        assert_eq!(settings(".", &env).expect("valid").metadata_provenance, expected, "{value}");
+    };
+    check("", MetadataProvenance::Min);
+    check("max", MetadataProvenance::Max);
+    check("disabled", MetadataProvenance::None);
+    check("0", MetadataProvenance::None);
+    check("1", MetadataProvenance::Min);
 }
 
 #[test]

@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use engine::{Attributed, BuildRequest, Work};
+use engine::{Attributed, BuildRequest, COMPATIBILITY, Work};
 use errdefs::{Error, Result};
 use llb::{Definition, Policy};
 use proto::control as wire;
-
-/// The compatibility version that results have here.
-const COMPATIBILITY: i64 = 30;
 
 /// Takes a request as a whole, or says what cannot be done.
 pub(crate) fn build_request(request: wire::SolveRequest) -> Result<BuildRequest> {

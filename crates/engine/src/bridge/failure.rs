@@ -19,7 +19,7 @@ impl BuildBridge {
         });
         let Some(failed) = failed else { return error };
         let op = definition.ops.iter().find(|op| Digest::of(op) == failed);
-        let left = self.0.context.failures.of(&failed).unwrap_or_default();
+        let left = self.inner.context.failures.of(&failed).unwrap_or_default();
         error.with_detail(Detail::Solve {
             input_ids: self.name_all(left.inputs),
             mount_ids: self.name_all(left.mounts),

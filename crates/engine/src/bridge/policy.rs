@@ -69,7 +69,7 @@ impl BuildBridge {
     }
 
     fn lets_all_pass(&self, more: &Policies) -> bool {
-        let rules = &self.0.rules;
+        let rules = &self.inner.rules;
         rules.session.is_none() && rules.policies.is_empty() && more.is_empty()
     }
 
@@ -86,13 +86,13 @@ impl BuildBridge {
         if self.lets_all_pass(more) {
             return Ok(None);
         }
-        let policies = self.0.rules.policies.and(more);
+        let policies = self.inner.rules.policies.and(more);
         let asked = with_whole_name(source.clone());
         let mut now = asked.clone();
         for _ in 0..MOST_CHANGES {
             now = policies.apply(now)?;
-            let Some(id) = &self.0.rules.session else { return Ok((now != asked).then_some(now)) };
-            let client = self.0.context.sessions.get(id, PATIENCE).await?;
+            let Some(id) = &self.inner.rules.session else { return Ok((now != asked).then_some(now)) };
+            let client = self.inner.context.sessions.get(id, PATIENCE).await?;
             match gateway::ask_policy(&client, &now, platform, &Ungoverned(self)).await? {
                 Verdict::Allow => return Ok((now != asked).then_some(now)),
                 Verdict::Convert(other) => now = with_whole_name(other),

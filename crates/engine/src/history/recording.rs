@@ -10,6 +10,7 @@ use errdefs::{Error, Result, ResultExt as _};
 use jiff::Timestamp;
 use oci::{Descriptor, Digest};
 use progress::{SolveStatus, Vertex};
+use provenance::{PREDICATE_TYPES, Version};
 
 use crate::history::{BuildRecord, End, Failure, History, Steps};
 use crate::log::BuildLog;
@@ -19,6 +20,11 @@ use crate::request::BuildResponse;
 const LOG: &str = "application/vnd.buildkit.status.v0";
 /// Media type of an error. The misspelling is the name.
 const ERROR: &str = "application/vnd.googeapis.google.rpc.status+proto";
+
+/// Media type of what is said of a result.
+const STATEMENT: &str = "application/vnd.in-toto+json";
+/// Where statements say what they are.
+const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
 
 /// How a build is written down for clients; whoever talks to them gives it.
 pub trait Wire: Send + Sync {
@@ -46,20 +52,34 @@ pub struct Recording {
 impl Recording {
     /// Writes the record of a build that is over, `log` being closed. What fails here is told in the engine's log: the
     /// build has its outcome all the same.
-    pub async fn complete(self, log: &Arc<BuildLog>, outcome: &Result<BuildResponse>) {
+    pub async fn complete(
+        self,
+        log: &Arc<BuildLog>,
+        outcome: &Result<BuildResponse>,
+        provenance: BTreeMap<String, Vec<u8>>,
+    ) {
         let (log, outcome) = (Arc::clone(log), outcome.clone());
         let id = self.record.id.clone();
-        let written = tokio::task::spawn_blocking(move || self.write(&log, &outcome)).await;
+        let written = tokio::task::spawn_blocking(move || self.write(&log, &outcome, &provenance)).await;
         let written = written.unwrap_or_else(|e| Err(Error::internal(e.to_string())));
         if let Err(e) = written {
             tracing::warn!(build = id, "the build has no record: {e}");
         }
     }
 
-    fn write(self, log: &Arc<BuildLog>, outcome: &Result<BuildResponse>) -> Result<()> {
+    fn write(
+        self,
+        log: &Arc<BuildLog>,
+        outcome: &Result<BuildResponse>,
+        provenance: &BTreeMap<String, Vec<u8>>,
+    ) -> Result<()> {
         // Holds what is written until the record does.
         let lease = self.history.content().lease();
-        let end = self.end(log, outcome, &lease)?;
+        let mut end = self.end(log, outcome, &lease)?;
+        for (platform, statement) in provenance {
+            let descriptor = self.provenance(statement, &lease)?;
+            end.attestations.entry(platform.clone()).or_default().push(descriptor);
+        }
         let record = BuildRecord { end: Some(end), ..BuildRecord::clone(&self.record) };
         self.history.completed(record)
     }
@@ -85,6 +105,7 @@ impl Recording {
                 let results = response.results.iter().filter(|(_, d)| is_there(d));
                 end.results = results.map(|(index, d)| (*index, d.clone())).collect();
                 end.result_parts = self.parts(end.results.values(), lease);
+                end.attestations = attestations(response, lease);
                 end.response = response.exporter.clone();
             }
             Err(e) => end.failure = Some(self.failure(e, lease)?),
@@ -105,6 +126,15 @@ impl Recording {
             bytes.clear();
         }
         Ok((Descriptor::new(LOG, ingest.commit()?, size), count.steps()))
+    }
+
+    fn provenance(&self, statement: &[u8], lease: &Lease) -> Result<Descriptor> {
+        let mut ingest = lease.ingest(None)?;
+        ingest.write_all(statement).context("failed to keep the provenance of a build")?;
+        let mut descriptor = Descriptor::new(STATEMENT, ingest.commit()?, statement.len() as u64);
+        let predicate_type = Version::V1.predicate_type().to_owned();
+        descriptor.annotations.insert(PREDICATE_TYPE.into(), predicate_type);
+        Ok(descriptor)
     }
 
     fn failure(&self, error: &Error, lease: &Lease) -> Result<Failure> {
@@ -129,6 +159,18 @@ impl Recording {
         }
         parts
     }
+}
+
+/// What images say of themselves. Provenance is left out: clients look for the history's own, which is in another form.
+fn attestations(response: &BuildResponse, lease: &Lease) -> BTreeMap<String, Vec<Descriptor>> {
+    let is_provenance =
+        |d: &Descriptor| d.annotations.get(PREDICATE_TYPE).is_some_and(|t| t.starts_with(PREDICATE_TYPES));
+    let kept = |d: &&Descriptor| !is_provenance(d) && lease.hold(&d.digest);
+    let by_platform = response.attestations.iter().map(|(platform, statements)| {
+        let kept: Vec<_> = statements.iter().filter(kept).cloned().collect();
+        (platform.clone(), kept)
+    });
+    by_platform.filter(|(_, kept)| !kept.is_empty()).collect()
 }
 
 impl Drop for Recording {

@@ -71,6 +71,7 @@ async fn attributes_of_stock_clients_are_taken() {
         "buildinfo=true buildinfo-attrs=false",
         "context=default prefer-image-digest=true",
         "attestation-inline=true",
+        "attest:provenance=mode=max",
         "containerimage.config.x=y",
         "unpack=false",
         "push=false",

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod archives;
+mod attestations;
 mod attributes;
 mod files;
 mod images;

@@ -112,7 +112,8 @@ pub fn parse(attrs: &str) -> BTreeMap<String, String> {
 /// A result of one file system.
 pub fn single(reference: Option<&ImmutableRef>, config: Option<&str>) -> Exportable {
     let config = config.map(|c| ("containerimage.config".to_owned(), Bytes::copy_from_slice(c.as_bytes())));
-    Exportable { refs: ExportRefs::Single(reference.cloned()), metadata: config.into_iter().collect() }
+    let (refs, metadata) = (ExportRefs::Single(reference.cloned()), config.into_iter().collect());
+    Exportable { refs, metadata, attestations: BTreeMap::new() }
 }
 
 /// A result by platform.
@@ -132,7 +133,7 @@ pub fn by_platform(refs: &[(&str, &ImmutableRef)]) -> Exportable {
         metadata.insert(format!("containerimage.config/{id}"), Bytes::from(config));
     }
     let refs = refs.iter().map(|(id, r)| ((*id).to_owned(), Some((*r).clone()))).collect();
-    Exportable { refs: ExportRefs::Map(refs), metadata }
+    Exportable { refs: ExportRefs::Map(refs), metadata, attestations: BTreeMap::new() }
 }
 
 /// Keeps the names of what is shown, in order, each once.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use errdefs::{Class, Detail, Error, Position, Range, SourceInfo, SourceLocation, Subject};
+use errdefs::{Class, Detail, Error, MissingMaterial, Position, Range, SourceInfo, SourceLocation, Subject};
 use prost::Message;
 use proto::{Any, pb};
 use serde::de::DeserializeOwned;
@@ -18,6 +18,7 @@ const FRONTEND_CAP: &str = "errdefs.FrontendCap+json";
 const SUBREQUEST: &str = "errdefs.Subrequest+json";
 const SOLVE: &str = "errdefs.Solve+json";
 const DECISION: &str = "policysession.DecisionResponse+json";
+const MATERIALS: &str = "errdefs.ProvenanceMaterialsIncomplete+json";
 const EXIT: &str = "gatewayapi.ExitMessage+json";
 /// What only Kiln tells and understands.
 const OWN: &str = "kiln/error+json";
@@ -49,6 +50,9 @@ pub(super) fn encode(error: &Error) -> Vec<Any> {
             Detail::FrontendCap { name } => out.push(any(FRONTEND_CAP, &Name { name: name.clone() })),
             Detail::Subrequest { name } => out.push(any(SUBREQUEST, &Name { name: name.clone() })),
             Detail::Denied { messages } => out.push(any(DECISION, &Decision::deny(messages))),
+            Detail::MaterialsIncomplete { missing } => {
+                out.push(any(MATERIALS, &Materials { incomplete: missing.clone() }));
+            }
             Detail::Solve { input_ids, mount_ids, op, subject } => {
                 out.push(any(SOLVE, &Solve::new(input_ids, mount_ids, op, *subject)));
                 own.op = STANDARD.encode(op);
@@ -90,6 +94,9 @@ fn decode_one(any: &Any, own: &Own) -> Option<Detail> {
         DECISION => parse(any).map(|decision: Decision| Detail::Denied {
             messages: decision.deny_messages.into_iter().map(|told| told.message).collect(),
         }),
+        MATERIALS => {
+            parse(any).map(|Materials { incomplete }| Detail::MaterialsIncomplete { missing: incomplete })
+        }
         EXIT => parse(any).map(|Exit { code }| Detail::Exit { code, signal: own.signal, oom: own.oom }),
         SOLVE => parse(any).map(|solve: Solve| Detail::Solve {
             subject: solve.subject(),
@@ -149,6 +156,12 @@ impl Decision {
         let deny_messages = messages.iter().map(|message| DenyMessage { message: message.clone() }).collect();
         Decision { action: proto::sourcepolicy::PolicyAction::Deny.into(), deny_messages }
     }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Materials {
+    #[serde(default)]
+    incomplete: Vec<MissingMaterial>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -111,17 +111,20 @@ impl<V: Clone> Core<V> {
         std::mem::take(&mut self.commands)
     }
 
+    /// The active vertex of a digest.
+    pub fn find(&self, digest: &Digest) -> Option<VertexId> {
+        [true, false].iter().find_map(|&i| self.by_digest.get(&(digest.clone(), i)).copied())
+    }
+
     /// The keys of an output, once something is known of it.
     pub fn output_keys(&self, digest: &Digest, output: usize) -> Vec<KeyId> {
-        let vertex = [true, false].iter().find_map(|&i| self.by_digest.get(&(digest.clone(), i)));
-        let output = vertex.and_then(|&v| self.node(self.resolve(v)).outputs.get(output));
+        let output = self.find(digest).and_then(|v| self.node(self.resolve(v)).outputs.get(output));
         output.map(|o| o.keys.iter().chain(&o.hidden).cloned().collect()).unwrap_or_default()
     }
 
     /// What is known of an output and of all below it, inputs first.
     pub fn lineage(&self, digest: &Digest, output: usize) -> Vec<(VertexId, Lineage<V>)> {
-        let vertex = [true, false].iter().find_map(|&i| self.by_digest.get(&(digest.clone(), i)));
-        let Some(vertex) = vertex.map(|&v| self.resolve(v)) else { return Vec::new() };
+        let Some(vertex) = self.find(digest).map(|v| self.resolve(v)) else { return Vec::new() };
         let mut list = Vec::new();
         let mut positions: HashMap<(VertexId, usize), usize> = HashMap::new();
         let mut todo = vec![((vertex, output), 0)];
@@ -139,7 +142,8 @@ impl<V: Clone> Core<V> {
             let inputs = node.deps.iter().filter_map(|d| positions.get(&(d.on, d.output)).copied()).collect();
             let keys = output.keys.iter().chain(&output.hidden).cloned().collect();
             positions.insert(at, list.len());
-            list.push((at.0, Lineage { keys, inputs, value: output.value().cloned(), export_cache: None }));
+            let (vertex, value) = (node.digest.clone(), output.value().cloned());
+            list.push((at.0, Lineage { vertex, output: at.1, keys, inputs, value, export_cache: None }));
         }
         list
     }

@@ -154,3 +154,17 @@ async fn a_failure_is_tried_again() {
     assert_eq!(job.build(edge(&top)).await.unwrap_err().to_string(), "connection reset");
     assert_eq!(job.build(edge(&top)).await.unwrap(), "top(fine)");
 }
+
+#[tokio::test]
+async fn a_vertex_of_two_jobs_has_the_op_of_the_first() {
+    let world = World::new();
+    let (a, again) = (vertex("a", &[]).done(), vertex("a", &[]).done());
+    let ((one, _), (two, _)) = (world.job("one"), world.job("two"));
+    let unknown = oci::Digest::of("unknown");
+    one.build(edge(&a)).await.unwrap();
+    two.build(edge(&again)).await.unwrap();
+    let ops = two.ops(vec![again.digest.clone(), unknown]).await;
+    assert!(std::ptr::addr_eq(Arc::as_ptr(ops[0].as_ref().unwrap()), Arc::as_ptr(&a.op)));
+    assert!(ops[1].is_none());
+    assert!(two.lineage(&edge(&again)).await.iter().map(|l| (&l.vertex, l.output)).eq([(&a.digest, 0)]));
+}
