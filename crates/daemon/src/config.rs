@@ -35,7 +35,7 @@ pub struct Config {
     #[serde(rename = "provenanceEnvDir")]
     pub provenance_env_dir: Option<PathBuf>,
     #[serde(flatten)]
-    other: Other,
+    pub(crate) other: Other,
 }
 
 /// Devices that steps may ask for.
