@@ -123,7 +123,7 @@ impl Session {
         on_bytes: &mut (dyn FnMut(u64) + Send),
     ) -> Result<R> {
         if !self.supports(DIFF_COPY) {
-            return Err(Error::user("no local sources enabled"));
+            return Err(Error::user("no local sources enabled").with_code(Code::FailedPrecondition));
         }
         if let Some(folder) = self.0.folders.get(&request.dir) {
             let SyncRequest { include, exclude, follow, .. } = request.clone();

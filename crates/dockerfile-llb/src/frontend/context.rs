@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dockerfile::ignore;
-use errdefs::{Error, Result, ResultExt, SourceInfo};
+use errdefs::{Code, Error, Result, ResultExt, SourceInfo};
 use frontend::{FileRange, Ref};
 use llb::{Copy, Output, SourceOp, caps};
 use oci::Digest;
@@ -205,7 +205,11 @@ impl Client {
         };
         let (op, about) = source.op();
         let reference = self.solve(definition(op, about)).await?;
-        Ok(self.read_if_there(&reference, IGNORE_FILE).await?.unwrap_or_default())
+        match self.read_if_there(&reference, IGNORE_FILE).await {
+            // A client without folders has no such file either; who needs the context is told so.
+            Err(e) if e.code() == Code::FailedPrecondition => Ok(Bytes::new()),
+            text => Ok(text?.unwrap_or_default()),
+        }
     }
 
     pub(super) async fn read_if_there(&self, reference: &Ref, path: &str) -> Result<Option<Bytes>> {
