@@ -9,6 +9,7 @@ use crate::flags::{SecretFlag, SshFlag};
 use crate::names::context_name;
 use crate::settings::attrs::{FrontendSettings, frontend};
 use crate::settings::caches::CacheSettings;
+use crate::settings::call::CallSetting;
 use crate::settings::output::{Notice, OutputSetting, outputs};
 use crate::settings::progress::ProgressMode;
 use crate::settings::refuse::{refuse, warn_legacy};
@@ -23,6 +24,8 @@ pub(crate) struct BuildSettings {
     /// Named contexts as given, by normalized name.
     pub contexts: BTreeMap<String, String>,
     pub frontend: FrontendSettings,
+    /// What is asked in place of a build. There is no result then.
+    pub call: Option<CallSetting>,
     pub outputs: Vec<OutputSetting>,
     pub caches: CacheSettings,
     pub notice: Notice,
@@ -47,14 +50,24 @@ impl BuildSettings {
         }
         refuse(args)?;
         let progress = ProgressMode::choose(&args.progress, args.quiet, env)?;
-        let (outputs, notice) = outputs(args, progress, env)?;
+        let (mut outputs, mut notice) = outputs(args, progress, env)?;
+        let mut caches = CacheSettings::new(args)?;
+        let mut frontend = frontend(args, env, proxies)?;
+        let call = CallSetting::new(args)?;
+        if let Some(call) = &call {
+            call.ask(&mut frontend.attrs);
+            outputs.clear();
+            caches.to.clear();
+            notice = Notice::None;
+        }
         Ok(BuildSettings {
             context: args.context.clone(),
             dockerfile: args.file.clone().filter(|f| !f.is_empty()),
             contexts: named_contexts(&args.build_contexts)?,
-            frontend: frontend(args, env, proxies)?,
+            frontend,
+            call,
             outputs,
-            caches: CacheSettings::new(args)?,
+            caches,
             notice,
             tags: args.tags.clone(),
             secrets: secrets(&args.secrets)?,

@@ -3,12 +3,14 @@
 mod attrs;
 mod build;
 mod caches;
+mod call;
 mod output;
 mod progress;
 mod refuse;
 
 pub(crate) use build::BuildSettings;
 pub(crate) use caches::CacheSettings;
+pub(crate) use call::CallSetting;
 pub(crate) use output::{Destination, Notice, OutputSetting};
 pub(crate) use progress::ProgressMode;
 pub(crate) use refuse::not_yet;

@@ -17,8 +17,6 @@ pub(crate) fn refuse(args: &BuildArgs) -> Result<()> {
         (args.provenance.iter().any(attestation), "`--provenance`"),
         (args.sbom.iter().any(attestation), "`--sbom`"),
         (args.policies.iter().any(policy), "`--policy`"),
-        (args.check || args.call == "check", "`--check`"),
-        (args.call != "build", "`--call`"),
         (args.annotations.iter().any(|a| annotation(a)), "`--annotation` with a type"),
         (args.allow.iter().any(|a| a == "device" || a.starts_with("device=")), "`--allow device`"),
     ];

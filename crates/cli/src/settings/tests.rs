@@ -217,8 +217,6 @@ fn what_is_not_there_yet_says_so() {
         ("--sbom true .", "`--sbom`"),
         ("--provenance mode=max .", "`--provenance`"),
         ("--policy filename=x .", "`--policy`"),
-        ("--check .", "`--check`"),
-        ("--call outline .", "`--call`"),
         ("--annotation index:a=b .", "`--annotation` with a type"),
         ("--allow device=x .", "`--allow device`"),
         ("--platform linux/amd64,linux/arm64 .", "building for more than one platform"),
@@ -226,6 +224,16 @@ fn what_is_not_there_yet_says_so() {
     ] {
         check(line, &format!("ERROR: {what} is not supported yet"));
     }
+}
+
+#[test]
+fn calls_make_no_result() {
+    let outline = "requestid = frontend.outline\ntarget = a";
+    let caps = "frontend.caps = moby.buildkit.frontend.subrequests+forward";
+    check("--call outline --target a -t x --push -o out .", &format!("{caps}\n{outline}"));
+    check("--check .", &format!("{caps}\nrequestid = frontend.lint"));
+    check("--call targets --check=false .", &format!("{caps}\nrequestid = frontend.targets"));
+    check("--call a,b .", "ERROR: invalid print value: a,b");
 }
 
 #[test]

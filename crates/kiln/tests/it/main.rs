@@ -14,6 +14,7 @@ mod instructions;
 mod interrupt;
 mod outputs;
 mod policies;
+mod questions;
 mod registries;
 mod remote;
 mod remote_cache;
