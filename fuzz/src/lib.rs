@@ -37,7 +37,7 @@ pub const TARGETS: &[Target] = &[
 const LOTS: u64 = 64 << 20;
 
 pub fn dockerfile(bytes: &[u8]) {
-    let parsed = ::dockerfile::parse(bytes);
+    let parsed = ::dockerfile::parse(bytes, &mut ::dockerfile::lint::Linter::default());
     let _ = format!("{parsed:?}");
     let lexer = Lexer::new(::dockerfile::DEFAULT_ESCAPE);
     for line in String::from_utf8_lossy(bytes).lines() {

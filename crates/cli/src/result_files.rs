@@ -34,6 +34,15 @@ pub(crate) fn plain_metadata(response: &BTreeMap<String, String>) -> String {
     pretty(unpacked(response))
 }
 
+/// What a frontend answered to a question.
+pub(crate) fn answer_metadata(answer: &BTreeMap<String, Vec<u8>>) -> String {
+    let value = |bytes: &Vec<u8>| match serde_json::from_slice(bytes) {
+        Ok(json @ (Value::Object(_) | Value::Array(_))) => json,
+        _ => Value::String(String::from_utf8_lossy(bytes).into_owned()),
+    };
+    pretty(answer.iter().map(|(key, bytes)| (key.clone(), value(bytes))).collect())
+}
+
 fn unpacked(response: &BTreeMap<String, String>) -> Map<String, Value> {
     let value = |text: &String| unpack(text).unwrap_or_else(|| Value::String(text.clone()));
     response.iter().map(|(key, text)| (key.clone(), value(text))).collect()
@@ -81,6 +90,14 @@ mod tests {
     #[test]
     fn metadata_is_unpacked() {
         insta::assert_snapshot!(metadata(&response(), "default/default/abc", Map::new()));
+    }
+
+    #[test]
+    fn answers_are_json_or_text() {
+        let pairs = [("result.json", r#"{"a": []}"#), ("result.statuscode", "1"), ("version", "1.0.0")];
+        let answer = pairs.map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
+        let expected = "{\n  \"result.json\": {\n    \"a\": []\n  },\n  \"result.statuscode\": \"1\",\n  \"version\": \"1.0.0\"\n}";
+        assert_eq!(answer_metadata(&answer.into()), expected);
     }
 
     #[test]

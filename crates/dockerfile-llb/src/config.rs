@@ -13,6 +13,8 @@ use crate::state::host_ip;
 /// What the client asked for, checked.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Config {
+    /// What is asked in place of a build; empty for a build.
+    pub request: String,
     pub target: String,
     pub build_args: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
@@ -107,6 +109,7 @@ impl Config {
             value => value.to_owned(),
         };
         Ok(Config {
+            request: get("requestid").to_owned(),
             target: get("target").to_owned(),
             build_args: with_prefix(opts, "build-arg:"),
             labels: with_prefix(opts, "label:"),
@@ -159,10 +162,6 @@ fn refuse(opts: &BTreeMap<String, String>) -> Result<()> {
             return Err(Error::unimplemented(format!("unsupported frontend capability {name}"))
                 .with_detail(errdefs::Detail::FrontendCap { name: name.to_owned() }));
         }
-    }
-    if let Some(name) = opts.get("requestid").filter(|id| !id.is_empty()) {
-        return Err(Error::unimplemented(format!("unsupported request {name}"))
-            .with_detail(errdefs::Detail::Subrequest { name: name.clone() }));
     }
     let wants_sbom = |key: &str| key == "attest:sbom" || key == "build-arg:BUILDKIT_ATTEST_SBOM";
     if let Some((key, _)) = opts.iter().find(|(key, _)| wants_sbom(key)) {
@@ -364,6 +363,5 @@ mod tests {
         check("memory", "0", "failed to parse resource limits: invalid memory value: 0: must be > 0");
         check("multi-platform", "x", "invalid boolean value for multi-platform: x");
         check("frontend.caps", "x", "unsupported frontend capability x");
-        check("requestid", "frontend.x", "unsupported request frontend.x");
     }
 }

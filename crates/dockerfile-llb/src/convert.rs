@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use dockerfile::lint::Finding;
+use dockerfile::answer::Outline;
+use dockerfile::lint::Linter;
 use dockerfile::{Dockerfile, Lexer};
 use errdefs::{Result, SourceInfo};
 use llb::{Definition, ProxyEnv};
@@ -24,16 +25,22 @@ mod copy;
 mod dispatch;
 mod epoch;
 mod expose;
+mod from;
+mod ignored;
 mod layout;
 mod meta;
 mod mode;
 mod mounts;
 mod names;
+mod outline;
 mod resolve;
 mod run;
+mod secrets;
 mod stage;
 
+use ignored::Ignored;
 pub(crate) use names::called;
+use outline::Wants;
 pub(crate) use resolve::image_source;
 use stage::{Progress, Stages};
 
@@ -47,6 +54,8 @@ pub(crate) struct Request<'a> {
     pub source: Arc<llb::SourceInfo>,
     /// The platform asked for; nothing is the engine's own.
     pub platform: Option<Platform>,
+    /// Stages that the target does not need are read too.
+    pub all_stages: bool,
 }
 
 pub(crate) struct Converted {
@@ -55,7 +64,6 @@ pub(crate) struct Converted {
     pub base_image: Option<ImageConfig>,
     /// Seconds since 1970.
     pub epoch: Option<i64>,
-    pub findings: Vec<Finding>,
 }
 
 /// What holds for every stage.
@@ -63,6 +71,8 @@ struct Shared<'a> {
     config: &'a Config,
     build_args: BTreeMap<String, String>,
     globals: Variables,
+    /// What is declared in front of the first stage.
+    wants: Wants,
     build_platform: Platform,
     target_platform: Platform,
     /// Nobody asked for a platform.
@@ -75,26 +85,53 @@ struct Shared<'a> {
 }
 
 /// # Errors
-/// For instructions that cannot be carried out and images that cannot be resolved, with their place.
-pub(crate) async fn convert(request: Request<'_>) -> Result<Converted> {
-    let shared = shared(&request)?;
+/// For instructions that cannot be carried out and images that cannot be resolved, with their place, and for findings
+/// where these are to fail the build.
+pub(crate) async fn convert(request: Request<'_>, lint: &mut Linter) -> Result<Converted> {
+    let (conversion, target) = read(&request, lint).await?;
+    conversion.finish(target, &request.source).await
+}
+
+/// What the target takes from the client.
+///
+/// # Errors
+/// As [`convert`].
+pub(crate) async fn outline(request: Request<'_>, lint: &mut Linter) -> Result<Outline> {
+    let (conversion, target) = read(&request, lint).await?;
+    Ok(outline::outline(&conversion.stages, target, &request.info.data))
+}
+
+/// Goes through the file for its findings alone.
+///
+/// # Errors
+/// As [`convert`].
+pub(crate) async fn check(request: Request<'_>, lint: &mut Linter) -> Result<()> {
+    read(&request, lint).await.map(|_| ())
+}
+
+/// Carries out all instructions that the target needs.
+async fn read<'a>(request: &Request<'a>, lint: &'a mut Linter) -> Result<(Conversion<'a>, usize)> {
+    let shared = shared(request, lint)?;
     let mut conversion = Conversion {
-        stages: layout::lay_out(&request, &shared)?,
+        stages: layout::lay_out(request, &shared, lint)?,
         draft: Draft::default(),
         context: None,
-        findings: Vec::new(),
+        ignored: None,
+        lint,
         shared,
         client: request.client,
+        all_stages: request.all_stages,
     };
     let target = conversion.target()?;
     conversion.connect()?;
     conversion.resolve(target).await?;
-    conversion.client.dockerignore().await?;
+    conversion.ignored = Ignored::new(conversion.client.dockerignore().await?);
     conversion.dispatch_stages(target).await?;
-    conversion.finish(target, &request.source).await
+    conversion.lint.verdict()?;
+    Ok((conversion, target))
 }
 
-fn shared<'a>(request: &Request<'a>) -> Result<Shared<'a>> {
+fn shared<'a>(request: &Request<'a>, lint: &mut Linter) -> Result<Shared<'a>> {
     let config = request.client.config();
     let build_platform = request.client.build_platform();
     let target_platform = request.platform.clone().unwrap_or_else(|| build_platform.clone());
@@ -104,8 +141,10 @@ fn shared<'a>(request: &Request<'a>) -> Result<Shared<'a>> {
     let target = if config.target.is_empty() { last } else { &config.target };
     let globals = args::predefined(&build_platform, &target_platform, target, &config.build_args);
     let located = |e: dockerfile::Error| e.with_source(request.info.clone());
-    let mut globals = args::global(globals, &lexer, &request.dockerfile.global_args, &config.build_args)
-        .map_err(located)?;
+    let declared = &request.dockerfile.global_args;
+    from::check_defaults(&globals, &lexer, request.dockerfile, lint);
+    let (mut globals, wants) =
+        args::global(globals, &lexer, declared, &config.build_args).map_err(located)?;
     let mut build_args = config.build_args.clone();
     let epoch = epoch::read(&mut build_args, &mut globals, request.client, stages)?;
     Ok(Shared {
@@ -113,6 +152,7 @@ fn shared<'a>(request: &Request<'a>) -> Result<Shared<'a>> {
         config,
         build_args,
         globals,
+        wants,
         build_platform,
         target_platform,
         implicit_platform: request.platform.is_none(),
@@ -130,10 +170,21 @@ struct Conversion<'a> {
     draft: Draft,
     /// The build context, once a stage was dispatched.
     context: Option<Port>,
-    findings: Vec<Finding>,
+    /// Set when it is known.
+    ignored: Option<Ignored>,
+    lint: &'a mut Linter,
+    all_stages: bool,
 }
 
 impl Conversion<'_> {
+    /// The stages that are to be read.
+    fn wanted(&self, target: usize) -> Vec<bool> {
+        match self.all_stages {
+            true => vec![true; self.stages.list.len()],
+            false => self.stages.reachable(target),
+        }
+    }
+
     fn target(&self) -> Result<usize> {
         let name = &self.shared.config.target;
         if name.is_empty() {
@@ -181,7 +232,6 @@ impl Conversion<'_> {
             image,
             base_image: stage.base_image,
             epoch: shared.epoch.as_ref().map(|(seconds, _)| *seconds),
-            findings: self.findings,
         })
     }
 

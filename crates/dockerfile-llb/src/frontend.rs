@@ -1,11 +1,11 @@
 //! The frontend: from options to a result.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dockerfile::lint::{Finding, Settings};
+use dockerfile::Dockerfile;
+use dockerfile::lint::{Finding, Linter, Settings};
 use errdefs::{Error, Result, ResultExt, SourceLocation};
 use frontend::{Bridge, BuildResult, Frontend, FrontendRequest, Ref, Refs, SolveRequest, Warning};
 use futures_util::future::try_join_all;
@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::convert::{self, Converted};
 use crate::image;
 
+mod answers;
 mod client;
 mod context;
 mod named;
@@ -44,32 +45,22 @@ impl Frontend for DockerfileFrontend {
                 return other.solve(&*bridge, request).await;
             }
         }
-        build(&client, &entrypoint).await
+        match client.config().request.as_str() {
+            "" => build(&client, &entrypoint).await,
+            request => answers::answer(&client, &entrypoint, request).await,
+        }
     }
 }
 
 /// Builds the file for each platform.
 async fn build(client: &Client, entrypoint: &Entrypoint) -> Result<BuildResult> {
-    let parsed = dockerfile::parse(&entrypoint.info.data);
-    if let Some(error) = first_fault(&parsed.errors, entrypoint) {
-        return Err(error);
-    }
     let wanted = &client.config().platforms;
     let targets: Vec<Option<Platform>> =
         if wanted.is_empty() { vec![None] } else { wanted.iter().cloned().map(Some).collect() };
-    let convert = |platform: Option<Platform>| {
-        convert::convert(convert::Request {
-            client,
-            dockerfile: &parsed.dockerfile,
-            info: &entrypoint.info,
-            source: Arc::clone(&entrypoint.source),
-            platform,
-        })
-    };
-    let converted = try_join_all(targets.iter().cloned().map(convert)).await?;
-    // All platforms find the same.
-    let found = converted.first().map_or(&[][..], |c| c.findings.as_slice());
-    tell(client, entrypoint, parsed.findings.iter().chain(found)).await?;
+    let mut lint = Linter::new(check_settings(client, entrypoint)?);
+    let converted = convert_all(client, entrypoint, &targets, &mut lint).await;
+    tell(client, entrypoint, &lint).await?;
+    let converted = converted?;
     let mut result = BuildResult::default();
     let mut platforms = Vec::with_capacity(targets.len());
     for (platform, converted) in targets.into_iter().zip(converted) {
@@ -84,21 +75,50 @@ async fn build(client: &Client, entrypoint: &Entrypoint) -> Result<BuildResult> 
     Ok(result)
 }
 
-/// Sends findings to the client. They fail the build where the file or the client says so.
-async fn tell(
+async fn convert_all(
     client: &Client,
     entrypoint: &Entrypoint,
-    findings: impl Iterator<Item = &Finding>,
-) -> Result<()> {
-    let settings = check_settings(client, entrypoint)?;
-    let mut rules = BTreeSet::new();
-    for finding in findings.filter(|f| !settings.skips(&f.rule)) {
-        rules.insert(finding.rule.name);
-        client.bridge().warn(&entrypoint.vertex, warning(finding, entrypoint)).await?;
+    targets: &[Option<Platform>],
+    lint: &mut Linter,
+) -> Result<Vec<Converted>> {
+    let dockerfile = parse(entrypoint, lint)?;
+    // All platforms find the same, so one is heard.
+    let mut others = vec![Linter::new(Settings::silent()); targets.len().saturating_sub(1)];
+    let linters = std::iter::once(lint).chain(&mut others);
+    let conversions = targets.iter().zip(linters).map(|(platform, lint)| {
+        convert::convert(request(client, entrypoint, &dockerfile, platform.clone()), lint)
+    });
+    try_join_all(conversions).await
+}
+
+fn parse(entrypoint: &Entrypoint, lint: &mut Linter) -> Result<Dockerfile> {
+    let parsed = dockerfile::parse(&entrypoint.info.data, lint);
+    match first_fault(&parsed.errors, entrypoint) {
+        Some(error) => Err(error),
+        None => Ok(parsed.dockerfile),
     }
-    if settings.fail && !rules.is_empty() {
-        let rules: Vec<_> = rules.into_iter().collect();
-        return Err(Error::user(format!("lint violation found for rules: {}", rules.join(", "))));
+}
+
+fn request<'a>(
+    client: &'a Client,
+    entrypoint: &'a Entrypoint,
+    dockerfile: &'a Dockerfile,
+    platform: Option<Platform>,
+) -> convert::Request<'a> {
+    convert::Request {
+        client,
+        dockerfile,
+        info: &entrypoint.info,
+        source: Arc::clone(&entrypoint.source),
+        platform,
+        all_stages: false,
+    }
+}
+
+/// Sends findings to the client.
+async fn tell(client: &Client, entrypoint: &Entrypoint, lint: &Linter) -> Result<()> {
+    for finding in lint.findings() {
+        client.bridge().warn(&entrypoint.vertex, warning(finding, entrypoint)).await?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 //!
 //! Never: do I/O or start a task.
 
+pub mod answer;
 pub mod csv;
 mod directive;
 mod error;

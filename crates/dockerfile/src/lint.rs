@@ -1,24 +1,33 @@
 //! Findings that do not fail a build.
 
-use std::collections::BTreeSet;
-
 use errdefs::Range;
 
-use crate::directive::Reader;
-use crate::{Error, Result, go};
+use crate::{Error, Result};
+
+mod file;
+pub mod rules;
+mod settings;
+
+pub(crate) use file::check as check_file;
+pub use settings::Settings;
 
 /// A rule, as BuildKit names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     pub name: &'static str,
     pub description: &'static str,
-    /// The last part of the address of its page.
+    /// The last part of the address of its page; empty when it has none.
     pub page: &'static str,
+    /// Looked at only when asked for.
+    pub experimental: bool,
 }
 
 impl Rule {
     pub fn url(&self) -> String {
-        format!("https://docs.docker.com/go/dockerfile/rule/{}/", self.page)
+        match self.page {
+            "" => String::new(),
+            page => format!("https://docs.docker.com/go/dockerfile/rule/{page}/"),
+        }
     }
 }
 
@@ -33,101 +42,51 @@ pub struct Finding {
 impl Finding {
     /// `<Rule>: <message> (line N)`, the form in which clients show it.
     pub fn short(&self) -> String {
-        let line = self.ranges.first().map_or(0, |r| r.start.line);
-        format!("{}: {} (line {line})", self.rule.name, self.message)
-    }
-}
-
-/// What is to become of findings: `# check=skip=RuleA,RuleB;error=true`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Settings {
-    skip_all: bool,
-    skipped: BTreeSet<String>,
-    /// A finding fails the build.
-    pub fail: bool,
-}
-
-impl Settings {
-    /// # Errors
-    /// For options that are not known.
-    pub fn parse(text: &str) -> Result<Settings> {
-        let mut settings = Settings::default();
-        for part in text.trim().splitn(3, ';').filter(|part| !part.is_empty()) {
-            let invalid = |what: &str| Error::new(format!("invalid check option {}", go::quote(what)));
-            let (key, value) = part.split_once('=').ok_or_else(|| invalid(part))?;
-            match (key.trim(), value.trim()) {
-                ("skip", "all") => settings.skip_all = true,
-                ("skip", names) => settings.skipped = names.split(',').map(|n| n.trim().to_owned()).collect(),
-                // No experimental rule is there yet.
-                ("experimental", _) => {}
-                ("error", value) => settings.fail = go::parse_bool(value).ok_or_else(|| invalid(part))?,
-                (other, _) => return Err(invalid(other)),
-            }
-        }
-        Ok(settings)
-    }
-
-    /// What the comment above an instruction says. One that cannot be read says nothing.
-    pub fn of_comments(comments: &[String]) -> Settings {
-        let check =
-            |comment: &String| Reader::new("").read(comment, 0).ok().flatten().filter(|d| d.name == "check");
-        let directive = comments.iter().find_map(check);
-        directive.and_then(|d| Settings::parse(d.first_word()).ok()).unwrap_or_default()
-    }
-
-    pub fn skips(&self, rule: &Rule) -> bool {
-        self.skip_all || self.skipped.contains(rule.name)
-    }
-}
-
-macro_rules! rules {
-    ($($name:ident = $text:literal, $page:literal, $description:literal;)+) => {
-        $(pub const $name: Rule = Rule { name: $text, description: $description, page: $page };)+
-    };
-}
-
-rules! {
-    STAGE_NAME_CASING = "StageNameCasing", "stage-name-casing", "Stage names should be lowercase";
-    FROM_AS_CASING = "FromAsCasing", "from-as-casing",
-        "The 'as' keyword should match the case of the 'from' keyword";
-    NO_EMPTY_CONTINUATION = "NoEmptyContinuation", "no-empty-continuation",
-        "Empty continuation lines will become errors in a future release";
-    MAINTAINER_DEPRECATED = "MaintainerDeprecated", "maintainer-deprecated",
-        "The MAINTAINER instruction is deprecated, use a label instead to define an image author";
-    LEGACY_KEY_VALUE_FORMAT = "LegacyKeyValueFormat", "legacy-key-value-format",
-        "Legacy key/value format with whitespace separator should not be used";
-    JSON_ARGS_RECOMMENDED = "JSONArgsRecommended", "json-args-recommended",
-        "JSON arguments recommended for ENTRYPOINT/CMD to prevent unintended behavior related to OS signals";
-    MULTIPLE_INSTRUCTIONS_DISALLOWED = "MultipleInstructionsDisallowed", "multiple-instructions-disallowed",
-        "Multiple instructions of the same type should not be used in the same stage";
-    WORKDIR_RELATIVE_PATH = "WorkdirRelativePath", "workdir-relative-path",
-        "Relative workdir without an absolute workdir declared within the build can have unexpected results if the base image changes";
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn settings() {
-        let check = |text, skipped: &[&Rule], fail| {
-            let settings = Settings::parse(text).expect(text);
-            let all = [STAGE_NAME_CASING, FROM_AS_CASING, MAINTAINER_DEPRECATED];
-            let got: Vec<_> = all.iter().filter(|r| settings.skips(r)).collect();
-            assert_eq!((got.as_slice(), settings.fail), (skipped, fail), "{text}");
+        let line = match self.ranges.first() {
+            Some(range) if range.start.line > 0 => format!(" (line {})", range.start.line),
+            _ => String::new(),
         };
-        check("", &[], false);
-        check("skip=StageNameCasing, FromAsCasing;error=true", &[&STAGE_NAME_CASING, &FROM_AS_CASING], true);
-        check("error=false;skip=all", &[&STAGE_NAME_CASING, &FROM_AS_CASING, &MAINTAINER_DEPRECATED], false);
-        for bad in ["x", "x=y", "error=maybe"] {
-            assert!(Settings::parse(bad).is_err(), "{bad}");
+        format!("{}: {}{line}", self.rule.name, self.message)
+    }
+}
+
+/// Collects findings, as far as anybody wants to know of them.
+#[derive(Debug, Clone, Default)]
+pub struct Linter {
+    settings: Settings,
+    findings: Vec<Finding>,
+}
+
+impl Linter {
+    pub fn new(settings: Settings) -> Self {
+        Linter { settings, findings: Vec::new() }
+    }
+
+    /// `comments` are those above the instruction: they may silence a rule, or ask for one.
+    pub fn find(&mut self, rule: Rule, message: String, ranges: Vec<Range>, comments: &[String]) {
+        if self.settings.merged(&Settings::of_comments(comments)).wants(&rule) {
+            self.findings.push(Finding { rule, message, ranges });
         }
     }
 
-    #[test]
-    fn comments_silence_rules() {
-        let comments = ["about".to_owned(), "check=skip=FromAsCasing for now".to_owned()];
-        assert!(Settings::of_comments(&comments).skips(&FROM_AS_CASING));
-        assert!(!Settings::of_comments(&comments[..1]).skips(&FROM_AS_CASING));
+    /// In the order in which they were found.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    pub(crate) fn keep(&mut self, count: usize) {
+        self.findings.truncate(count);
+    }
+
+    /// # Errors
+    /// For findings, where these are to fail the build.
+    pub fn verdict(&self) -> Result<()> {
+        if !self.settings.fail || self.findings.is_empty() {
+            return Ok(());
+        }
+        let mut rules: Vec<_> = self.findings.iter().map(|f| f.rule.name).collect();
+        rules.sort_unstable();
+        rules.dedup();
+        Err(Error::new(format!("lint violation found for rules: {}", rules.join(", "))))
     }
 }

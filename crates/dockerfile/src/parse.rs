@@ -2,7 +2,7 @@
 
 use crate::instruction::read::{Item, read};
 use crate::instruction::{Dockerfile, Instruction, Kind};
-use crate::lint::Finding;
+use crate::lint::{self, Linter, rules};
 use crate::place::Place;
 use crate::statement;
 use crate::{Error, Result};
@@ -13,11 +13,10 @@ pub struct Parsed {
     pub dockerfile: Dockerfile,
     /// Every fault. The first is the one that BuildKit would report.
     pub errors: Vec<Error>,
-    pub findings: Vec<Finding>,
 }
 
-/// Reads a whole file. Bytes that are no UTF-8 are replaced.
-pub fn parse(data: &[u8]) -> Parsed {
+/// Reads a whole file. Bytes that are no UTF-8 are replaced. What stands behind the first fault is not linted.
+pub fn parse(data: &[u8], lint: &mut Linter) -> Parsed {
     if data.is_empty() {
         return Parsed { errors: vec![Error::new("the Dockerfile cannot be empty")], ..Parsed::default() };
     }
@@ -25,12 +24,16 @@ pub fn parse(data: &[u8]) -> Parsed {
     let mut parsed = Parsed {
         dockerfile: Dockerfile { escape: statements.escape, ..Dockerfile::default() },
         errors: statements.errors,
-        findings: statements.findings,
     };
+    // How many findings there were at the first fault.
+    let mut before_fault = (!parsed.errors.is_empty()).then_some(lint.findings().len());
+    for place in statements.empty_continuations {
+        lint.find(rules::NO_EMPTY_CONTINUATION, "Empty continuation line".into(), place.ranges(), &[]);
+    }
     let mut homeless = false;
     for statement in statements.list {
         let line = statement.place.first_line();
-        match read(statement, &mut parsed.findings) {
+        match read(statement, lint) {
             Ok(Item::Stage(stage)) => parsed.dockerfile.stages.push(stage),
             Ok(Item::Instruction(instruction)) => match parsed.dockerfile.stages.last_mut() {
                 Some(stage) => stage.instructions.push(instruction),
@@ -48,9 +51,18 @@ pub fn parse(data: &[u8]) -> Parsed {
             },
             Err(e) => parsed.errors.push(e.context(format_args!("dockerfile parse error on line {line}"))),
         }
+        if !parsed.errors.is_empty() {
+            before_fault.get_or_insert(lint.findings().len());
+        }
+    }
+    if let Some(count) = before_fault {
+        lint.keep(count);
     }
     if parsed.dockerfile.stages.is_empty() && parsed.errors.is_empty() {
         parsed.errors.push(Error::new("dockerfile contains no stages to build"));
+    }
+    if parsed.errors.is_empty() {
+        lint::check_file(&parsed.dockerfile, lint);
     }
     parsed
 }
@@ -69,7 +81,7 @@ pub fn parse_trigger(text: &str, place: &Place) -> Result<Instruction> {
         return Err(Error::new("onbuild trigger should be a single expression").at(place));
     };
     statement.place = place.clone();
-    match read(statement, &mut Vec::new())? {
+    match read(statement, &mut Linter::default())? {
         Item::Instruction(instruction) => Ok(instruction),
         Item::Stage(_) => Err(Error::new("FROM isn't allowed as an ONBUILD trigger").at(place)),
     }

@@ -3,7 +3,6 @@
 use crate::directive::Reader;
 use crate::heredoc::Heredoc;
 use crate::instruction::KeyValue;
-use crate::lint::{self, Finding};
 use crate::place::{Piece, Place};
 use crate::words::{split_blanks, split_first, split_quoted, take_flags};
 use crate::{DEFAULT_ESCAPE, Error, Result, json};
@@ -36,7 +35,8 @@ pub(crate) struct Statements {
     pub list: Vec<Statement>,
     pub escape: char,
     pub errors: Vec<Error>,
-    pub findings: Vec<Finding>,
+    /// The last lines of statements with an empty line among their continuations.
+    pub empty_continuations: Vec<Place>,
 }
 
 /// Longest line in bytes, without its end.
@@ -152,7 +152,7 @@ impl<'a> Splitter<'a> {
         }
     }
 
-    /// Follows continuations. Comments between the lines are dropped, and so are empty lines, with a finding.
+    /// Follows continuations. Comments between the lines are dropped, and so are empty lines, which are noted.
     fn join(&mut self, line: &str) -> Joined {
         let mut joined = Joined { text: String::new(), first: self.lines.number, pieces: Vec::new() };
         let start = line.trim_start();
@@ -174,11 +174,7 @@ impl<'a> Splitter<'a> {
             }
         }
         if empty_line {
-            self.out.findings.push(Finding {
-                rule: lint::NO_EMPTY_CONTINUATION,
-                message: "Empty continuation line".into(),
-                ranges: Place::lines(self.lines.number, self.lines.number).ranges(),
-            });
+            self.out.empty_continuations.push(Place::lines(self.lines.number, self.lines.number));
         }
         joined
     }

@@ -3,10 +3,11 @@
 use proptest::prelude::*;
 
 use crate::instruction::{KeyValue, MountKind, Network, Sharing};
+use crate::lint::Linter;
 use crate::*;
 
 fn stage_of(text: &str) -> Stage {
-    let parsed = parse(text.as_bytes());
+    let parsed = parse(text.as_bytes(), &mut Linter::default());
     assert_eq!(parsed.errors, [], "{text}");
     parsed.dockerfile.stages.into_iter().next_back().expect("a stage")
 }
@@ -20,7 +21,7 @@ fn kind_of(text: &str) -> Kind {
 
 /// The first error: message, and its first range as `line:from-to`.
 fn check_error(text: &str, expected: &str, place: &str) {
-    let parsed = parse(text.as_bytes());
+    let parsed = parse(text.as_bytes(), &mut Linter::default());
     let error = parsed.errors.first().unwrap_or_else(|| panic!("accepted: {text}"));
     let narrow = error.ranges().iter().find(|r| r.start.character != r.end.character);
     let at = narrow
@@ -61,14 +62,17 @@ fn comments_belong_to_what_follows() {
     let stage = stage_of("# syntax=x\n# dropped\n#\n# build the thing\n# two\nFROM a AS build");
     assert_eq!(stage.comments, ["build the thing", "two"]);
     assert_eq!(stage.description, "the thing");
-    let parsed = parse(b"# V the version\nARG V=1\nFROM a");
+    let parsed = parse(b"# V the version\nARG V=1\nFROM a", &mut Linter::default());
     let Kind::Arg(args) = &parsed.dockerfile.global_args[0].kind else { panic!("an ARG") };
     assert_eq!((args[0].value.as_deref(), args[0].description.as_str()), (Some("1"), "the version"));
 }
 
 #[test]
 fn stages() {
-    let parsed = parse(b"\xef\xbb\xbfARG V\nFROM --platform=$P a:$V AS Build\nRUN x\nFROM build\n");
+    let parsed = parse(
+        b"\xef\xbb\xbfARG V\nFROM --platform=$P a:$V AS Build\nRUN x\nFROM build\n",
+        &mut Linter::default(),
+    );
     let stages = &parsed.dockerfile.stages;
     assert_eq!((stages.len(), parsed.dockerfile.global_args.len()), (2, 1));
     let first = &stages[0];
@@ -286,7 +290,7 @@ fn faults_of_instructions() {
 
 #[test]
 fn every_fault_is_told() {
-    let parsed = parse(b"FROM a\nRNU x\nCOPY a\nENV b\n");
+    let parsed = parse(b"FROM a\nRNU x\nCOPY a\nENV b\n", &mut Linter::default());
     let lines: Vec<_> = parsed.errors.iter().map(|e| e.ranges()[0].start.line).collect();
     assert_eq!(lines, [4, 2, 3]);
 }
@@ -305,19 +309,79 @@ fn columns_follow_continuations() {
     );
 }
 
+/// Each line of `expected` is `<line> <rule>: <message>`.
+fn check_findings(text: &str, expected: &[&str]) {
+    let directive = find_directive("check", text.as_bytes()).map_or(String::new(), |d| d.value);
+    let mut lint = Linter::new(lint::Settings::parse(&directive).expect("valid"));
+    parse(text.as_bytes(), &mut lint);
+    let show = |f: &lint::Finding| format!("{} {}: {}", f.ranges[0].start.line, f.rule.name, f.message);
+    let got: Vec<_> = lint.findings().iter().map(show).collect();
+    assert_eq!(got, expected, "{text}");
+}
+
 #[test]
-fn findings() {
-    let check = |text: &str, expected: &[&str]| {
-        let got: Vec<_> = parse(text.as_bytes()).findings.iter().map(lint::Finding::short).collect();
-        assert_eq!(got, expected, "{text}");
-    };
-    check("FROM a AS B", &["StageNameCasing: Stage name 'B' should be lowercase (line 1)"]);
-    check("FROM a as b", &["FromAsCasing: 'FROM' and 'as' keywords' casing do not match (line 1)"]);
-    check("FROM a\nRUN x \\\n\n y", &["NoEmptyContinuation: Empty continuation line (line 4)"]);
+fn findings_in_instructions() {
+    let check = check_findings;
+    check("FROM a AS B", &["1 StageNameCasing: Stage name 'B' should be lowercase"]);
+    check("FROM a as b", &["1 FromAsCasing: 'FROM' and 'as' keywords' casing do not match"]);
+    check("FROM a\nRUN x \\\n\n y", &["4 NoEmptyContinuation: Empty continuation line"]);
     check(
         "FROM a AS b\nMAINTAINER x",
-        &["MaintainerDeprecated: Maintainer instruction is deprecated in favor of using label (line 2)"],
+        &["2 MaintainerDeprecated: Maintainer instruction is deprecated in favor of using label"],
     );
+    check("# check=skip=all\nFROM a as B", &[]);
+    check("FROM a\n# check=skip=MaintainerDeprecated\nMAINTAINER x", &[]);
+}
+
+#[test]
+fn findings_in_descriptions() {
+    let check = |text: &str, expected: &[&str]| {
+        check_findings(text, &[]);
+        check_findings(&format!("# check=experimental=all\n{text}"), expected);
+    };
+    check("# A is\nARG A\n# b is\nFROM a AS b\n# any\nRUN x\n# B is\nARG A B", &[]);
+    check(
+        "# a\nARG A\n# B\nFROM a AS b\n# any\nARG C D",
+        &[
+            "3 InvalidDefinitionDescription: Comment for ARG should follow the format: `# A <description>`",
+            "5 InvalidDefinitionDescription: Comment for FROM should follow the format: `# b <description>`",
+            "7 InvalidDefinitionDescription: Comment for ARG should follow the format: `# <arg_key> <description>`",
+        ],
+    );
+}
+
+#[test]
+fn findings_in_the_file_as_a_whole() {
+    let check = check_findings;
+    check(
+        "FROM a AS b\nFROM a AS b",
+        &["2 DuplicateStageName: Duplicate stage name \"b\", stage names should be unique"],
+    );
+    check(
+        "FROM a AS context",
+        &["1 ReservedStageName: Stage name should not use the same name as reserved stage \"context\""],
+    );
+    let casing = |line, keyword, majority| {
+        format!(
+            "{line} ConsistentInstructionCasing: Command '{keyword}' should match the case of the command majority ({majority})"
+        )
+    };
+    check("FROM a\ncopy a b\nCOPY a b", &[&casing(2, "copy", "uppercase")]);
+    check("From a\nfrom b", &[&casing(1, "From", "lowercase")]);
+    check("from a\nRUN a", &[&casing(1, "from", "uppercase")]);
+    check("from a\nrun a", &[]);
+    // Comments speak for their instruction alone.
+    check("FROM a\n# check=skip=all\nRun a", &[&casing(3, "Run", "uppercase")]);
+}
+
+#[test]
+fn what_stands_behind_a_fault_is_not_linted() {
+    let first = "1 StageNameCasing: Stage name 'B' should be lowercase";
+    check_findings(
+        "FROM a AS B\nMAINTAINER x\nNO\nMAINTAINER y",
+        &[first, "2 MaintainerDeprecated: Maintainer instruction is deprecated in favor of using label"],
+    );
+    check_findings("FROM a AS B\nRUN <<E\n", &[]);
 }
 
 #[test]
@@ -335,7 +399,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_never_panic(data in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = parse(&data);
+        let _ = parse(&data, &mut Linter::default());
         let _ = detect_syntax(&data);
         let _ = ignore::parse(&data);
     }
@@ -346,7 +410,7 @@ proptest! {
         0..8,
     )) {
         let text = lines.join("\n");
-        let parsed = parse(text.as_bytes());
+        let parsed = parse(text.as_bytes(), &mut Linter::default());
         for error in &parsed.errors {
             for range in error.ranges() {
                 prop_assert!(range.start.line as usize <= lines.len());

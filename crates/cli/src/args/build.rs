@@ -170,12 +170,18 @@ pub(crate) struct BuildArgs {
     #[arg(short, long, help_heading = "Progress")]
     pub quiet: bool,
 
-    /// Ask the frontend instead of building: check, outline, targets
-    #[arg(long, value_name = "METHOD", default_value = "build", hide = true)]
+    /// Ask about the Dockerfile instead of building it: check, outline or targets[,format=json]
+    #[arg(
+        long,
+        value_name = "METHOD",
+        default_value = "build",
+        hide_default_value = true,
+        help_heading = "Questions"
+    )]
     pub call: String,
 
     /// Short for --call=check
-    #[arg(long, hide = true)]
+    #[arg(long, help_heading = "Questions", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = clap::ArgAction::Set, hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
     pub check: bool,
 
     /// Policy configuration

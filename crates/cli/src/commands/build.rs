@@ -15,14 +15,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::{BuildArgs, GlobalArgs};
 use crate::caches::Caches;
-use crate::commands::Local;
+use crate::commands::{Local, call};
 use crate::display::{Display, Drawn, LocalSink};
 use crate::docker::Load;
 use crate::engine::{Place, connect};
 use crate::environment::Environment;
 use crate::inputs::Inputs;
 use crate::outputs::{Layout, Outputs};
-use crate::result_files::{image_id, metadata, write_atomic};
+use crate::result_files::{answer_metadata, image_id, metadata, write_atomic};
 use crate::secrets::Secrets;
 use crate::settings::{BuildSettings, MetadataProvenance, Notice, ProgressMode};
 use crate::ssh::Agents;
@@ -60,7 +60,9 @@ pub(crate) async fn build(args: &BuildArgs, global: &GlobalArgs, env: &Environme
              the image name it with -t, to push it into a registry use --push, to load it into Docker use --load\n",
         );
     }
-    prepared.local.save(&prepared.request.id, env);
+    if settings.call.is_none() {
+        prepared.local.save(&prepared.request.id, env);
+    }
     let drawing = display.start();
     let built = prepared.run(&cancel).await;
     let drawn = drawing.finish().await?;
@@ -119,7 +121,13 @@ async fn prepare(
     let agents = Agents::for_context(&settings.ssh, &settings.context, env)?;
     let attachables = agents.offer(attachables);
     let mut frontend_attrs = settings.frontend.attrs.clone();
-    frontend_attrs.extend(inputs.attrs);
+    for (key, value) in inputs.attrs {
+        // Questions need something of the frontend, and named contexts do.
+        match frontend_attrs.get_mut(&key) {
+            Some(caps) if key == "frontend.caps" => *caps = format!("{value},{caps}"),
+            _ => _ = frontend_attrs.insert(key, value),
+        }
+    }
     frontend_attrs.extend(caches.frontend_option());
     let request = SolveRequest {
         id: client::new_id(),
@@ -130,6 +138,8 @@ async fn prepare(
         cache_imports: caches.imports.clone(),
         cache_exports: caches.exports.clone(),
         entitlements: settings.frontend.entitlements.clone(),
+        ask_frontend: settings.call.is_some(),
+        internal: settings.call.is_some(),
         source_policy: source_policy::of(env)?,
         ..SolveRequest::default()
     };
@@ -186,6 +196,12 @@ async fn until<T>(cancel: &CancellationToken, work: impl Future<Output = Result<
 /// Writes and prints what was asked for.
 fn finish(settings: &BuildSettings, place: &Place, built: &Built, drawn: &Drawn) -> Result<ExitCode> {
     let response = &built.response.exporter_response;
+    if let Some(call) = &settings.call {
+        if let Some(path) = &settings.metadata_file {
+            write_atomic(path, &answer_metadata(&built.response.metadata))?;
+        }
+        return call::print(call, settings, &built.response.metadata);
+    }
     if let Some(path) = &settings.iidfile {
         write_atomic(path, image_id(response)).context("writing image ID file")?;
     }

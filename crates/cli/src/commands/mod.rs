@@ -1,6 +1,7 @@
 //! One module per command: takes settings, does it, prints.
 
 mod build;
+mod call;
 mod completion;
 mod du;
 mod engine;

@@ -10,6 +10,7 @@ use crate::names::context_name;
 use crate::settings::attestations::{MetadataProvenance, attestations};
 use crate::settings::attrs::{FrontendSettings, frontend};
 use crate::settings::caches::CacheSettings;
+use crate::settings::call::CallSetting;
 use crate::settings::output::{Destination, Notice, OutputSetting, outputs};
 use crate::settings::progress::ProgressMode;
 use crate::settings::refuse::{refuse, warn_legacy};
@@ -24,6 +25,8 @@ pub(crate) struct BuildSettings {
     /// Named contexts as given, by normalized name.
     pub contexts: BTreeMap<String, String>,
     pub frontend: FrontendSettings,
+    /// What is asked in place of a build. There is no result then.
+    pub call: Option<CallSetting>,
     pub outputs: Vec<OutputSetting>,
     pub caches: CacheSettings,
     pub notice: Notice,
@@ -50,20 +53,33 @@ impl BuildSettings {
         }
         refuse(args)?;
         let progress = ProgressMode::choose(&args.progress, args.quiet, env)?;
-        let (outputs, notice) = outputs(args, progress, env)?;
+        let (mut outputs, mut notice) = outputs(args, progress, env)?;
+        let mut caches = CacheSettings::new(args)?;
         let attestations = attestations(args, env)?;
-        if attestations.asked {
-            check_attested(&outputs)?;
-        }
         let mut frontend = frontend(args, env, proxies)?;
-        frontend.attrs.extend(attestations.attrs);
+        let call = CallSetting::new(args)?;
+        match &call {
+            Some(call) => {
+                call.ask(&mut frontend.attrs);
+                outputs.clear();
+                caches.to.clear();
+                notice = Notice::None;
+            }
+            None => {
+                if attestations.asked {
+                    check_attested(&outputs)?;
+                }
+                frontend.attrs.extend(attestations.attrs);
+            }
+        }
         Ok(BuildSettings {
             context: args.context.clone(),
             dockerfile: args.file.clone().filter(|f| !f.is_empty()),
             contexts: named_contexts(&args.build_contexts)?,
             frontend,
+            call,
             outputs,
-            caches: CacheSettings::new(args)?,
+            caches,
             notice,
             tags: args.tags.clone(),
             secrets: secrets(&args.secrets)?,

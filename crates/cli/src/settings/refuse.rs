@@ -12,8 +12,6 @@ pub(crate) fn refuse(args: &BuildArgs) -> Result<()> {
 
     let missing = [
         (args.policies.iter().any(policy), "`--policy`"),
-        (args.check || args.call == "check", "`--check`"),
-        (args.call != "build", "`--call`"),
         (args.annotations.iter().any(|a| annotation(a)), "`--annotation` with a type"),
     ];
     match missing.iter().find(|(asked, _)| *asked) {

@@ -221,8 +221,6 @@ fn stdout_that_is_a_terminal_is_spared() {
 fn what_is_not_there_yet_says_so() {
     for (line, what) in [
         ("--policy filename=x .", "`--policy`"),
-        ("--check .", "`--check`"),
-        ("--call outline .", "`--call`"),
         ("--annotation index:a=b .", "`--annotation` with a type"),
         ("--platform linux/amd64,linux/arm64 .", "building for more than one platform"),
     ] {
@@ -272,6 +270,16 @@ fn what_goes_into_the_metadata_file() {
     check("disabled", MetadataProvenance::None);
     check("0", MetadataProvenance::None);
     check("1", MetadataProvenance::Min);
+}
+
+#[test]
+fn calls_make_no_result() {
+    let outline = "requestid = frontend.outline\ntarget = a";
+    let caps = "frontend.caps = moby.buildkit.frontend.subrequests+forward";
+    check("--call outline --target a -t x --push -o out .", &format!("{caps}\n{outline}"));
+    check("--check .", &format!("{caps}\nrequestid = frontend.lint"));
+    check("--call targets --check=false .", &format!("{caps}\nrequestid = frontend.targets"));
+    check("--call a,b .", "ERROR: invalid print value: a,b");
 }
 
 #[test]

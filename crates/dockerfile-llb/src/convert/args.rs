@@ -1,11 +1,12 @@
 //! ARG in front of the first FROM, and the variables that are there without it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dockerfile::{Instruction, Kind, Lexer, Result};
 use llb::ProxyEnv;
 use oci::Platform;
 
+use super::outline::Wants;
 use crate::environment::Variables;
 
 /// Platforms and the target. Values given by the client win.
@@ -42,21 +43,31 @@ pub(super) fn global(
     lexer: &Lexer,
     instructions: &[Instruction],
     given: &BTreeMap<String, String>,
-) -> Result<Variables> {
+) -> Result<(Variables, Wants)> {
+    let mut wants = Wants::default();
     for instruction in instructions {
         let Kind::Arg(definitions) = &instruction.kind else { continue };
         for arg in definitions {
-            let value = match (given.get(&arg.key), &arg.value) {
-                (Some(given), _) => given.clone(),
+            let mut arg = arg.clone();
+            let mut needs = BTreeSet::new();
+            match (given.get(&arg.key), &arg.value) {
+                (Some(given), _) => arg.value = Some(given.clone()),
                 (None, Some(default)) => {
-                    lexer.word(default, &variables).map_err(|e| e.about(default).at(&instruction.place))?
+                    let expanded = lexer
+                        .expand(default, &variables)
+                        .map_err(|e| e.about(default).at(&instruction.place))?;
+                    needs = expanded.matched;
+                    arg.value = Some(expanded.text);
                 }
-                (None, None) => continue,
-            };
-            variables.set(&arg.key, &value);
+                (None, None) => {}
+            }
+            if let Some(value) = &arg.value {
+                variables.set(&arg.key, value);
+            }
+            wants.declare(&arg, needs, instruction.place.ranges());
         }
     }
-    Ok(variables)
+    Ok((variables, wants))
 }
 
 /// Proxies that steps get without declaring them, and without a trace in the image.

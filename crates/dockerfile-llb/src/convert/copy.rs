@@ -1,6 +1,7 @@
 //! COPY and ADD.
 
 use dockerfile::instruction::{Add, Copy, Sources};
+use dockerfile::lint::rules;
 use dockerfile::{Error, Result, go};
 use errdefs::Range;
 use llb::{MkFile, ProgressGroup};
@@ -25,6 +26,7 @@ struct Transfer<'a> {
     parents: bool,
     /// What only ADD can do.
     add: Option<&'a Add>,
+    from_context: bool,
 }
 
 impl Dispatch<'_> {
@@ -38,6 +40,7 @@ impl Dispatch<'_> {
             link: add.link,
             parents: false,
             add: Some(&add),
+            from_context: true,
         };
         self.transfer(&transfer, code, ranges)?;
         let local =
@@ -74,6 +77,7 @@ impl Dispatch<'_> {
             link: copy.link,
             parents: copy.parents,
             add: None,
+            from_context: source.is_none(),
         };
         self.transfer(&transfer, code, ranges)?;
         let used = match source {
@@ -96,7 +100,8 @@ impl Dispatch<'_> {
         let template = t.template(&destination, mode.as_ref());
         let mut actions = Vec::new();
         for source in &t.sources.paths {
-            let (port, copy) = self.source(t, source, &template, &name).map_err(|e| e.about(source))?;
+            let (port, copy) =
+                self.source(t, source, &template, &name, &ranges).map_err(|e| e.about(source))?;
             actions.push(Action::new(ActionKind::Copy(port, copy)).owned_by(t.chown));
         }
         for file in &t.sources.inline {
@@ -168,6 +173,7 @@ impl Dispatch<'_> {
         source: &str,
         template: &llb::Copy,
         name: &str,
+        ranges: &[Range],
     ) -> Result<(Option<Port>, llb::Copy)> {
         if git::is_git(source) {
             let Some(add) = t.add else { return Err(Error::new("source can't be a git ref for COPY")) };
@@ -184,6 +190,13 @@ impl Dispatch<'_> {
                 ..template.clone()
             };
             return Ok((Some(port), copy));
+        }
+        if t.from_context
+            && let Some(path) = self.ignored.and_then(|ignored| ignored.find(source))
+        {
+            let (verb, path) = (if t.add.is_some() { "Add" } else { "Copy" }, go::quote(&path));
+            let message = format!("Attempting to {verb} file {path} that is excluded by .dockerignore");
+            self.find(rules::COPY_IGNORED_FILE, message, ranges);
         }
         Ok((t.from, t.local(source, template)))
     }

@@ -1,12 +1,15 @@
 //! Carrying out the instructions of a stage.
 
+use std::collections::BTreeSet;
+
 use dockerfile::instruction::{ArgDefinition, CommandLine};
-use dockerfile::lint::{Finding, Rule, Settings};
-use dockerfile::{Environment as _, Instruction, Kind, Lexer, Result};
+use dockerfile::lint::{Linter, Rule, rules};
+use dockerfile::{Environment as _, Instruction, Kind, Lexer, Result, go, suggest};
 use errdefs::Range;
 
+use super::ignored::Ignored;
 use super::stage::{Command, Progress, StageState};
-use super::{Conversion, Shared, meta};
+use super::{Conversion, Shared, meta, secrets};
 use crate::draft::{Draft, Port};
 use crate::environment::split_line;
 use crate::image::{self, DEFAULT_PATH};
@@ -23,15 +26,16 @@ pub(super) struct Dispatch<'a> {
     pub draft: &'a mut Draft,
     pub shared: &'a Shared<'a>,
     pub context: Option<Port>,
-    pub findings: &'a mut Vec<Finding>,
-    /// Rules that a comment above the instruction silences.
-    pub silenced: Settings,
+    pub ignored: Option<&'a Ignored>,
+    pub lint: &'a mut Linter,
+    /// Those above the instruction.
+    pub comments: Vec<String>,
 }
 
 impl Conversion<'_> {
     /// Carries out the stages that the target needs, in the order of the file.
     pub(super) async fn dispatch_stages(&mut self, target: usize) -> errdefs::Result<()> {
-        let reachable = self.stages.reachable(target);
+        let reachable = self.wanted(target);
         self.context = self.client.context_tree(&mut self.draft).await?;
         for (at, _) in reachable.iter().enumerate().filter(|(_, reachable)| **reachable) {
             if self.stages.list[at].progress != Progress::Dispatched {
@@ -52,8 +56,9 @@ impl Conversion<'_> {
             draft: &mut self.draft,
             shared: &self.shared,
             context: self.context,
-            findings: &mut self.findings,
-            silenced: Settings::default(),
+            ignored: self.ignored.as_ref(),
+            lint: self.lint,
+            comments: Vec::new(),
         };
         dispatch.run()?;
         self.stages.list[at] = stage;
@@ -105,7 +110,7 @@ impl Dispatch<'_> {
     fn command(&mut self, command: Command) -> Result<()> {
         let Command { mut instruction, sources, is_trigger } = command;
         self.stage.in_trigger = is_trigger;
-        self.silenced = Settings::of_comments(&instruction.comments);
+        self.comments = std::mem::take(&mut instruction.comments);
         let code = instruction.code.clone();
         self.expand(&mut instruction)?;
         let Instruction { kind, keyword, place, .. } = instruction;
@@ -114,27 +119,58 @@ impl Dispatch<'_> {
             Kind::Add(add) => self.add(add, &code, ranges),
             Kind::Copy(copy) => self.copy(copy, sources.first().copied(), &code, ranges),
             Kind::Run(run) => self.run_step(&run, &sources, &code, ranges),
-            Kind::Arg(definitions) => self.arg(definitions),
+            Kind::Arg(definitions) => self.arg(definitions, &ranges),
             Kind::Workdir(dir) => {
                 self.workdir(&dir, &code, ranges);
                 Ok(())
             }
-            Kind::Expose(ports) => self.expose(&ports),
+            Kind::Expose(ports) => self.expose(&ports, &ranges),
             other => meta::apply(self, other, &keyword, &ranges),
         }
     }
 
     /// All words of an instruction see the environment as it was before.
-    fn expand(&self, instruction: &mut Instruction) -> Result<()> {
+    fn expand(&mut self, instruction: &mut Instruction) -> Result<()> {
         let env = &self.stage.state.env;
-        instruction.expand(&mut |word| self.shared.lexer.word(word, env))?;
+        let mut unset = Vec::new();
+        let mut expand = |lexer: &Lexer, word: &str| {
+            let expanded = lexer.expand(word, env)?;
+            unset.extend(expanded.unmatched);
+            Ok(expanded.text)
+        };
         let inline = Lexer { ignore_quotes: true, ..Lexer::new('\\') };
-        instruction.expand_inline(&mut |text| inline.word(text, env))
+        let result = instruction
+            .expand(&mut |word| expand(&self.shared.lexer, word))
+            .and_then(|()| instruction.expand_inline(&mut |text| expand(&inline, text)));
+        self.find_unset(unset, &instruction.place.ranges());
+        result
     }
 
     pub(super) fn find(&mut self, rule: Rule, message: String, ranges: &[Range]) {
-        if !self.silenced.skips(&rule) {
-            self.findings.push(Finding { rule, message, ranges: ranges.to_vec() });
+        self.lint.find(rule, message, ranges.to_vec(), &self.comments);
+    }
+
+    /// Variables that an instruction uses and nobody set. An ARG without a value is no mistake.
+    pub(super) fn find_unset(&mut self, names: impl IntoIterator<Item = String>, ranges: &[Range]) {
+        for name in names {
+            if NOT_IN_ENV.contains(&name.as_str()) || self.stage.args.iter().any(|arg| arg.key == name) {
+                continue;
+            }
+            let near = match suggest::nearest(&name, self.stage.state.env.names()) {
+                Some(near) => format!(" (did you mean ${near}?)"),
+                None => String::new(),
+            };
+            let message = format!("Usage of undefined variable '${name}'{near}");
+            self.find(rules::UNDEFINED_VAR, message, ranges);
+        }
+    }
+
+    /// Arguments and variables stay in the image for all to see.
+    pub(super) fn find_secret(&mut self, keyword: &str, name: &str, ranges: &[Range]) {
+        if secrets::looks_secret(name) {
+            let name = go::quote(name);
+            let message = format!("Do not use ARG or ENV instructions for sensitive data ({keyword} {name})");
+            self.find(rules::SECRETS_USED_IN_ARG_OR_ENV, message, ranges);
         }
     }
 
@@ -157,18 +193,28 @@ impl Dispatch<'_> {
     }
 
     /// Makes variables visible: the client's value, else the default, else that of the global scope.
-    fn arg(&mut self, definitions: Vec<ArgDefinition>) -> Result<()> {
+    fn arg(&mut self, definitions: Vec<ArgDefinition>, ranges: &[Range]) -> Result<()> {
         let mut texts = Vec::with_capacity(definitions.len());
         for mut arg in definitions {
+            self.find_secret("ARG", &arg.key, ranges);
+            let global = self.shared.globals.get(&arg.key);
             let given = self.shared.build_args.get(&arg.key);
-            arg.value = match (given, &arg.value) {
-                (Some(given), _) => Some(given.clone()),
+            let inherits = given.is_none() && arg.value.is_none() && global.is_some();
+            match (given, &arg.value) {
+                (Some(given), _) => arg.value = Some(given.clone()),
                 (None, Some(default)) => {
-                    let value = self.shared.lexer.word(default, &self.stage.state.env);
-                    Some(value.map_err(|e| e.about(default))?)
+                    let expanded = self.shared.lexer.expand(default, &self.stage.state.env);
+                    let expanded = expanded.map_err(|e| e.about(default))?;
+                    self.find_unset(expanded.unmatched, ranges);
+                    arg.value = Some(expanded.text);
                 }
-                (None, None) => self.shared.globals.get(&arg.key).map(str::to_owned),
-            };
+                (None, None) => arg.value = global.map(str::to_owned),
+            }
+            // What comes from the global scope was declared there.
+            if !inherits {
+                self.stage.wants.declare(&arg, BTreeSet::new(), ranges.to_vec());
+            }
+            self.stage.wants.uses([arg.key.clone()]);
             let text = match &arg.value {
                 Some(value) => {
                     if !NOT_IN_ENV.contains(&arg.key.as_str()) {

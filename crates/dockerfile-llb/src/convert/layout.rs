@@ -1,23 +1,26 @@
 //! Which stages there are, and which needs which.
 
+use std::collections::BTreeSet;
+
 use dockerfile::go::quote;
 use dockerfile::instruction::Kind;
-use dockerfile::{Instruction, Lexer, NoEnvironment, Place, Stage, suggest};
+use dockerfile::lint::Linter;
+use dockerfile::{Expansion, Instruction, Lexer, NoEnvironment, Place, Stage, suggest};
 use errdefs::Result;
 use oci::Platform;
 
 use super::stage::{Command, StageState, Stages};
-use super::{Conversion, Request, Shared};
+use super::{Conversion, Request, Shared, from};
 use crate::image::SCRATCH;
 
 type Located<T> = dockerfile::Result<T>;
 
 /// The stages of the file, with the variables in FROM expanded.
-pub(super) fn lay_out(request: &Request<'_>, shared: &Shared<'_>) -> Result<Stages> {
+pub(super) fn lay_out(request: &Request<'_>, shared: &Shared<'_>, lint: &mut Linter) -> Result<Stages> {
     let mut stages = Stages::default();
     for (number, stage) in request.dockerfile.stages.iter().enumerate() {
-        let (base, platform) =
-            from_words(stage, shared).map_err(|e| e.at(&stage.place).with_source(shared.info.clone()))?;
+        let From { base, platform, used } = from_words(stage, shared, lint)
+            .map_err(|e| e.at(&stage.place).with_source(shared.info.clone()))?;
         let replaced_by = match stage.name.as_str() {
             "" => None,
             name => request.client.named_context(name, platform.as_ref().or(request.platform.as_ref()))?,
@@ -35,10 +38,12 @@ pub(super) fn lay_out(request: &Request<'_>, shared: &Shared<'_>) -> Result<Stag
             platform,
             label,
             commands: commands.collect(),
+            wants: shared.wants.clone(),
             ignore_cache: !replaced && shared.config.no_cache.holds_for(&stage.name),
             ..StageState::default()
         });
         if !replaced {
+            stages.list[at].wants.uses(used);
             stages.list[at].steps = steps(&stages.list[at]);
         }
     }
@@ -54,20 +59,32 @@ fn steps(stage: &StageState) -> usize {
         + stage.commands.iter().filter(makes_layer).count()
 }
 
+/// The words of FROM.
+struct From {
+    base: String,
+    platform: Option<Platform>,
+    /// Variables in them.
+    used: BTreeSet<String>,
+}
+
 /// Base and platform of FROM, which see global variables only.
-fn from_words(stage: &Stage, shared: &Shared<'_>) -> Located<(String, Option<Platform>)> {
-    let base = shared.lexer.word(&stage.base, &shared.globals).map_err(|e| e.about(&stage.base))?;
+fn from_words(stage: &Stage, shared: &Shared<'_>, lint: &mut Linter) -> Located<From> {
+    let Expansion { text: base, matched: mut used, unmatched, .. } =
+        shared.lexer.expand(&stage.base, &shared.globals).map_err(|e| e.about(&stage.base))?;
+    from::check_names(&unmatched, stage, shared, lint);
     if base.is_empty() {
         let message = format!("base name ({}) should not be blank", stage.base);
         return Err(dockerfile::Error::new(message).about(&stage.base));
     }
     if stage.platform.is_empty() {
-        return Ok((base, None));
+        return Ok(From { base, platform: None, used });
     }
     let written = &stage.platform;
     let expanded = shared.lexer.expand(written, &shared.globals).map_err(|e| {
         e.context(format_args!("failed to process arguments for platform {written}")).about(written)
     })?;
+    from::check_names(&expanded.unmatched, stage, shared, lint);
+    from::check_platform(&expanded, stage, shared, lint);
     let suggested = |message: String| {
         use dockerfile::Environment as _;
         let near = |name: &String| suggest::nearest(name, shared.globals.names());
@@ -81,7 +98,10 @@ fn from_words(stage: &Stage, shared: &Shared<'_>) -> Located<(String, Option<Pla
         return Err(dockerfile::Error::new(message).about(written));
     }
     match expanded.text.parse::<Platform>() {
-        Ok(platform) => Ok((base, Some(platform))),
+        Ok(platform) => {
+            used.extend(expanded.matched);
+            Ok(From { base, platform: Some(platform), used })
+        }
         Err(e) => {
             let message = format!("failed to parse platform {written}: {}", suggested(e.to_string()));
             Err(dockerfile::Error::new(message).about(written))

@@ -1,7 +1,7 @@
 //! Instructions that change the image config, and WORKDIR.
 
 use dockerfile::instruction::{CommandLine, Healthcheck, KeyValue};
-use dockerfile::lint;
+use dockerfile::lint::rules;
 use dockerfile::{Error, Kind, Result, go};
 use errdefs::Range;
 use llb::MkDir;
@@ -20,7 +20,10 @@ pub(super) fn apply(d: &mut Dispatch<'_>, kind: Kind, keyword: &str, ranges: &[R
         let message = format!(
             "\"{keyword} key=value\" should be used instead of legacy \"{keyword} key value\" format"
         );
-        d.find(lint::LEGACY_KEY_VALUE_FORMAT, message, ranges);
+        d.find(rules::LEGACY_KEY_VALUE_FORMAT, message, ranges);
+    }
+    if let Kind::Env(pairs) = &kind {
+        pairs.iter().for_each(|pair| d.find_secret("ENV", &pair.key, ranges));
     }
     let text = match kind {
         Kind::Env(pairs) => env(d, pairs),
@@ -45,13 +48,13 @@ pub(super) fn apply(d: &mut Dispatch<'_>, kind: Kind, keyword: &str, ranges: &[R
             let text = format!("ENTRYPOINT {}", go::quote_list(&args));
             d.stage.image.config.entrypoint = Some(args);
             // The command of the base was meant for the entrypoint of the base.
-            if !d.stage.seen.contains("CMD") {
+            if !d.stage.seen.contains_key("CMD") {
                 d.stage.image.config.cmd = None;
             }
             text
         }
         Kind::Healthcheck(check) => {
-            once(d, "HEALTHCHECK", ranges);
+            once(d, "HEALTHCHECK", keyword, ranges);
             healthcheck(d, check)
         }
         Kind::User(user) => {
@@ -113,12 +116,12 @@ fn command_args(
     keyword: &str,
     ranges: &[Range],
 ) -> Vec<String> {
-    once(d, name, ranges);
+    once(d, name, keyword, ranges);
     if command.shell && d.stage.image.config.shell.is_empty() {
         let message = format!(
             "JSON arguments recommended for {keyword} to prevent unintended behavior related to OS signals"
         );
-        d.find(lint::JSON_ARGS_RECOMMENDED, message, ranges);
+        d.find(rules::JSON_ARGS_RECOMMENDED, message, ranges);
     }
     d.arguments(command)
 }
@@ -136,13 +139,13 @@ fn healthcheck(d: &mut Dispatch<'_>, check: Healthcheck) -> String {
     text
 }
 
-/// Of some instructions only the last in a stage counts.
-fn once(d: &mut Dispatch<'_>, keyword: &'static str, ranges: &[Range]) {
-    if !d.stage.seen.insert(keyword) {
+/// Of some instructions only the last in a stage counts. The finding is about the one before.
+fn once(d: &mut Dispatch<'_>, name: &'static str, keyword: &str, ranges: &[Range]) {
+    if let Some(earlier) = d.stage.seen.insert(name, ranges.to_vec()) {
         let message = format!(
             "Multiple {keyword} instructions should not be used in the same stage because only the last one will be used"
         );
-        d.find(lint::MULTIPLE_INSTRUCTIONS_DISALLOWED, message, ranges);
+        d.find(rules::MULTIPLE_INSTRUCTIONS_DISALLOWED, message, &earlier);
     }
 }
 
@@ -195,7 +198,7 @@ impl Dispatch<'_> {
                 "Relative workdir {} can have unexpected results if the base image changes",
                 go::quote(dir)
             );
-            self.find(lint::WORKDIR_RELATIVE_PATH, message, &ranges);
+            self.find(rules::WORKDIR_RELATIVE_PATH, message, &ranges);
         }
         self.stage.workdir_set = true;
         self.change_dir(dir);

@@ -2,6 +2,7 @@
 
 use dockerfile::instruction::{Mount, MountKind, Sharing};
 use dockerfile::{Error, Result, go};
+use errdefs::Range;
 use llb::{CacheOpt, CacheSharing, MkDir, SecretOpt, SshOpt};
 
 use super::dispatch::Dispatch;
@@ -17,11 +18,21 @@ impl Dispatch<'_> {
         mounts: &[Mount],
         sources: &[usize],
         exec: &mut ExecDraft,
+        ranges: &[Range],
     ) -> Result<()> {
         for (mount, &source) in mounts.iter().zip(sources) {
             match mount.kind {
-                MountKind::Secret => exec.secrets.push(secret(mount)),
-                MountKind::Ssh => exec.ssh.push(ssh(mount)?),
+                MountKind::Secret => {
+                    let secret = secret(mount);
+                    self.stage.wants.secrets.add(&secret.opt.id, mount.required, ranges);
+                    exec.secrets.push(secret);
+                }
+                MountKind::Ssh => {
+                    let ssh = ssh(mount)?;
+                    let id = if mount.id.is_empty() { "default" } else { &mount.id };
+                    self.stage.wants.ssh.add(id, mount.required, ranges);
+                    exec.ssh.push(ssh);
+                }
                 MountKind::Bind | MountKind::Cache | MountKind::Tmpfs => {
                     let draft = self.mount(mount, source)?;
                     exec.mounts.push(draft);

@@ -1,5 +1,6 @@
 //! Base images.
 
+use dockerfile::lint::{Linter, rules};
 use dockerfile::suggest;
 use errdefs::{Error, Result};
 use frontend::ResolveOptions;
@@ -35,7 +36,7 @@ impl Conversion<'_> {
             check_name(stage, &self.shared)?;
         }
         loop {
-            let reachable = self.stages.reachable(target);
+            let reachable = self.wanted(target);
             let wanted: Vec<usize> = (0..self.stages.list.len())
                 .filter(|&at| reachable[at])
                 .filter(|&at| {
@@ -66,6 +67,7 @@ impl Conversion<'_> {
                 stage.platform = Some(shared.target_platform.clone());
             }
             Found::Image { name, mut config, platform } => {
+                check_platform(stage, &config, &platform, self.lint);
                 stage.stage.base = name.to_string();
                 stage.base_image = Some(config.clone());
                 config.created = None;
@@ -229,6 +231,22 @@ fn nearest_name(written: &str, stages: &[StageState]) -> Option<String> {
 fn detected(config: &ImageConfig, target: Platform, build: &Platform) -> Platform {
     let is = |p: &Platform| p.os == config.os && p.architecture == config.architecture;
     if !is(&target) && is(build) { build.clone() } else { target }
+}
+
+/// The image is to be one of the platform that the stage is for.
+fn check_platform(stage: &StageState, config: &ImageConfig, expected: &Platform, lint: &mut Linter) {
+    let same = expected.os == config.os && expected.architecture == config.architecture;
+    if same || image::has_no_layers(config) {
+        return;
+    }
+    let shown = |platform: Platform| dockerfile::go::quote(&platform.normalize().format_all());
+    let message = format!(
+        "Base image {} was pulled with platform {}, expected {} for current build",
+        stage.stage.base,
+        shown(config.platform()),
+        shown(expected.clone())
+    );
+    lint.find(rules::INVALID_BASE_IMAGE_PLATFORM, message, stage.stage.place.ranges(), &[]);
 }
 
 /// The source of an image, and what it needs of the engine.

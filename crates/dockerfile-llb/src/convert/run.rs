@@ -40,7 +40,7 @@ impl Dispatch<'_> {
         if words.is_empty() {
             return Err(Error::new("arguments are required"));
         }
-        let mounts = self.resolve_mounts(run)?;
+        let mounts = self.resolve_mounts(run, &ranges)?;
         let mut exec = self.exec(run, words.clone());
         if let Some((name, text)) = &script.file {
             let source = Some(self.inline_document(name, 0o755, text));
@@ -52,7 +52,7 @@ impl Dispatch<'_> {
                 ..MountDraft::default()
             });
         }
-        self.add_mounts(&mounts, sources, &mut exec)?;
+        self.add_mounts(&mounts, sources, &mut exec, &ranges)?;
         if self.shared.config.shm_size > 0 {
             let used = MountUse::Tmpfs(self.shared.config.shm_size);
             exec.mounts.push(MountDraft { target: "/dev/shm".into(), used, ..MountDraft::default() });
@@ -108,9 +108,16 @@ impl Dispatch<'_> {
         }
     }
 
-    fn resolve_mounts(&self, run: &Run) -> Result<Vec<Mount>> {
-        let env = &self.stage.state.env;
-        run.mounts.iter().map(|flag| flag.resolve(&mut |word| self.shared.lexer.word(word, env))).collect()
+    fn resolve_mounts(&mut self, run: &Run, ranges: &[Range]) -> Result<Vec<Mount>> {
+        let mut unset = Vec::new();
+        let mut expand = |word: &str| {
+            let expanded = self.shared.lexer.expand(word, &self.stage.state.env)?;
+            unset.extend(expanded.unmatched);
+            Ok(expanded.text)
+        };
+        let mounts = run.mounts.iter().map(|flag| flag.resolve(&mut expand)).collect();
+        self.find_unset(unset, ranges);
+        mounts
     }
 
     /// The name shows the values of variables, but not those of secrets.

@@ -4,8 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use dockerfile::instruction::ArgDefinition;
 use dockerfile::{Instruction, Place, Stage};
+use errdefs::Range;
 use oci::{ImageConfig, Platform};
 
+use super::outline::Wants;
 use crate::draft::Port;
 use crate::frontend::{LocalContext, NamedContext};
 use crate::image;
@@ -58,8 +60,9 @@ pub(super) struct StageState {
     /// Paths of the build context that this stage uses.
     pub context_paths: BTreeSet<String>,
     pub workdir_set: bool,
-    /// Instructions of which only the last counts: CMD, ENTRYPOINT, HEALTHCHECK.
-    pub seen: BTreeSet<&'static str>,
+    /// Instructions of which only the last counts, CMD, ENTRYPOINT and HEALTHCHECK, and where they stood last.
+    pub seen: HashMap<&'static str, Vec<Range>>,
+    pub wants: Wants,
 }
 
 impl Default for StageState {
@@ -86,7 +89,8 @@ impl Default for StageState {
             paths: 0,
             context_paths: BTreeSet::new(),
             workdir_set: false,
-            seen: BTreeSet::new(),
+            seen: HashMap::new(),
+            wants: Wants::default(),
         }
     }
 }
@@ -116,7 +120,10 @@ impl Stages {
         let at = self.list.len();
         stage.base = self.by_name.get(&stage.stage.base).copied().filter(|_| stage.replaced_by.is_none());
         stage.paths = match stage.base {
-            Some(base) => self.list[base].paths,
+            Some(base) => {
+                stage.wants = self.list[base].wants.clone();
+                self.list[base].paths
+            }
             None => {
                 self.paths.push(BTreeSet::new());
                 self.paths.len() - 1

@@ -62,8 +62,7 @@ async fn errors_point_to_the_word_at_fault() {
 async fn what_is_not_there_yet_is_said_so() {
     let unimplemented = |error: Error| assert_eq!(error.code(), Code::Unimplemented, "{error}");
     unimplemented(
-        check("FROM alpine", &[("requestid", "frontend.lint")], "unsupported request frontend.lint", "-")
-            .await,
+        check("FROM alpine", &[("requestid", "frontend.x")], "unsupported request frontend.x", "-").await,
     );
 }
 

@@ -1,5 +1,6 @@
 //! Whole builds against a bridge that knows a few files and images.
 
+mod answers;
 mod bridge;
 mod faults;
 mod golden;

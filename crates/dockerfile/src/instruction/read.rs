@@ -4,7 +4,7 @@ use super::flags::{Flags, Takes};
 use super::{
     Add, ArgDefinition, CommandLine, Copy, Healthcheck, Instruction, KEYWORDS, KeyValue, Kind, Run, Stage,
 };
-use crate::lint::{self, Finding, Rule};
+use crate::lint::{Linter, Rule, rules};
 use crate::statement::Statement;
 use crate::words::split_first;
 use crate::{Error, Result, go, suggest};
@@ -17,16 +17,20 @@ pub(crate) enum Item {
 
 /// # Errors
 /// For unknown keywords, and flags and arguments that do not fit; the place is set.
-pub(crate) fn read(statement: Statement, findings: &mut Vec<Finding>) -> Result<Item> {
+pub(crate) fn read(statement: Statement, lint: &mut Linter) -> Result<Item> {
     let keyword = statement.keyword.to_uppercase();
     if keyword == "FROM" {
-        return stage(&statement, findings).map(Item::Stage).map_err(|e| e.at(&statement.place));
+        return stage(&statement, lint).map(Item::Stage).map_err(|e| e.at(&statement.place));
     }
     if keyword == "MAINTAINER" {
         let message = "Maintainer instruction is deprecated in favor of using label";
-        find(findings, lint::MAINTAINER_DEPRECATED, message.to_owned(), &statement);
+        find(lint, rules::MAINTAINER_DEPRECATED, message.to_owned(), &statement);
     }
     let kind = kind(&keyword, &statement).map_err(|e| e.at(&statement.place))?;
+    if let Kind::Arg(definitions) = &kind {
+        let names: Vec<_> = definitions.iter().map(|d| d.key.as_str()).collect();
+        described_names(lint, "ARG", &names, &statement);
+    }
     Ok(Item::Instruction(Instruction {
         kind,
         code: statement.text.trim().to_owned(),
@@ -36,10 +40,8 @@ pub(crate) fn read(statement: Statement, findings: &mut Vec<Finding>) -> Result<
     }))
 }
 
-fn find(findings: &mut Vec<Finding>, rule: Rule, message: String, statement: &Statement) {
-    if !lint::Settings::of_comments(&statement.comments).skips(&rule) {
-        findings.push(Finding { rule, message, ranges: statement.place.ranges() });
-    }
+fn find(lint: &mut Linter, rule: Rule, message: String, statement: &Statement) {
+    lint.find(rule, message, statement.place.ranges(), &statement.comments);
 }
 
 fn kind(keyword: &str, s: &Statement) -> Result<Kind> {
@@ -170,18 +172,18 @@ fn onbuild(s: &Statement) -> Result<String> {
     Ok(expression)
 }
 
-fn stage(s: &Statement, findings: &mut Vec<Finding>) -> Result<Stage> {
+fn stage(s: &Statement, lint: &mut Linter) -> Result<Stage> {
     let words = &s.arguments.words;
     if let [_, keyword, name] = words.as_slice() {
         if *name != name.to_lowercase() {
             let message = format!("Stage name '{name}' should be lowercase");
-            find(findings, lint::STAGE_NAME_CASING, message, s);
+            find(lint, rules::STAGE_NAME_CASING, message, s);
         }
         let lower = s.keyword == s.keyword.to_lowercase() && *keyword != keyword.to_lowercase();
         let upper = s.keyword == s.keyword.to_uppercase() && *keyword != keyword.to_uppercase();
         if lower || upper {
             let message = format!("'{}' and '{keyword}' keywords' casing do not match", s.keyword);
-            find(findings, lint::FROM_AS_CASING, message, s);
+            find(lint, rules::FROM_AS_CASING, message, s);
         }
     }
     let name = match words.as_slice() {
@@ -190,6 +192,9 @@ fn stage(s: &Statement, findings: &mut Vec<Finding>) -> Result<Stage> {
         _ => return Err(Error::new("FROM requires either one or three arguments")),
     };
     let mut flags = Flags::read(&s.flags, &[("platform", Takes::One)])?;
+    if !name.is_empty() {
+        described_names(lint, "FROM", &[&name], s);
+    }
     Ok(Stage {
         description: described(&s.comments, &name),
         name,
@@ -216,6 +221,20 @@ fn stage_name(written: &str) -> Result<String> {
         go::quote(written)
     );
     Err(Error::new(message).about(written))
+}
+
+/// A comment right above is to begin with one of the names.
+fn described_names(lint: &mut Linter, keyword: &str, names: &[&str], s: &Statement) {
+    let Some(comment) = s.comments.last() else { return };
+    if names.contains(&comment.split(' ').next().unwrap_or_default()) {
+        return;
+    }
+    let example = match names {
+        [name] => name,
+        _ => "<arg_key>",
+    };
+    let message = format!("Comment for {keyword} should follow the format: `# {example} <description>`");
+    find(lint, rules::INVALID_DEFINITION_DESCRIPTION, message, s);
 }
 
 /// The rest of the comment line that begins with the name.

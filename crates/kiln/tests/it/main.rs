@@ -15,6 +15,7 @@ mod interrupt;
 mod outputs;
 mod policies;
 mod provenance;
+mod questions;
 mod registries;
 mod remote;
 mod remote_cache;
