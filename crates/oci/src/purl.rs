@@ -5,6 +5,12 @@ use crate::{Platform, Reference};
 impl Reference {
     /// The name as a package URL of type `docker`, for a platform where one is given.
     pub fn to_purl(&self, platform: Option<&Platform>) -> String {
+        let platform = platform.map(|p| ("platform", p.normalize().to_string()));
+        self.to_purl_with(platform)
+    }
+
+    /// The same with more that is said of it, sorted by key and after `digest`.
+    pub fn to_purl_with(&self, more: impl IntoIterator<Item = (&'static str, String)>) -> String {
         let named = self.clone().with_default_tag();
         let mut url = format!("pkg:docker/{}", escape_path(&named.familiar_name()));
         if let Some(tag) = named.tag() {
@@ -12,8 +18,7 @@ impl Reference {
             url.push_str(&escape(tag, KEPT_IN_VALUES));
         }
         let digest = named.digest().map(|digest| ("digest", digest.to_string()));
-        let platform = platform.map(|p| ("platform", p.normalize().to_string()));
-        for (i, (key, value)) in digest.into_iter().chain(platform).enumerate() {
+        for (i, (key, value)) in digest.into_iter().chain(more).enumerate() {
             let separator = if i == 0 { '?' } else { '&' };
             url.push_str(&format!("{separator}{key}={}", escape(&value, KEPT_IN_VALUES)));
         }

@@ -15,6 +15,8 @@ const LOCAL: &str = "local_source";
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Capture {
     pub(crate) images: BTreeMap<ImageSource, Option<Digest>>,
+    /// Single blobs.
+    pub(crate) blobs: BTreeMap<BlobSource, Digest>,
     /// Commits by address.
     pub(crate) git: BTreeMap<String, String>,
     /// Digests by address.
@@ -37,6 +39,24 @@ pub struct ImageSource {
     /// It came from a layout of the client's, not from a registry.
     pub local: bool,
     pub platform: Option<Platform>,
+}
+
+/// A blob by its name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct BlobSource {
+    pub reference: String,
+    /// It came from a layout of the client's, not from a registry.
+    pub local: bool,
+    /// The address of the repository that it stood in for, where it is a git bundle.
+    pub bundle_of: Option<String>,
+}
+
+impl BlobSource {
+    fn of(locator: &str, bundle_of: Option<String>) -> Option<Self> {
+        let (scheme, reference) = locator.split_once("://")?;
+        let (reference, local) = (reference.to_owned(), scheme == "oci-layout+blob");
+        Some(BlobSource { reference, local, bundle_of })
+    }
 }
 
 impl Capture {
@@ -87,6 +107,11 @@ impl Capture {
                 let name = ImageSource { reference: rest.to_owned(), local, platform: Some(platform) };
                 self.add_image(name, pin.parse().ok());
             }
+            ("docker-image+blob" | "oci-layout+blob", Some(pin)) => {
+                if let Some((blob, digest)) = BlobSource::of(&source.identifier, None).zip(pin.parse().ok()) {
+                    self.blobs.insert(blob, digest);
+                }
+            }
             ("http" | "https", Some(pin)) => {
                 if let Ok(digest) = pin.parse() {
                     self.http.entry(without_login(&source.identifier)).or_insert(digest);
@@ -102,7 +127,13 @@ impl Capture {
                     None | Some("") => remote,
                     Some(reference) => format!("{remote}#{reference}"),
                 };
-                self.git.entry(without_login(&url)).or_insert(commit);
+                let url = without_login(&url);
+                let bundle = attr("git.bundle");
+                let digest = bundle.rsplit_once('@').and_then(|(_, digest)| digest.parse().ok());
+                if let Some((blob, digest)) = BlobSource::of(bundle, Some(url.clone())).zip(digest) {
+                    self.blobs.insert(blob, digest);
+                }
+                self.git.entry(url).or_insert(commit);
                 for key in ["git.authtokensecret", "git.authheadersecret"] {
                     if !attr(key).is_empty() {
                         self.add_secret(attr(key), true);
@@ -132,8 +163,9 @@ impl Capture {
 
     /// What another one used is used here too.
     pub fn merge(&mut self, other: Capture) {
-        let Capture { images, git, http, locals, secrets, ssh, network, incomplete } = other;
+        let Capture { images, blobs, git, http, locals, secrets, ssh, network, incomplete } = other;
         images.into_iter().for_each(|(image, digest)| self.add_image(image, digest));
+        self.blobs.extend(blobs);
         git.into_iter().for_each(|(url, commit)| _ = self.git.entry(url).or_insert(commit));
         http.into_iter().for_each(|(url, digest)| _ = self.http.entry(url).or_insert(digest));
         self.locals.extend(locals);

@@ -6,7 +6,7 @@ use oci::{Digest, Reference};
 use serde::Serialize;
 
 use crate::address::git_forms;
-use crate::capture::{Capture, ImageSource};
+use crate::capture::{BlobSource, Capture, ImageSource};
 
 /// Digests by algorithm.
 pub type DigestSet = BTreeMap<String, String>;
@@ -18,15 +18,19 @@ pub(crate) struct Material {
     digest: DigestSet,
 }
 
-/// All that was used: images, repositories, pages.
+/// All that was used: images, blobs, repositories, pages.
 pub(crate) fn all(used: &Capture) -> Vec<Material> {
     let images = used.images.iter().filter_map(|(image, digest)| {
         let digest = digest.as_ref().map(of_digest).unwrap_or_default();
         Some(Material { uri: package_url(image)?, digest })
     });
+    let blobs = used
+        .blobs
+        .iter()
+        .filter_map(|(blob, digest)| Some(Material { uri: blob_url(blob)?, digest: of_digest(digest) }));
     let git = used.git.iter().map(|(url, commit)| Material { uri: url.clone(), digest: of_commit(commit) });
     let http = used.http.iter().map(|(url, digest)| Material { uri: url.clone(), digest: of_digest(digest) });
-    images.chain(git).chain(http).collect()
+    images.chain(blobs).chain(git).chain(http).collect()
 }
 
 /// What a context's address stood for, if it is a repository or a page that was used.
@@ -52,7 +56,20 @@ fn of_commit(commit: &str) -> DigestSet {
 /// image.
 fn package_url(image: &ImageSource) -> Option<String> {
     let url = image.reference.parse::<Reference>().ok()?.to_purl(image.platform.as_ref());
-    Some(if image.local { url.replacen("pkg:docker/", "pkg:oci/", 1) } else { url })
+    Some(of_place(url, image.local))
+}
+
+/// The same for a blob, with what kind of one it is.
+fn blob_url(blob: &BlobSource) -> Option<String> {
+    let kind = if blob.bundle_of.is_some() { "bundle" } else { "blob" };
+    let kind = Some(("ref_type", kind.to_owned()));
+    let repository = blob.bundle_of.clone().map(|url| ("vcs_url", url));
+    let url = blob.reference.parse::<Reference>().ok()?.to_purl_with(kind.into_iter().chain(repository));
+    Some(of_place(url, blob.local))
+}
+
+fn of_place(url: String, local: bool) -> String {
+    if local { url.replacen("pkg:docker/", "pkg:oci/", 1) } else { url }
 }
 
 #[cfg(test)]
@@ -72,5 +89,17 @@ mod tests {
         let expected = format!("pkg:oci/x?digest={digest}&platform=linux%2Famd64");
         check(&format!("x@{digest}"), true, Some("linux/amd64"), &expected);
         check("X Y", false, None, "");
+    }
+
+    #[test]
+    fn package_urls_of_blobs() {
+        let digest = Digest::of("x");
+        let check = |local: bool, bundle_of: Option<&str>, expected: String| {
+            let (reference, bundle_of) = (format!("docker.io/a/b@{digest}"), bundle_of.map(str::to_owned));
+            assert_eq!(blob_url(&BlobSource { reference, local, bundle_of }), Some(expected));
+        };
+        check(false, None, format!("pkg:docker/a/b?digest={digest}&ref_type=blob"));
+        let bundle = "&ref_type=bundle&vcs_url=https:%2F%2Fh%2Fr.git%23main";
+        check(true, Some("https://h/r.git#main"), format!("pkg:oci/a/b?digest={digest}{bundle}"));
     }
 }

@@ -127,6 +127,10 @@ impl Source for BlobSource {
         Ok(Key { text, transient: false, done: true })
     }
 
+    fn pin(&self) -> Option<String> {
+        Some(self.options.blob.digest.to_string())
+    }
+
     async fn snapshot(&self, cx: &Context) -> Result<Option<ImmutableRef>> {
         let name = format!("fetch {}", self.options.blob.digest);
         let work = cx.step.part(&name, self.fetch(cx));
