@@ -18,15 +18,18 @@ use crate::record::{Kind, Record, RefId};
 use crate::refs::Inner;
 use crate::table::Mark;
 
+/// Records by id.
+type Rows = HashMap<RefId, Record>;
+
 impl Inner {
     /// Brings all rows to life, and removes those that nothing keeps, with all files that belong to none.
     pub fn load(self: &Arc<Self>, rows: Vec<(RefId, Record)>) -> Result<()> {
         // One look at the folder is much quicker than one for each layer.
         let there = self.snapshots.list()?;
-        let mut rows: HashMap<RefId, Record> = rows.into_iter().collect();
+        let mut rows: Rows = rows.into_iter().collect();
         self.mend_rows(&mut rows, &|tree| there.contains(tree));
         let kept = kept(&rows, &self.intact(&rows, &|tree| there.contains(tree)));
-        let unkept: HashMap<RefId, Record> = rows.extract_if(|id, _| !kept.contains(id)).collect();
+        let unkept: Rows = rows.extract_if(|id, _| !kept.contains(id)).collect();
         let live: HashSet<LayerId> = rows.values().flat_map(|record| record.kind.own_trees()).collect();
         let leftover = self.snapshots.sweep(&|id| live.contains(id))?;
         if self.content.machine_restarted() {
@@ -136,7 +139,7 @@ impl Inner {
         if !self.is_asleep() {
             return Ok(());
         }
-        let mut rows: HashMap<RefId, Record> = self.table.all()?.into_iter().collect();
+        let mut rows: Rows = self.table.all()?.into_iter().collect();
         {
             let state = self.state();
             rows.retain(|id, _| state.sleeps(id));
@@ -156,15 +159,11 @@ impl Inner {
     }
 
     /// Makes states of those rows that `stay` names, given those that are whole, and drops the others.
-    fn enter(
-        self: &Arc<Self>,
-        mut rows: HashMap<RefId, Record>,
-        stay: &dyn Fn(&HashMap<RefId, Record>, &HashSet<RefId>) -> HashSet<RefId>,
-    ) {
+    fn enter(self: &Arc<Self>, mut rows: Rows, stay: &dyn Fn(&Rows, &HashSet<RefId>) -> HashSet<RefId>) {
         let there = |tree: &LayerId| !matches!(self.snapshots.is_on_disk(tree), Ok(false));
         self.mend_rows(&mut rows, &there);
         let stay = stay(&rows, &self.intact(&rows, &there));
-        let dropped: HashMap<RefId, Record> = rows.extract_if(|id, _| !stay.contains(id)).collect();
+        let dropped: Rows = rows.extract_if(|id, _| !stay.contains(id)).collect();
         self.drop_rows(&dropped);
         for tree in dropped.values().flat_map(|record| record.kind.own_trees()) {
             self.janitor.remove(tree, Arc::new(AtomicBool::new(true)));
@@ -187,7 +186,7 @@ impl Inner {
     }
 
     /// Drops rows that are of no use.
-    fn drop_rows(&self, rows: &HashMap<RefId, Record>) {
+    fn drop_rows(&self, rows: &Rows) {
         for (id, record) in rows {
             // What nobody retains goes without a word.
             if record.retained {
@@ -221,7 +220,7 @@ impl Inner {
     }
 
     /// Where trees of states are gone that can be made from something else, lets them be made.
-    fn mend_rows(&self, rows: &mut HashMap<RefId, Record>, there: &dyn Fn(&LayerId) -> bool) {
+    fn mend_rows(&self, rows: &mut Rows, there: &dyn Fn(&LayerId) -> bool) {
         for (id, record) in rows {
             if self.mend(record, there) {
                 self.lost(format!(
@@ -249,7 +248,7 @@ impl Inner {
     }
 
     /// The rows whose files are there, and those of all that they are made of.
-    fn intact(&self, rows: &HashMap<RefId, Record>, there: &dyn Fn(&LayerId) -> bool) -> HashSet<RefId> {
+    fn intact(&self, rows: &Rows, there: &dyn Fn(&LayerId) -> bool) -> HashSet<RefId> {
         let has = |kind: &Kind| match kind {
             // Who could fetch the blob is not known any more.
             Kind::Layer { tree: None, blob, .. } => {
@@ -266,7 +265,7 @@ impl Inner {
     }
 
     /// Makes the nodes of rows, each after those of its parents.
-    fn revive(self: &Arc<Self>, mut left: HashMap<RefId, Record>) {
+    fn revive(self: &Arc<Self>, mut left: Rows) {
         let ids: Vec<RefId> = left.keys().cloned().collect();
         for id in ids {
             let mut todo = vec![id];
@@ -310,7 +309,7 @@ impl Inner {
 }
 
 /// The rows that are retained and whole, with all that those are made of.
-fn kept(rows: &HashMap<RefId, Record>, whole: &HashSet<RefId>) -> HashSet<RefId> {
+fn kept(rows: &Rows, whole: &HashSet<RefId>) -> HashSet<RefId> {
     let mut kept = HashSet::new();
     let retained = rows.iter().filter(|(id, record)| record.retained && whole.contains(*id));
     let mut todo: Vec<&RefId> = retained.map(|(id, _)| id).collect();
@@ -328,7 +327,7 @@ fn kept(rows: &HashMap<RefId, Record>, whole: &HashSet<RefId>) -> HashSet<RefId>
 /// Finds out whether a state and all that it is made of are there. Goes down without recursion: chains may be long.
 fn look_at<'a>(
     id: &'a RefId,
-    rows: &'a HashMap<RefId, Record>,
+    rows: &'a Rows,
     has: &dyn Fn(&Kind) -> bool,
     is_awake: &dyn Fn(&str) -> bool,
     whole: &mut HashMap<&'a RefId, bool>,
