@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::Result;
+use oci::{Descriptor, Digest};
 
 use crate::Ref;
 
@@ -65,4 +66,32 @@ pub enum Subject {
     NamedResult(String),
     /// Something else, by name and digests.
     Other { name: String, digests: Vec<String> },
+}
+
+/// What is said of an image that lies somewhere, and who signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttestationChain {
+    /// The index.
+    pub root: Digest,
+    /// The image of the platform.
+    pub image_manifest: Digest,
+    /// What is said of that.
+    pub attestation_manifest: Option<Digest>,
+    /// Signatures of that.
+    pub signature_manifests: Vec<Digest>,
+    /// All that is needed to check it: not the image itself.
+    pub blobs: Vec<(Descriptor, Bytes)>,
+}
+
+impl AttestationChain {
+    /// An image of which nothing is said.
+    pub fn of(root: Digest, image_manifest: Digest) -> Self {
+        AttestationChain {
+            root,
+            image_manifest,
+            attestation_manifest: None,
+            signature_manifests: Vec::new(),
+            blobs: Vec::new(),
+        }
+    }
 }

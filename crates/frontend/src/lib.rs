@@ -20,7 +20,7 @@ use errdefs::Result;
 use llb::{Definition, Policies, SourceOp};
 use oci::{Digest, Platform};
 
-pub use attestation::{Attestation, AttestationBody, AttestationKind, LateBody, Subject};
+pub use attestation::{Attestation, AttestationBody, AttestationChain, AttestationKind, LateBody, Subject};
 pub use container::{
     Container, ContainerMount, ContainerRequest, Input, Process, ProcessExit, ProcessIo, ProcessRequest,
     Started, Stdin,
@@ -120,6 +120,10 @@ pub struct ResolveOptions {
     pub store_id: String,
     /// What the image is judged by, after the policies of the build.
     pub policies: Policies,
+    /// The config is of no use.
+    pub no_config: bool,
+    /// What is said of the image is wanted too, with statements of these types.
+    pub attestations: Option<Vec<String>>,
 }
 
 /// How a source is asked about.
@@ -149,6 +153,8 @@ pub struct ResolvedImage {
     pub digest: Digest,
     /// The image config of the platform, as its JSON.
     pub config: Bytes,
+    /// Where it was asked for, and the image has one.
+    pub chain: Option<AttestationChain>,
 }
 
 /// What is known of a source.

@@ -28,6 +28,7 @@ const BRIDGE: &[&str] = &[
     "gateway.warnings",
     "reference.attestations",
     "source.metaresolver",
+    "source.metaresolver.image.attestations",
 ];
 
 pub fn bridge() -> Vec<ApiCap> {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ::session::grpcerr;
+pub use attestation::chain_to_wire;
 use attestation::{attestations_from_wire, attestations_to_wire};
 use bytes::Bytes;
 use errdefs::{Error, Position, Range, Result, SourceInfo, SourceLocation};
@@ -187,6 +188,7 @@ pub fn resolve_image(request: wire::ResolveImageConfigRequest) -> Result<(String
         session_id: request.session_id,
         store_id: request.store_id,
         policies: policies(request.source_policies)?,
+        ..ResolveOptions::default()
     };
     let reference = match request.resolver_type {
         OCI_LAYOUT => format!("oci-layout://{}", request.r#ref),
@@ -197,7 +199,7 @@ pub fn resolve_image(request: wire::ResolveImageConfigRequest) -> Result<(String
 
 /// What a client wants to know of a source.
 pub enum Query {
-    Image { reference: String, options: Box<ResolveOptions>, wants_config: bool },
+    Image { reference: String, options: Box<ResolveOptions> },
     Other(SourceOptions),
 }
 
@@ -206,9 +208,7 @@ pub fn source_meta(request: wire::ResolveSourceMetaRequest) -> Result<(pb::Sourc
     let policies = policies(request.source_policies)?;
     let source = request.source.ok_or_else(|| Error::user("source is required"))?;
     let image = request.image.unwrap_or_default();
-    if image.attestation_chain || !image.resolve_attestations.is_empty() {
-        return Err(Error::unimplemented("attestations are not supported yet"));
-    }
+    let wants_chain = image.attestation_chain || !image.resolve_attestations.is_empty();
     let wants_checksum = request.http.is_some_and(|http| http.checksum_request.is_some());
     if wants_checksum {
         return Err(Error::unimplemented("checksums of other kinds are not computed yet"));
@@ -221,6 +221,8 @@ pub fn source_meta(request: wire::ResolveSourceMetaRequest) -> Result<(pb::Sourc
         session_id: attr("oci.session"),
         store_id: attr("oci.store"),
         policies,
+        no_config: image.no_config,
+        attestations: wants_chain.then_some(image.resolve_attestations),
     };
     let reference = match source.identifier.split_once("://") {
         Some(("docker-image", reference)) => reference.to_owned(),
@@ -232,8 +234,7 @@ pub fn source_meta(request: wire::ResolveSourceMetaRequest) -> Result<(pb::Sourc
         }
         None => return Err(Error::user(format!("invalid source identifier `{}`", source.identifier))),
     };
-    let options = Box::new(options);
-    Ok((source, Query::Image { reference, options, wants_config: !image.no_config }))
+    Ok((source, Query::Image { reference, options: Box::new(options) }))
 }
 
 pub fn source_op(source: pb::SourceOp) -> SourceOp {

@@ -116,11 +116,13 @@ pub(crate) async fn meta(
     let (mut source, query) = convert::source_meta(request)?;
     let mut response = ResolveSourceMetaResponse::default();
     match query {
-        convert::Query::Image { reference, options, wants_config } => {
+        convert::Query::Image { reference, options } => {
             let found = lookup.image(&reference, *options).await?;
-            let config = if wants_config { found.config.to_vec() } else { Vec::new() };
-            let digest = found.digest.to_string();
-            response.image = Some(ResolveSourceImageResponse { digest, config, attestation_chain: None });
+            response.image = Some(ResolveSourceImageResponse {
+                digest: found.digest.to_string(),
+                config: found.config.to_vec(),
+                attestation_chain: found.chain.map(convert::chain_to_wire),
+            });
             if source.identifier.starts_with("docker-image://") {
                 source.identifier = format!("docker-image://{}", found.reference);
             }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::null_is_default;
 use crate::digest::Digest;
+use crate::media;
 use crate::platform::Platform;
 
 pub type Annotations = BTreeMap<String, String>;
@@ -124,13 +125,22 @@ impl Index {
     /// The manifest that suits `platform` best, if any does; the first of equals. Entries without a platform suit all,
     /// but come last.
     pub fn select(&self, platform: &Platform) -> Option<&Descriptor> {
-        let rank = |d: &Descriptor| match &d.platform {
-            None => Some(usize::MAX),
-            Some(offered) => platform.rank(offered),
-        };
-        let ranked = self.manifests.iter().filter_map(|d| rank(d).map(|r| (r, d)));
-        ranked.min_by_key(|(rank, _)| *rank).map(|(_, d)| d)
+        best(self.manifests.iter(), platform)
     }
+
+    /// The same among images alone: no indexes.
+    pub fn select_image(&self, platform: &Platform) -> Option<&Descriptor> {
+        best(self.manifests.iter().filter(|d| media::is_manifest(&d.media_type)), platform)
+    }
+}
+
+fn best<'a>(entries: impl Iterator<Item = &'a Descriptor>, platform: &Platform) -> Option<&'a Descriptor> {
+    let rank = |d: &Descriptor| match &d.platform {
+        None => Some(usize::MAX),
+        Some(offered) => platform.rank(offered),
+    };
+    let ranked = entries.filter_map(|d| rank(d).map(|r| (r, d)));
+    ranked.min_by_key(|(rank, _)| *rank).map(|(_, d)| d)
 }
 
 #[cfg(test)]

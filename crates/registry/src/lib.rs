@@ -17,6 +17,7 @@ mod error;
 mod logins;
 mod pull;
 mod push;
+mod referrers;
 mod registry;
 mod resolve;
 

@@ -93,7 +93,7 @@ impl Registry {
         }
     }
 
-    async fn get(
+    pub(crate) async fn get(
         &self,
         endpoint: Endpoint,
         reference: &Reference,

@@ -1,5 +1,6 @@
 //! Images (`docker-image://`, `oci-layout://`).
 
+mod chain;
 mod key;
 
 use std::str::FromStr;
@@ -263,17 +264,24 @@ impl Sources {
         let work = async {
             let origin = origin(&self.0, cx, &image).await?;
             let root = root(&self.0, &*origin, &image).await?;
-            resolve(&self.0.content, &origin, root, &image.platform).await
+            let (content, platform) = (&self.0.content, &image.platform);
+            let chain = match &options.attestations {
+                Some(types) => chain::chain(content, &*origin, &root, platform, types).await?,
+                None => None,
+            };
+            let (digest, config) = match options.no_config {
+                true => (root.digest, Vec::new()),
+                false => {
+                    let resolved = resolve(content, &origin, root, platform).await?;
+                    (resolved.root.digest, resolved.config)
+                }
+            };
+            Ok(ResolvedImage { reference: reference.to_owned(), digest, config: config.into(), chain })
         };
         let resolved = tokio::select! {
             resolved = work => resolved,
             () = cx.cancel.cancelled() => Err(Error::canceled()),
         };
-        let resolved = resolved.with_context(|| format!("failed to resolve source metadata for {name}"))?;
-        Ok(ResolvedImage {
-            reference: reference.to_owned(),
-            digest: resolved.root.digest,
-            config: resolved.config.into(),
-        })
+        resolved.with_context(|| format!("failed to resolve source metadata for {name}"))
     }
 }

@@ -65,6 +65,6 @@ fn select(index: &Index, platform: &Platform) -> Result<Descriptor> {
     })
 }
 
-fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
+pub fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|e| Error::user(format!("invalid image {what}: {e}")))
 }

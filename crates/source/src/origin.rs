@@ -10,7 +10,7 @@ use refs::{BlobProvider, BlobStream};
 use session::Session;
 
 /// Most bytes of a manifest or config.
-const SMALL: u64 = 8 << 20;
+pub const SMALL: u64 = 8 << 20;
 
 /// Begins the name of the label that says in which repositories of a host a blob is.
 const SOURCE: &str = "containerd.io/distribution.source.";
@@ -25,6 +25,11 @@ pub trait Origin: BlobProvider {
     fn repository(&self) -> Option<&Reference> {
         None
     }
+
+    /// What hangs on a manifest. A layout has no list of that.
+    async fn referrers(&self, _subject: &Digest) -> Result<Vec<Descriptor>> {
+        Ok(Vec::new())
+    }
 }
 
 /// Shares an origin with the layers that it provides.
@@ -37,15 +42,25 @@ pub fn source_label(repository: &Reference) -> String {
 
 /// A manifest, index or config: from the content store, or fetched into it.
 pub async fn small(content: &content::Store, from: &dyn Origin, blob: &Descriptor) -> Result<Vec<u8>> {
+    read(content, from, blob, SMALL).await
+}
+
+/// A blob of that many bytes at most: from the content store, or fetched into it.
+pub async fn read(
+    content: &content::Store,
+    from: &dyn Origin,
+    blob: &Descriptor,
+    limit: u64,
+) -> Result<Vec<u8>> {
+    let (digest, size) = (&blob.digest, blob.size);
+    if size > limit {
+        return Err(Error::user(format!("{digest} of {size} bytes is too large: {limit} are the most")));
+    }
     let lease = content.lease();
     if lease.hold(&blob.digest) {
         return content.read(&blob.digest);
     }
-    if blob.size > SMALL {
-        let (digest, size) = (&blob.digest, blob.size);
-        return Err(Error::user(format!("{digest} of {size} bytes is too large for a manifest or config")));
-    }
-    let bytes = collect(from.open(blob).await?, &blob.digest).await?;
+    let bytes = collect(from.open(blob).await?, digest, limit).await?;
     let found = Digest::of(&bytes);
     if blob.digest.algorithm() == "sha256" && found != blob.digest {
         return Err(Error::environment(format!("unexpected digest: got {found}, expected {}", blob.digest)));
@@ -57,12 +72,12 @@ pub async fn small(content: &content::Store, from: &dyn Origin, blob: &Descripto
     Ok(bytes)
 }
 
-async fn collect(mut stream: BlobStream, digest: &Digest) -> Result<Vec<u8>> {
+async fn collect(mut stream: BlobStream, digest: &Digest, limit: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(chunk) = stream.next().await.transpose()? {
         bytes.extend_from_slice(&chunk);
-        if bytes.len() as u64 > SMALL {
-            return Err(Error::user(format!("{digest} is larger than a manifest or config can be")));
+        if bytes.len() as u64 > limit {
+            return Err(Error::user(format!("{digest} is too large: {limit} bytes are the most")));
         }
     }
     Ok(bytes)
@@ -114,7 +129,7 @@ impl Origin for Layout {
         let size = content.size(digest).await.context("unable to get info about digest")?;
         let size = size.ok_or_else(|| Error::not_found(format!("content digest {digest}: not found")))?;
         let stream = self.open(&Descriptor::new("", digest.clone(), size)).await?;
-        let bytes = collect(stream, digest).await.context("unable to read root manifest")?;
+        let bytes = collect(stream, digest, SMALL).await.context("unable to read root manifest")?;
         let media_type =
             media::detect(&bytes).map_err(|e| Error::user(e.to_string())).with_context(|| {
                 format!("reference {:?} contains neither an index nor a manifest", self.reference.to_string())

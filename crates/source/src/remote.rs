@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use errdefs::Result;
-use oci::{Descriptor, Reference, media};
+use oci::{Descriptor, Digest, Reference, media};
 use refs::{BlobProvider, BlobStream};
 use registry::Registry;
 
@@ -22,6 +22,10 @@ impl Origin for Remote {
 
     fn repository(&self) -> Option<&Reference> {
         Some(&self.reference)
+    }
+
+    async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
+        self.registry.referrers(&self.reference, subject).await
     }
 }
 

@@ -42,7 +42,7 @@ impl Bridge for FakeBridge {
         self.resolved.lock().expect("no panic").push(format!("{name} [{how}] {}", o.log_name));
         let config = self.images.get(name).ok_or_else(|| Error::not_found(format!("{name}: not found")))?;
         let config = Bytes::from(config.clone());
-        Ok(ResolvedImage { reference: name.to_owned(), digest: Digest::of(&config), config })
+        Ok(ResolvedImage { reference: name.to_owned(), digest: Digest::of(&config), config, chain: None })
     }
 
     async fn resolve_source(&self, _: &llb::SourceOp, _: SourceOptions) -> Result<ResolvedSource> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use errdefs::{Error, Result};
-use frontend::{Attestation, AttestationBody, AttestationKind, Subject};
+use frontend::{Attestation, AttestationBody, AttestationChain, AttestationKind, Subject};
 use proto::gateway as wire;
 
 use super::{bytes, ref_from, ref_to_wire};
@@ -86,6 +86,26 @@ fn subject_from_wire(subject: wire::InTotoSubject) -> Result<Subject> {
             return Err(Error::user(format!("unknown attestation subject type {}", subject.kind)));
         }
     })
+}
+
+/// What is said of an image that lies somewhere.
+pub fn chain_to_wire(chain: AttestationChain) -> wire::AttestationChain {
+    let blobs = chain.blobs.into_iter().map(|(descriptor, data)| {
+        let named = wire::Descriptor {
+            media_type: descriptor.media_type,
+            digest: descriptor.digest.to_string(),
+            size: i64::try_from(descriptor.size).unwrap_or(i64::MAX),
+            annotations: descriptor.annotations,
+        };
+        (named.digest.clone(), wire::Blob { descriptor: Some(named), data: data.to_vec() })
+    });
+    wire::AttestationChain {
+        root: chain.root.to_string(),
+        image_manifest: chain.image_manifest.to_string(),
+        attestation_manifest: chain.attestation_manifest.map(|d| d.to_string()).unwrap_or_default(),
+        signature_manifests: chain.signature_manifests.iter().map(ToString::to_string).collect(),
+        blobs: blobs.collect(),
+    }
 }
 
 #[cfg(test)]

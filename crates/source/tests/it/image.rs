@@ -17,9 +17,9 @@ use crate::server::Debian;
 use crate::world::{World, listing};
 
 /// An image of two layers, for one platform.
-struct Image {
-    blobs: Vec<(Descriptor, Vec<u8>)>,
-    root: Descriptor,
+pub struct Image {
+    pub blobs: Vec<(Descriptor, Vec<u8>)>,
+    pub root: Descriptor,
     chain: Digest,
 }
 
@@ -38,7 +38,7 @@ fn layer(name: &str, text: &str) -> Vec<u8> {
     tar.finish().expect("memory takes all")
 }
 
-fn image() -> Image {
+pub fn image() -> Image {
     let layers = [layer("a", "one"), layer("b", "two")];
     let mut config =
         ImageConfig { architecture: "amd64".into(), os: "linux".into(), ..ImageConfig::default() };
@@ -64,7 +64,7 @@ fn image() -> Image {
 }
 
 impl Image {
-    fn write(&self, dir: &Path) {
+    pub fn write(&self, dir: &Path) {
         for (descriptor, bytes) in &self.blobs {
             let path = dir.join("blobs/sha256").join(descriptor.digest.hex());
             std::fs::create_dir_all(path.parent().expect("has one")).expect("made");
@@ -73,7 +73,7 @@ impl Image {
         std::fs::write(dir.join("oci-layout"), oci::manifest::LAYOUT_FILE).expect("written");
     }
 
-    async fn push(&self, name: &Reference) {
+    pub async fn push(&self, name: &Reference) {
         let registry = Registry::new(Config::default(), Arc::new(Anonymous));
         let dir = tempfile::tempdir().expect("a folder");
         let db = Arc::new(redb::Database::create(dir.path().join("db")).expect("a database"));
@@ -115,7 +115,7 @@ impl Image {
     }
 }
 
-async fn layout_client(world: &World, id: &str, dir: &Path) -> Context {
+pub async fn layout_client(world: &World, id: &str, dir: &Path) -> Context {
     world.client(id, Attachables::new().oci_layout("oci:store", dir)).await
 }
 

@@ -1,5 +1,6 @@
 //! Sources of a store in a folder, with clients at the other end of a pipe.
 
+mod chain;
 mod http;
 mod image;
 mod local;
