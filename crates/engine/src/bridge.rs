@@ -176,19 +176,24 @@ impl BuildBridge {
         self.inner.registered.producers()
     }
 
-    /// What a ref was made from. Nothing for scratch, and where the ref was not computed.
-    pub(crate) async fn used(&self, reference: &Ref) -> Result<Option<Capture>> {
-        let Some(Known::Promise(promise)) = self.known(reference) else { return Ok(None) };
-        if !promise.is_computed() {
-            return Ok(None);
+    /// The graph of a ref. Nothing for scratch, and where the ref was not computed.
+    pub(crate) fn graph(&self, reference: &Ref) -> Result<Option<Graph>> {
+        match self.known(reference) {
+            Some(Known::Promise(promise)) if promise.is_computed() => {
+                Graph::load(&reference.definition).map(Some)
+            }
+            _ => Ok(None),
         }
-        let graph = Graph::load(&reference.definition)?;
+    }
+
+    /// What a graph that was computed used.
+    pub(crate) async fn used(&self, graph: &Graph) -> Capture {
         let is_source = |d: &&Digest| matches!(graph.ops[*d].op.kind, OpKind::Source(_));
         let sources: Vec<Digest> = graph.order.iter().filter(is_source).cloned().collect();
         let asked = self.inner.job.ops(sources.clone()).await;
         let pins = sources.into_iter().zip(asked).filter_map(|(d, op)| Some((d, ops::pin(&*op?)?)));
         let pins: HashMap<Digest, String> = pins.collect();
-        Ok(Some(Capture::of_graph(&graph, |digest| pins.get(digest).cloned())))
+        Capture::of_graph(graph, |digest| pins.get(digest).cloned())
     }
 
     /// Runs a frontend, and remembers what it was asked.
@@ -206,7 +211,10 @@ impl BuildBridge {
         self.frame.adopt(frame, &result);
         for reference in origins::each_ref(&result) {
             if let Some(frame) = self.frame.find(&reference.id) {
-                let used = self.used(reference).await?.unwrap_or_default();
+                let used = match self.graph(reference)? {
+                    Some(graph) => self.used(&graph).await,
+                    None => Capture::default(),
+                };
                 let request = frame.named(&used, self.producers());
                 self.inner.registered.add(&reference.definition, request);
             }

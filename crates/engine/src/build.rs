@@ -193,9 +193,9 @@ impl Engine {
         let work = async {
             let mut result = self.result(&request, build, &bridge).await?;
             let known = Captured::of(&bridge, &result, started).await?;
-            let known = captured.get_or_init(|| known);
+            let known = captured.get_or_init(|| Arc::new(known));
             if let Some(options) = &wanted {
-                known.attest(&bridge, &mut result, options).await?;
+                known.attest(&bridge, &mut result, options)?;
             }
             let exportable = export::compute(&bridge, &result).await?;
             let asked = request.attrs.get("platform").map(String::as_str);

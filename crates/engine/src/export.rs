@@ -130,6 +130,7 @@ async fn compute_attestation(
             exporter::AttestationBody::File { reference: bridge.value(reference).await?, path: path.clone() }
         }
         AttestationBody::Inline(bytes) => exporter::AttestationBody::Inline(bytes.clone()),
+        AttestationBody::Late(late) => exporter::AttestationBody::Late(Arc::clone(late)),
     };
     let (kind, metadata) = (attestation.kind.clone(), attestation.metadata.clone());
     Ok(exporter::Attestation { kind, metadata, body })

@@ -6,9 +6,10 @@ mod spdx;
 mod statement;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use frontend::AttestationKind;
+use frontend::{AttestationKind, LateBody};
 use refs::ImmutableRef;
 
 pub(crate) use files::of_files;
@@ -36,6 +37,7 @@ pub enum AttestationBody {
         path: String,
     },
     Inline(Bytes),
+    Late(Arc<dyn LateBody>),
 }
 
 impl Attestation {

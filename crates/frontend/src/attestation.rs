@@ -1,8 +1,12 @@
 //! What is said about a result: where it came from, what is in it.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
+use errdefs::Result;
 use oci::{Descriptor, Digest};
 
 use crate::Ref;
@@ -32,6 +36,14 @@ pub enum AttestationBody {
         path: String,
     },
     Inline(Bytes),
+    /// Tells of what exporters make, and so is made when one writes it.
+    Late(Arc<dyn LateBody>),
+}
+
+/// Makes a body.
+#[async_trait]
+pub trait LateBody: fmt::Debug + Send + Sync {
+    async fn make(&self) -> Result<Bytes>;
 }
 
 impl AttestationKind {

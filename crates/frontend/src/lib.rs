@@ -20,7 +20,7 @@ use errdefs::Result;
 use llb::{Definition, Policies, SourceOp};
 use oci::{Digest, Platform};
 
-pub use attestation::{Attestation, AttestationBody, AttestationChain, AttestationKind, Subject};
+pub use attestation::{Attestation, AttestationBody, AttestationChain, AttestationKind, LateBody, Subject};
 pub use container::{
     Container, ContainerMount, ContainerRequest, Input, Process, ProcessExit, ProcessIo, ProcessRequest,
     Started, Stdin,
@@ -79,7 +79,7 @@ impl BuildResult {
         let bodies = self.attestations.values().flatten().map(|attestation| &attestation.body);
         all.extend(bodies.filter_map(|body| match body {
             AttestationBody::File { reference, .. } => Some(reference),
-            AttestationBody::Inline(_) => None,
+            AttestationBody::Inline(_) | AttestationBody::Late(_) => None,
         }));
         all
     }

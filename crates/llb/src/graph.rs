@@ -62,8 +62,8 @@ impl Graph {
             _ => return Err(Error::user("invalid LLB: the last op must be a pointer to the result")),
         };
         let root = Input { digest: root.digest, index: index(root.index)? };
-        let mut loaded = HashMap::with_capacity(decoded.len());
-        for (digest, (op, inputs)) in &decoded {
+        let mut checked = Vec::with_capacity(decoded.len());
+        for (digest, (_, inputs)) in &decoded {
             let inputs = inputs
                 .iter()
                 .map(|i| {
@@ -75,8 +75,13 @@ impl Graph {
                 .collect::<Result<Vec<_>>>()?;
             let metadata = definition.metadata.get(digest).cloned().unwrap_or_default();
             caps::check(metadata.caps.keys().map(String::as_str))?;
-            loaded.insert(digest.clone(), LoadedOp { op: op.clone(), inputs, metadata });
+            checked.push((inputs, metadata));
         }
+        let loaded = decoded
+            .into_iter()
+            .zip(checked)
+            .map(|((digest, (op, _)), (inputs, metadata))| (digest, LoadedOp { op, inputs, metadata }));
+        let loaded: HashMap<_, _> = loaded.collect();
         if !loaded.contains_key(&root.digest) {
             return Err(Error::user(format!("invalid missing input digest {}", root.digest)));
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use errdefs::Result;
 use jiff::Timestamp;
-use llb::Definition;
+use llb::{Definition, Graph};
 use oci::{Descriptor, Digest, Platform};
 use serde::Serialize;
 use serde_json::Value;
@@ -39,17 +39,17 @@ pub struct Run {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Predicate {
-    build_definition: BuildDefinition,
+pub struct Predicate<'a> {
+    build_definition: BuildDefinition<'a>,
     run_details: RunDetails,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct BuildDefinition {
+struct BuildDefinition<'a> {
     build_type: &'static str,
     external_parameters: ExternalParameters,
-    internal_parameters: InternalParameters,
+    internal_parameters: InternalParameters<'a>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     resolved_dependencies: Vec<Material>,
 }
@@ -63,9 +63,9 @@ struct ExternalParameters {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct InternalParameters {
+struct InternalParameters<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    build_config: Option<Steps>,
+    build_config: Option<Steps<'a>>,
     builder_platform: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     dockerfile_version: String,
@@ -119,12 +119,12 @@ struct Completeness {
     resolved_dependencies: bool,
 }
 
-impl Predicate {
-    /// What is said of the result of a graph.
+impl<'a> Predicate<'a> {
+    /// What is said of the result of a graph, which is that of the definition.
     pub fn new(
         used: &Capture,
         asked: NamedRequest,
-        definition: &Definition,
+        (graph, definition): (&'a Graph, &Definition),
         run: Run,
         options: &Options,
     ) -> Result<Self> {
@@ -136,7 +136,7 @@ impl Predicate {
         match options.mode {
             Mode::Min => knows_request &= !request.reduce(),
             Mode::Max => {
-                let steps = Steps::of(definition)?;
+                let steps = Steps::of(graph, definition);
                 source = Source::of(&definition.source, &steps)?;
                 build_config = Some(steps);
             }

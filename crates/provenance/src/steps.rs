@@ -1,13 +1,15 @@
 //! A graph as a list of steps.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use errdefs::{Range, Result};
+use errdefs::{Error, Range, Result};
 use llb::{Definition, Graph, Location, Op, OpKind, SourceInfo, SourceMap};
 use oci::Digest;
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use crate::address::without_login;
 
@@ -16,25 +18,25 @@ const OF_THE_SESSION: [&str; 2] = ["local.session", "local.unique"];
 
 /// The steps of a graph, inputs before users. The last one only points at the result.
 #[derive(Serialize)]
-pub(crate) struct Steps {
+pub(crate) struct Steps<'a> {
     #[serde(rename = "llbDefinition", skip_serializing_if = "Vec::is_empty")]
-    list: Vec<Step>,
+    list: Vec<Step<'a>>,
     #[serde(rename = "digestMapping", skip_serializing_if = "HashMap::is_empty", serialize_with = "sorted")]
     names: HashMap<Digest, String>,
 }
 
 #[derive(Serialize)]
-struct Step {
+struct Step<'a> {
     id: String,
-    op: StepOp,
+    op: StepOp<'a>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     inputs: Vec<String>,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum StepOp {
-    Op(Box<Op>),
+enum StepOp<'a> {
+    Op(Cow<'a, Op>),
     Pointer {
         #[serde(rename = "Op")]
         nothing: Nothing,
@@ -44,23 +46,23 @@ enum StepOp {
 #[derive(Serialize)]
 struct Nothing {}
 
-impl Steps {
-    pub fn of(definition: &Definition) -> Result<Self> {
-        let Graph { mut ops, order, root } = Graph::load(definition)?;
+impl<'a> Steps<'a> {
+    pub fn of(graph: &'a Graph, definition: &Definition) -> Self {
+        let Graph { ops, order, root } = graph;
         let mut names = HashMap::with_capacity(order.len() + 1);
         let mut list = Vec::with_capacity(order.len() + 1);
         for digest in order {
-            let Some(loaded) = ops.remove(&digest) else { continue };
+            let Some(loaded) = ops.get(digest) else { continue };
             let id = format!("step{}", list.len());
             let inputs = loaded.inputs.iter().map(|i| of_output(&names, &i.digest, i.index)).collect();
-            list.push(Step { id: id.clone(), op: StepOp::Op(Box::new(shown(loaded.op))), inputs });
-            names.insert(digest, id);
+            list.push(Step { id: id.clone(), op: StepOp::Op(shown(&loaded.op)), inputs });
+            names.insert(digest.clone(), id);
         }
         let id = format!("step{}", list.len());
         let inputs = vec![of_output(&names, &root.digest, root.index)];
         list.push(Step { id: id.clone(), op: StepOp::Pointer { nothing: Nothing {} }, inputs });
         names.extend(definition.ops.last().map(|pointer| (Digest::of(pointer), id)));
-        Ok(Steps { list, names })
+        Steps { list, names }
     }
 
     /// `step3:0`; nothing for what is no vertex of the graph.
@@ -74,15 +76,15 @@ fn of_output(names: &HashMap<Digest, String>, vertex: &Digest, output: usize) ->
 }
 
 /// An op without what is the session's own, and without logins.
-fn shown(mut op: Op) -> Op {
-    if let OpKind::Source(source) = &mut op.kind {
-        source.attrs.retain(|key, _| !OF_THE_SESSION.contains(&key.as_str()));
-        let url = source.attrs.get_mut("git.fullurl");
-        for address in url.into_iter().chain([&mut source.identifier]).filter(|a| a.contains('@')) {
-            *address = without_login(address);
-        }
+fn shown(op: &Op) -> Cow<'_, Op> {
+    let OpKind::Source(source) = &op.kind else { return Cow::Borrowed(op) };
+    let mut source = source.clone();
+    source.attrs.retain(|key, _| !OF_THE_SESSION.contains(&key.as_str()));
+    let url = source.attrs.get_mut("git.fullurl");
+    for address in url.into_iter().chain([&mut source.identifier]).filter(|a| a.contains('@')) {
+        *address = without_login(address);
     }
-    op
+    Cow::Owned(Op { kind: OpKind::Source(source), ..op.clone() })
 }
 
 fn sorted<S: Serializer>(names: &HashMap<Digest, String>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -107,7 +109,7 @@ struct Info {
     data: String,
     /// The graph that delivered it.
     #[serde(flatten)]
-    steps: Option<Steps>,
+    graph: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -140,7 +142,7 @@ struct Position {
 
 impl Source {
     /// Nothing where no file is known.
-    pub fn of(map: &SourceMap, steps: &Steps) -> Result<Option<Self>> {
+    pub fn of(map: &SourceMap, steps: &Steps<'_>) -> Result<Option<Self>> {
         if map.infos.is_empty() {
             return Ok(None);
         }
@@ -157,11 +159,15 @@ impl Info {
     fn of(info: &SourceInfo) -> Result<Self> {
         let SourceInfo { filename, data, language, definition } = info;
         let definition = definition.as_deref().filter(|definition| !definition.is_empty());
+        let graph = definition.map(|definition| {
+            let graph = Graph::load(definition)?;
+            serde_json::to_value(Steps::of(&graph, definition)).map_err(|e| Error::internal(e.to_string()))
+        });
         Ok(Info {
             filename: filename.clone(),
             language: language.clone(),
             data: STANDARD.encode(data),
-            steps: definition.map(Steps::of).transpose()?,
+            graph: graph.transpose()?,
         })
     }
 }

@@ -109,8 +109,8 @@ fn predicate(options: &Options) -> String {
         (graph.root.digest.clone(), 0, vec![layer.clone()]),
         (Digest::of("another graph's"), 0, vec![layer]),
     ];
-    let predicate = Predicate::new(&used, asked(&used), &definition, run(), options).expect("valid");
-    let json = predicate.with_layers(layers).to_json(options.version);
+    let predicate = Predicate::new(&used, asked(&used), (&graph, &definition), run(), options);
+    let json = predicate.expect("valid").with_layers(layers).to_json(options.version);
     String::from_utf8(json).expect("text").replace(&Platform::host().to_string(), "HOST")
 }
 
@@ -138,7 +138,9 @@ fn a_build_without_network_and_folders_is_hermetic() {
     let check = |network, local, expected: [Value; 2]| {
         let definition = definition(network, local);
         let used = pins(&definition);
-        let predicate = Predicate::new(&used, asked(&used), &definition, run(), &Options::default());
+        let graph = Graph::load(&definition).expect("a graph");
+        let predicate =
+            Predicate::new(&used, asked(&used), (&graph, &definition), run(), &Options::default());
         let json: Value =
             serde_json::from_slice(&predicate.expect("valid").to_json(Version::V1)).expect("JSON");
         let metadata = &json["runDetails"]["metadata"];

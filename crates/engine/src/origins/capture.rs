@@ -8,6 +8,7 @@ use exporter::ResultPlatform;
 use frontend::{BuildResult, Ref, Refs};
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
+use llb::Graph;
 use oci::{Digest, Platform};
 use provenance::{Capture, ImageSource, NamedRequest};
 
@@ -27,6 +28,7 @@ pub struct OneResult {
     /// The platform; empty where there is but one ref.
     pub id: String,
     pub reference: Ref,
+    pub graph: Arc<Graph>,
     pub used: Capture,
     pub asked: NamedRequest,
 }
@@ -44,25 +46,26 @@ impl Captured {
             let refs = frame.refs();
             // Clients give back nothing but the id.
             let Some(reference) = refs.iter().find(|r| r.id == reference.id).cloned() else { continue };
-            let Some(mut used) = known.of(&reference).await? else { continue };
+            let Some(graph) = bridge.graph(&reference)? else { continue };
+            let mut used = bridge.used(&graph).await;
             for other in refs.iter().filter(|r| !shown.contains(r.id.as_str())) {
-                used.merge(known.of(other).await?.unwrap_or_default());
+                used.merge(known.of(other).await?);
             }
             for (image, digest) in images(&frame, &id, &platforms) {
                 used.add_image(image, Some(digest));
             }
             used.without_doubles();
             let asked = frame.named(&used, bridge.producers());
-            results.push(OneResult { id, reference, used, asked });
+            results.push(OneResult { id, reference, graph: Arc::new(graph), used, asked });
         }
         Ok(Captured { results, platforms, started, finished: OnceLock::new() })
     }
 
-    /// What is known of a platform. Nothing where that is scratch.
+    /// The place of a platform among the results. Nothing where it is scratch.
     ///
     /// # Errors
     /// When the result has no such platform.
-    pub(super) fn of_platform(&self, id: &str, result: &BuildResult) -> Result<Option<&OneResult>> {
+    pub(super) fn of_platform(&self, id: &str, result: &BuildResult) -> Result<Option<usize>> {
         let key = match &result.refs {
             Refs::None | Refs::Single(_) => "",
             Refs::Map(map) if map.contains_key(id) => id,
@@ -71,23 +74,26 @@ impl Captured {
                 _ => return Err(Error::user(format!("no build info found for provenance {id}"))),
             },
         };
-        Ok(self.results.iter().find(|one| one.id == key))
+        Ok(self.results.iter().position(|one| one.id == key))
     }
 }
 
 /// What refs use, each asked once.
 struct Uses<'a> {
     bridge: &'a BuildBridge,
-    known: HashMap<String, Option<Capture>>,
+    known: HashMap<String, Capture>,
 }
 
 impl Uses<'_> {
-    /// Nothing for what was never computed.
-    async fn of(&mut self, reference: &Ref) -> Result<Option<Capture>> {
+    /// Nothing is used by what was never computed.
+    async fn of(&mut self, reference: &Ref) -> Result<Capture> {
         if let Some(known) = self.known.get(&reference.id) {
             return Ok(known.clone());
         }
-        let used = self.bridge.used(reference).await?;
+        let used = match self.bridge.graph(reference)? {
+            Some(graph) => self.bridge.used(&graph).await,
+            None => Capture::default(),
+        };
         self.known.insert(reference.id.clone(), used.clone());
         Ok(used)
     }

@@ -1,14 +1,19 @@
 //! From what is known to what is said.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::{Error, Result};
-use frontend::{Attestation, AttestationBody, AttestationKind, BuildResult};
+use frontend::{Attestation, AttestationBody, AttestationKind, BuildResult, LateBody};
 use jiff::Timestamp;
 use oci::Digest;
+use ops::Value;
 use provenance::{Layers, Mode, Options, Predicate, Run};
+use refs::ImmutableRef;
+use solver::{KeyStore as _, Lineage, ResultStore as _};
 
 use super::capture::{Captured, OneResult};
 use crate::COMPATIBILITY;
@@ -16,33 +21,35 @@ use crate::bridge::BuildBridge;
 
 /// Layers that are told of in one statement, at most: in a long chain, each step has all of those below it too.
 const LAYERS: usize = 4096;
+/// Outputs that are looked at for them.
+const OUTPUTS: usize = 1024;
 
 impl Captured {
     /// Adds what the client asks for to a result.
-    pub async fn attest(
-        &self,
+    pub fn attest(
+        self: &Arc<Self>,
         bridge: &BuildBridge,
         result: &mut BuildResult,
         options: &Options,
     ) -> Result<()> {
         for platform in &self.platforms {
-            let Some(one) = self.of_platform(&platform.id, result)? else { continue };
+            let Some(index) = self.of_platform(&platform.id, result)? else { continue };
             if options.complete_materials {
-                one.used.check_complete()?;
+                self.results[index].used.check_complete()?;
             }
-            let json = self.statement(bridge, one, options).await?;
             let metadata = [
                 ("reason", "provenance"),
                 ("inline-only", if options.inline_only { "true" } else { "false" }),
-                ("filename", &options.filename),
+                ("filename", options.filename.as_str()),
             ];
             let text =
                 |(key, value): (&str, &str)| (key.to_owned(), Bytes::copy_from_slice(value.as_bytes()));
             let predicate_type = options.version.predicate_type().to_owned();
+            let (captured, bridge, options) = (Arc::clone(self), bridge.clone(), options.clone());
             let attestation = Attestation {
                 kind: AttestationKind::InToto { predicate_type, subjects: Vec::new() },
                 metadata: metadata.into_iter().map(text).collect(),
-                body: AttestationBody::Inline(json.into()),
+                body: AttestationBody::Late(Arc::new(Late { captured, index, bridge, options })),
             };
             result.attestations.entry(platform.id.clone()).or_default().push(attestation);
         }
@@ -81,9 +88,9 @@ impl Captured {
             env: told.env.clone(),
         };
         let (used, asked, options) = (one.used.clone(), one.asked.clone(), options.clone());
-        let definition = Arc::clone(&one.reference.definition);
+        let (graph, definition) = (Arc::clone(&one.graph), Arc::clone(&one.reference.definition));
         let make = move || {
-            let predicate = Predicate::new(&used, asked, &definition, run, &options)?;
+            let predicate = Predicate::new(&used, asked, (&graph, &definition), run, &options)?;
             Ok(predicate.with_layers(layers).to_json(options.version))
         };
         let made = tokio::task::spawn_blocking(make).await;
@@ -91,12 +98,34 @@ impl Captured {
     }
 }
 
-/// The layers of what was computed, where they are there as blobs.
+/// What is said of one platform.
+struct Late {
+    captured: Arc<Captured>,
+    index: usize,
+    bridge: BuildBridge,
+    options: Options,
+}
+
+#[async_trait]
+impl LateBody for Late {
+    async fn make(&self) -> Result<Bytes> {
+        let one = &self.captured.results[self.index];
+        Ok(self.captured.statement(&self.bridge, one, &self.options).await?.into())
+    }
+}
+
+impl fmt::Debug for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Late").field("index", &self.index).field("options", &self.options).finish()
+    }
+}
+
+/// The layers of all outputs, where they are there as blobs.
 async fn layers(bridge: &BuildBridge, one: &OneResult) -> Layers {
     let mut layers = Layers::new();
     let mut count = 0;
-    for output in bridge.lineage(&one.reference).await.unwrap_or_default() {
-        let Some(Some(value)) = &output.value else { continue };
+    for output in bridge.lineage(&one.reference).await.unwrap_or_default().into_iter().take(OUTPUTS) {
+        let Some(value) = value(bridge, &output).await else { continue };
         let blobs: Option<Vec<_>> = value.known_blobs(refs::Compression::default()).into_iter().collect();
         let Some(blobs) = blobs.filter(|blobs| !blobs.is_empty()) else { continue };
         count += blobs.len();
@@ -112,4 +141,20 @@ async fn layers(bridge: &BuildBridge, one: &OneResult) -> Layers {
         layers.push((output.vertex.clone(), output.output, descriptors.collect()));
     }
     layers
+}
+
+/// What the build made for an output, or found for the step above it without having to make it.
+async fn value(bridge: &BuildBridge, output: &Lineage<Value>) -> Option<ImmutableRef> {
+    if let Some(value) = &output.value {
+        return value.clone();
+    }
+    let records = &bridge.parts().records;
+    for key in output.keys.iter().filter(|key| !key.is_foreign()) {
+        for record in records.keys.records(key).unwrap_or_default() {
+            if let Ok(Some(value)) = records.results.load(&record.result).await {
+                return value;
+            }
+        }
+    }
+    None
 }

@@ -67,11 +67,8 @@ async fn read(attestation: &Attestation, cx: &ExportContext, all: &mut Vec<Predi
     match (&attestation.kind, &attestation.body) {
         (AttestationKind::InToto { predicate_type, subjects }, body) => {
             let (path, content) = match body {
-                AttestationBody::Inline(content) => {
-                    let name = attestation.metadata.get(FILENAME);
-                    let name = name.map(|name| String::from_utf8_lossy(name).into_owned());
-                    (name.unwrap_or_default(), content.clone())
-                }
+                AttestationBody::Inline(content) => (filename(attestation), content.clone()),
+                AttestationBody::Late(late) => (filename(attestation), late.make().await?),
                 AttestationBody::File { .. } if predicate_type.starts_with(PROVENANCE) => {
                     return Err(Error::user("frontend may not set provenance attestations"));
                 }
@@ -91,11 +88,16 @@ async fn read(attestation: &Attestation, cx: &ExportContext, all: &mut Vec<Predi
             let read = cx.blocking(move |cancel| read_bundle(&view, &path, &wanted, core, cancel)).await;
             all.extend(read?);
         }
-        (AttestationKind::Bundle { .. }, AttestationBody::Inline(_)) => {
+        (AttestationKind::Bundle { .. }, AttestationBody::Inline(_) | AttestationBody::Late(_)) => {
             return Err(Error::user("attestation bundle cannot have callback"));
         }
     }
     Ok(())
+}
+
+fn filename(attestation: &Attestation) -> String {
+    let name = attestation.metadata.get(FILENAME);
+    name.map(|name| String::from_utf8_lossy(name).into_owned()).unwrap_or_default()
 }
 
 async fn view(reference: Option<&ImmutableRef>) -> Result<View> {
