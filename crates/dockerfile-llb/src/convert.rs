@@ -10,6 +10,7 @@ use std::sync::Arc;
 use dockerfile::lint::Finding;
 use dockerfile::{Dockerfile, Lexer};
 use errdefs::{Result, SourceInfo};
+use frontend::sbom::Scan;
 use llb::{Definition, ProxyEnv};
 use oci::{ImageConfig, Platform};
 
@@ -31,6 +32,7 @@ mod mounts;
 mod names;
 mod resolve;
 mod run;
+mod scan;
 mod stage;
 
 pub(crate) use names::called;
@@ -56,6 +58,8 @@ pub(crate) struct Converted {
     /// Seconds since 1970.
     pub epoch: Option<i64>,
     pub findings: Vec<Finding>,
+    /// What is to be scanned, where a scan is asked for.
+    pub scan: Scan,
 }
 
 /// What holds for every stage.
@@ -147,6 +151,7 @@ impl Conversion<'_> {
 
     async fn finish(mut self, target: usize, source: &Arc<llb::SourceInfo>) -> Result<Converted> {
         self.settle_local_sources(target).await?;
+        let scan = self.scan_plan(target);
         let stage = std::mem::take(&mut self.stages.list[target]);
         let mut image = stage.image;
         let shared = &self.shared;
@@ -176,8 +181,11 @@ impl Conversion<'_> {
             _ => image.platform(),
         };
         image::set_platform(&mut image, &platform.normalize());
+        let tree = stage.state.tree;
+        let (definition, trees) = self.draft.finish_all(tree, &scan.ports(), &shared.target_platform, source);
         Ok(Converted {
-            definition: self.draft.finish(stage.state.tree, &shared.target_platform, source),
+            definition,
+            scan: scan.with(trees),
             image,
             base_image: stage.base_image,
             epoch: shared.epoch.as_ref().map(|(seconds, _)| *seconds),

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dockerfile::lint::{Finding, Settings};
 use errdefs::{Error, Result, ResultExt, SourceLocation};
+use frontend::sbom::{self, Scanner};
 use frontend::{Bridge, BuildResult, Frontend, FrontendRequest, Ref, Refs, SolveRequest, Warning};
 use futures_util::future::try_join_all;
 use oci::Platform;
@@ -66,6 +67,7 @@ async fn build(client: &Client, entrypoint: &Entrypoint) -> Result<BuildResult> 
             platform,
         })
     };
+    let scanner = client.scanner().await?;
     let converted = try_join_all(targets.iter().cloned().map(convert)).await?;
     // All platforms find the same.
     let found = converted.first().map_or(&[][..], |c| c.findings.as_slice());
@@ -77,6 +79,10 @@ async fn build(client: &Client, entrypoint: &Entrypoint) -> Result<BuildResult> 
         let id = platform.format_all();
         let reference = client.solve(converted.definition.clone()).await?;
         add(&mut result, &id, reference, &converted, client.config().multi_platform);
+        if let Some(scanner) = &scanner {
+            let scan = client.solve(scanner.scan(&id, converted.scan).marshal()).await?;
+            result.attestations.insert(id.clone(), vec![sbom::scanned(scan)]);
+        }
         platforms.push(ExportPlatform { id, platform });
     }
     let platforms = oci::json::to_vec(&ExportPlatforms { platforms });
@@ -164,6 +170,13 @@ struct ExportPlatform {
 }
 
 impl Client {
+    /// What scans the result, where that is asked for.
+    async fn scanner(&self) -> Result<Option<Scanner>> {
+        let config = self.config();
+        let Some(options) = &config.scan else { return Ok(None) };
+        Scanner::find(self.bridge(), options, self.build_platform(), &config.resolve_mode).await.map(Some)
+    }
+
     /// Hands a graph to the engine.
     pub(crate) async fn solve(&self, definition: llb::Definition) -> Result<Ref> {
         let request = SolveRequest { definition: Some(definition), ..SolveRequest::default() };

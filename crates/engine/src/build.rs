@@ -27,6 +27,7 @@ use crate::history::{BuildRecord, History};
 use crate::log::Reader;
 use crate::origins::{Asked, Captured, Producers, Start, Told};
 use crate::request::{BuildRequest, BuildResponse, Work};
+use crate::scan::Scanning;
 
 /// How long Status waits for a build that has not started.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
@@ -160,6 +161,7 @@ impl Engine {
         let exporters = export::resolve(&self.parts.exporters, &request)?;
         let cache_exports = cache_export::resolve(&request)?;
         let wanted = Options::of(&request.attrs)?;
+        let scanning = Scanning::of(&request.attrs)?;
         let started = Timestamp::now();
         let context = Arc::new(BuildContext {
             sessions: self.parts.sessions.clone(),
@@ -186,6 +188,9 @@ impl Engine {
             let mut result = self.result(&request, build, &bridge).await?;
             let known = Captured::of(&bridge, &result, started).await?;
             let known = captured.get_or_init(|| known);
+            if let Some(scanning) = &scanning {
+                scanning.add(&bridge, &mut result).await?;
+            }
             if let Some(options) = &wanted {
                 known.attest(&bridge, &mut result, options).await?;
             }

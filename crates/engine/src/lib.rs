@@ -20,6 +20,7 @@ mod log;
 mod origins;
 mod promise;
 mod request;
+mod scan;
 mod signals;
 
 pub use bridge::BuildBridge;

@@ -3,3 +3,4 @@
 mod bridge;
 mod faults;
 mod golden;
+mod scan;
