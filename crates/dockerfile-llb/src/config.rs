@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use dockerfile::{csv, go};
 use errdefs::{Error, Result, ResultExt};
 use frontend::FrontendRequest;
+use frontend::sbom::ScanOptions;
 use llb::{HostIp, LinuxResources, NetMode, Ulimit};
 use oci::Platform;
 
@@ -42,6 +43,8 @@ pub(crate) struct Config {
     /// `input:` contexts: JSON maps of metadata.
     pub input_metadata: BTreeMap<String, String>,
     pub context: ContextConfig,
+    /// The result is to be scanned.
+    pub scan: Option<ScanOptions>,
 }
 
 /// Where the Dockerfile and the build context come from.
@@ -133,6 +136,7 @@ impl Config {
             local_sessions: with_prefix(opts, "local-sessionid:"),
             shared_keys: with_prefix(opts, "sharedkey:localdir:"),
             input_metadata: with_prefix(opts, "input-metadata:"),
+            scan: provenance::attestations(opts)?.remove("sbom").map(ScanOptions::new).transpose()?,
             context: ContextConfig {
                 remote: get(opts.get("contextkey").map_or("context", String::as_str)).to_owned(),
                 subdir: opts.get("contextsubdir").cloned(),
@@ -162,12 +166,6 @@ fn refuse(opts: &BTreeMap<String, String>) -> Result<()> {
             return Err(Error::unimplemented(format!("unsupported frontend capability {name}"))
                 .with_detail(errdefs::Detail::FrontendCap { name: name.to_owned() }));
         }
-    }
-    let wants_sbom = |key: &str| key == "attest:sbom" || key == "build-arg:BUILDKIT_ATTEST_SBOM";
-    if let Some((key, _)) = opts.iter().find(|(key, _)| wants_sbom(key)) {
-        return Err(Error::unimplemented(format!(
-            "attestations of type sbom (`{key}`) are not supported yet"
-        )));
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use dockerfile::answer::Outline;
 use dockerfile::lint::Linter;
 use dockerfile::{Dockerfile, Lexer};
 use errdefs::{Result, SourceInfo};
+use frontend::sbom::Scan;
 use llb::{Definition, ProxyEnv};
 use oci::{ImageConfig, Platform};
 
@@ -35,6 +36,7 @@ mod names;
 mod outline;
 mod resolve;
 mod run;
+mod scan;
 mod secrets;
 mod stage;
 
@@ -64,6 +66,8 @@ pub(crate) struct Converted {
     pub base_image: Option<ImageConfig>,
     /// Seconds since 1970.
     pub epoch: Option<i64>,
+    /// What is to be scanned, where a scan is asked for.
+    pub scan: Scan,
 }
 
 /// What holds for every stage.
@@ -198,6 +202,7 @@ impl Conversion<'_> {
 
     async fn finish(mut self, target: usize, source: &Arc<llb::SourceInfo>) -> Result<Converted> {
         self.settle_local_sources(target).await?;
+        let scan = self.scan_plan(target);
         let stage = std::mem::take(&mut self.stages.list[target]);
         let mut image = stage.image;
         let shared = &self.shared;
@@ -227,8 +232,11 @@ impl Conversion<'_> {
             _ => image.platform(),
         };
         image::set_platform(&mut image, &platform.normalize());
+        let tree = stage.state.tree;
+        let (definition, trees) = self.draft.finish_all(tree, &scan.ports(), &shared.target_platform, source);
         Ok(Converted {
-            definition: self.draft.finish(stage.state.tree, &shared.target_platform, source),
+            definition,
+            scan: scan.with(trees),
             image,
             base_image: stage.base_image,
             epoch: shared.epoch.as_ref().map(|(seconds, _)| *seconds),

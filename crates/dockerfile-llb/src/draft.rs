@@ -106,21 +106,32 @@ impl Draft {
     /// The part of the draft that `root` needs; an empty definition for scratch. Ops without a platform of their own
     /// get `platform`.
     pub fn finish(self, root: Option<Port>, platform: &Platform, source: &Arc<SourceInfo>) -> Definition {
-        let Some(root) = root else { return Definition::default() };
-        let needed = self.needed(root);
-        let order = self.order(root);
+        self.finish_all(root, &[], platform, source).0
+    }
+
+    /// The same, with other trees for whoever builds on them.
+    pub fn finish_all(
+        self,
+        root: Option<Port>,
+        others: &[Option<Port>],
+        platform: &Platform,
+        source: &Arc<SourceInfo>,
+    ) -> (Definition, Vec<Option<Output>>) {
+        let needed = self.needed(root.iter().chain(others.iter().flatten()));
+        let order = root.map_or_else(Vec::new, |root| self.order(root));
         let places: Vec<Vec<Range>> = self.vertices.iter().map(|v| v.about.ranges.clone()).collect();
         let mut nodes: Vec<Option<Arc<Node>>> = Vec::with_capacity(self.vertices.len());
         for (vertex, needed) in self.vertices.into_iter().zip(needed) {
             let node = needed.then(|| vertex.build(&nodes, platform, source));
             nodes.push(node);
         }
-        let mut definition = Built(&nodes).output(root).marshal();
+        let built = Built(&nodes);
+        let mut definition = root.map_or_else(Definition::default, |root| built.output(root).marshal());
         tell_of_twins(
             &mut definition,
             order.iter().filter_map(|&at| Some((nodes[at].as_deref()?, &places[at]))),
         );
-        definition
+        (definition, others.iter().map(|other| other.map(|port| built.output(port))).collect())
     }
 
     /// The vertices that `root` needs, inputs first, in the order in which BuildKit's client visits them.
@@ -140,9 +151,9 @@ impl Draft {
         order
     }
 
-    fn needed(&self, root: Port) -> Vec<bool> {
+    fn needed<'a>(&self, roots: impl Iterator<Item = &'a Port>) -> Vec<bool> {
         let mut needed = vec![false; self.vertices.len()];
-        needed[root.vertex] = true;
+        roots.for_each(|root| needed[root.vertex] = true);
         for (at, vertex) in self.vertices.iter().enumerate().rev() {
             if needed[at] {
                 vertex.kind.ports().into_iter().for_each(|port| needed[port.vertex] = true);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use dockerfile::Dockerfile;
 use dockerfile::lint::{Finding, Linter, Settings};
 use errdefs::{Error, Result, ResultExt, SourceLocation};
+use frontend::sbom::{self, Scanner};
 use frontend::{Bridge, BuildResult, Frontend, FrontendRequest, Ref, Refs, SolveRequest, Warning};
 use futures_util::future::try_join_all;
 use oci::Platform;
@@ -57,6 +58,7 @@ async fn build(client: &Client, entrypoint: &Entrypoint) -> Result<BuildResult> 
     let wanted = &client.config().platforms;
     let targets: Vec<Option<Platform>> =
         if wanted.is_empty() { vec![None] } else { wanted.iter().cloned().map(Some).collect() };
+    let scanner = client.scanner().await?;
     let mut lint = Linter::new(check_settings(client, entrypoint)?);
     let converted = convert_all(client, entrypoint, &targets, &mut lint).await;
     tell(client, entrypoint, &lint).await?;
@@ -68,6 +70,10 @@ async fn build(client: &Client, entrypoint: &Entrypoint) -> Result<BuildResult> 
         let id = platform.format_all();
         let reference = client.solve(converted.definition.clone()).await?;
         add(&mut result, &id, reference, &converted, client.config().multi_platform);
+        if let Some(scanner) = &scanner {
+            let scan = client.solve(scanner.scan(&id, converted.scan).marshal()).await?;
+            result.attestations.insert(id.clone(), vec![sbom::scanned(scan)]);
+        }
         platforms.push(ExportPlatform { id, platform });
     }
     let platforms = oci::json::to_vec(&ExportPlatforms { platforms });
@@ -184,6 +190,13 @@ struct ExportPlatform {
 }
 
 impl Client {
+    /// What scans the result, where that is asked for.
+    async fn scanner(&self) -> Result<Option<Scanner>> {
+        let config = self.config();
+        let Some(options) = &config.scan else { return Ok(None) };
+        Scanner::find(self.bridge(), options, self.build_platform(), &config.resolve_mode).await.map(Some)
+    }
+
     /// Hands a graph to the engine.
     pub(crate) async fn solve(&self, definition: llb::Definition) -> Result<Ref> {
         let request = SolveRequest { definition: Some(definition), ..SolveRequest::default() };

@@ -29,6 +29,7 @@ use crate::log::Reader;
 use crate::origins::{Asked, Captured, Producers, Start, Told};
 use crate::platforms;
 use crate::request::{BuildRequest, BuildResponse, Work};
+use crate::scan::Scanning;
 use crate::session_export;
 
 /// How long Status waits for a build that has not started.
@@ -168,6 +169,7 @@ impl Engine {
         let exporters = export::resolve(&self.parts.exporters, &request)?;
         let cache_exports = cache_export::resolve(&request)?;
         let wanted = Options::of(&request.attrs)?;
+        let scanning = Scanning::of(&request.attrs)?;
         let started = Timestamp::now();
         let context = Arc::new(BuildContext {
             sessions: self.parts.sessions.clone(),
@@ -194,6 +196,9 @@ impl Engine {
             let mut result = self.result(&request, build, &bridge).await?;
             let known = Captured::of(&bridge, &result, started).await?;
             let known = captured.get_or_init(|| Arc::new(known));
+            if let Some(scanning) = &scanning {
+                scanning.add(&bridge, &mut result).await?;
+            }
             if let Some(options) = &wanted {
                 known.attest(&bridge, &mut result, options)?;
             }

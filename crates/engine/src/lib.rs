@@ -21,6 +21,7 @@ mod origins;
 mod platforms;
 mod promise;
 mod request;
+mod scan;
 mod session_export;
 mod signals;
 

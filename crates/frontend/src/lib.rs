@@ -5,10 +5,13 @@
 //! Nothing of a ref is run until somebody reads a file of it, evaluates it, or exports the [`BuildResult`] that it is
 //! part of. The same contract serves a frontend inside the engine and one behind the wire.
 //!
-//! Never: holds an implementation.
+//! What frontends and the engine do alike stands here too: [`sbom`].
+//!
+//! Never: holds a frontend.
 
 mod attestation;
 mod container;
+pub mod sbom;
 mod scope;
 
 use std::collections::BTreeMap;

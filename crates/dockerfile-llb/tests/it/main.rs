@@ -4,3 +4,4 @@ mod answers;
 mod bridge;
 mod faults;
 mod golden;
+mod scan;

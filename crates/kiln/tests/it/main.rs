@@ -20,6 +20,7 @@ mod registries;
 mod remote;
 mod remote_cache;
 mod run;
+mod sbom;
 mod ssh;
 mod storage;
 mod usage;

@@ -1,0 +1,299 @@
+//! Lists of what a file system holds, made by an image that the client names (BuildKit, docs/attestations/sbom-protocol.md).
+//!
+//! A scanner finds a file system mounted, and others that it was made with beside it. It leaves statements in a folder,
+//! which is the bundle of the attestation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use errdefs::{Error, Result};
+use llb::{
+    ExecOp, Meta, Mount, MountType, NONE, Node, Op, OpKind, OpMetadata, Output, SourceOp, TmpfsOpt, caps,
+};
+use oci::{ImageConfig, Platform, Reference};
+
+use crate::{Attestation, AttestationBody, AttestationKind, Bridge, BuildResult, Ref, ResolveOptions};
+
+/// The predicate type of what scanners make.
+pub const SPDX: &str = "https://spdx.dev/Document";
+
+/// The name of the list of the result itself.
+const CORE: &str = "sbom";
+const SOURCES: &str = "/run/src";
+const DESTINATION: &str = "/run/out/";
+const DEFAULT: &str = "docker/buildkit-syft-scanner:stable-1";
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanOptions {
+    pub generator: Reference,
+    /// They go to the scanner, as `BUILDKIT_SCAN_<name>`.
+    pub params: BTreeMap<String, String>,
+}
+
+impl ScanOptions {
+    /// From the options of the attestation.
+    pub fn new(mut options: BTreeMap<String, String>) -> Result<Self> {
+        let generator = options.remove("generator").unwrap_or_else(|| DEFAULT.into());
+        if generator.is_empty() {
+            return Err(Error::user("sbom generator cannot be empty"));
+        }
+        let parsed = generator.parse::<Reference>();
+        let parsed =
+            parsed.map_err(|e| Error::user(format!("failed to parse sbom generator {generator}: {e}")))?;
+        Ok(ScanOptions { generator: parsed.with_default_tag(), params: options })
+    }
+}
+
+/// An image that scans.
+#[derive(Debug, Clone)]
+pub struct Scanner {
+    reference: String,
+    platform: Platform,
+    config: ImageConfig,
+    params: BTreeMap<String, String>,
+}
+
+/// What is to be scanned; nothing is scratch.
+#[derive(Debug, Clone, Default)]
+pub struct Scan {
+    pub core: Option<Output>,
+    /// What the result was made with, by name.
+    pub extras: BTreeMap<String, Option<Output>>,
+    pub ignore_cache: bool,
+}
+
+impl Scanner {
+    pub async fn find(
+        bridge: &dyn Bridge,
+        options: &ScanOptions,
+        platform: Platform,
+        resolve_mode: &str,
+    ) -> Result<Self> {
+        let resolve = ResolveOptions {
+            platform: Some(platform.clone()),
+            resolve_mode: resolve_mode.to_owned(),
+            ..ResolveOptions::default()
+        };
+        let found = bridge.resolve_image_config(&options.generator.to_string(), resolve).await?;
+        let reference = found.reference;
+        let config: ImageConfig = serde_json::from_slice(&found.config)
+            .map_err(|e| Error::user(format!("invalid config of scanner {reference}: {e}")))?;
+        let scanner = Scanner { reference, platform, config, params: options.params.clone() };
+        match scanner.args().is_empty() {
+            true => Err(Error::user(format!("scanner {} does not have cmd", scanner.reference))),
+            false => Ok(scanner),
+        }
+    }
+
+    fn args(&self) -> Vec<String> {
+        let run = &self.config.config;
+        [&run.entrypoint, &run.cmd].into_iter().flatten().flatten().cloned().collect()
+    }
+
+    /// The graph of a scan, shown under `name`: its output is the bundle.
+    pub fn scan(&self, name: &str, scan: Scan) -> Output {
+        let mut inputs = Inputs::default();
+        let mut mounts = vec![
+            Mount { dest: "/".into(), input: inputs.add(Some(self.image())), output: 0, ..Mount::default() },
+            Mount { dest: DESTINATION.into(), input: NONE, output: 1, ..Mount::default() },
+        ];
+        let readonly =
+            |dest: String, input| Mount { dest, input, output: NONE, readonly: true, ..Mount::default() };
+        mounts.push(readonly(core(), inputs.add(scan.core)));
+        let env = self.env(!scan.extras.is_empty());
+        for (name, extra) in scan.extras {
+            mounts.push(readonly(format!("{SOURCES}/extras/{CORE}-{name}"), inputs.add(extra)));
+        }
+        mounts.push(Mount {
+            dest: "/tmp".into(),
+            input: NONE,
+            output: NONE,
+            mount_type: MountType::Tmpfs,
+            tmpfs: Some(TmpfsOpt::default()),
+            ..Mount::default()
+        });
+        let cwd = match self.config.config.working_dir.as_str() {
+            "" => "/",
+            dir => dir,
+        };
+        let meta = Meta {
+            args: self.args(),
+            env,
+            cwd: cwd.to_owned(),
+            remove_mount_stubs_recursive: true,
+            ..Meta::default()
+        };
+        let op = OpKind::Exec(Box::new(ExecOp { meta, mounts, ..ExecOp::default() }));
+        let mut metadata = OpMetadata::named(format!("[{name}] generating sbom using {}", self.reference));
+        metadata.ignore_cache = scan.ignore_cache;
+        for cap in [
+            caps::EXEC_META_BASE,
+            caps::EXEC_META_SETS_DEFAULT_PATH,
+            caps::EXEC_MOUNT_BIND,
+            caps::EXEC_MOUNT_TMPFS,
+        ] {
+            metadata.need(cap);
+        }
+        Arc::new(Node::new(self.op(op), inputs.list, metadata)).output(1)
+    }
+
+    fn op(&self, kind: OpKind) -> Op {
+        Op { kind, platform: Some(self.platform.clone()), constraints: Vec::new() }
+    }
+
+    fn image(&self) -> Output {
+        let identifier = format!("docker-image://{}", self.reference);
+        let op = OpKind::Source(SourceOp { identifier, ..SourceOp::default() });
+        let mut metadata = OpMetadata::default();
+        metadata.need(caps::SOURCE_IMAGE);
+        Arc::new(Node::new(self.op(op), Vec::new(), metadata)).output(0)
+    }
+
+    /// That of the image, and where what lies. The last that is said of a name holds.
+    fn env(&self, has_extras: bool) -> Vec<String> {
+        let given = self.config.config.env.iter().map(|line| match line.split_once('=') {
+            Some((name, value)) => (name.to_owned(), value.to_owned()),
+            None => (line.clone(), String::new()),
+        });
+        let mut env: Vec<(String, String)> = Vec::new();
+        let own = [("DESTINATION", DESTINATION.to_owned()), ("SOURCE", core())];
+        let extras = has_extras.then(|| ("SOURCE_EXTRAS", format!("{SOURCES}/extras")));
+        let params = self.params.iter().map(|(name, value)| (name.as_str(), value.clone()));
+        let scan = own.into_iter().chain(extras).chain(params);
+        for (name, value) in given.chain(scan.map(|(name, value)| (format!("BUILDKIT_SCAN_{name}"), value))) {
+            match env.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, old)) => *old = value,
+                None => env.push((name, value)),
+            }
+        }
+        env.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+}
+
+fn core() -> String {
+    format!("{SOURCES}/core/{CORE}")
+}
+
+/// Equal inputs share an index.
+#[derive(Default)]
+struct Inputs {
+    list: Vec<Output>,
+}
+
+impl Inputs {
+    fn add(&mut self, input: Option<Output>) -> i64 {
+        let Some(input) = input else { return NONE };
+        let same =
+            |known: &Output| known.index() == input.index() && known.node().digest() == input.node().digest();
+        let at = self.list.iter().position(same).unwrap_or_else(|| {
+            self.list.push(input);
+            self.list.len() - 1
+        });
+        at as i64
+    }
+}
+
+/// What a scan says.
+pub fn scanned(reference: Ref) -> Attestation {
+    let metadata = [("reason", "sbom"), ("sbom-core", CORE)];
+    let bytes = |(key, value): (&str, &'static str)| (key.to_owned(), Bytes::from_static(value.as_bytes()));
+    Attestation {
+        kind: AttestationKind::Bundle { predicate_type: SPDX.into() },
+        metadata: metadata.into_iter().map(bytes).collect(),
+        body: AttestationBody::File { reference, path: String::new() },
+    }
+}
+
+impl BuildResult {
+    /// Whether the frontend has said what it holds.
+    pub fn has_sbom(&self) -> bool {
+        self.attestations.values().flatten().any(|attestation| attestation.kind.predicate_type() == SPDX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(text: &str) -> Result<ScanOptions> {
+        let fields = text.split_whitespace().filter_map(|word| word.split_once('='));
+        ScanOptions::new(fields.map(|(k, v)| (k.to_owned(), v.to_owned())).collect())
+    }
+
+    #[test]
+    fn scanners_are_images() {
+        for (given, expected) in [
+            ("", Ok("docker.io/docker/buildkit-syft-scanner:stable-1")),
+            ("generator=a/b ARG=1", Ok("docker.io/a/b:latest")),
+            ("generator=", Err("sbom generator cannot be empty")),
+            (
+                "generator=A",
+                Err(
+                    "failed to parse sbom generator A: invalid reference format: repository name (library/A) must be lowercase",
+                ),
+            ),
+        ] {
+            let read = options(given).map(|o| o.generator.to_string()).map_err(|e| e.to_string());
+            assert_eq!(read, expected.map(str::to_owned).map_err(str::to_owned), "{given}");
+        }
+        assert_eq!(options("generator=a ARG=1").expect("valid").params.len(), 1);
+    }
+
+    fn scanner(config: &str, given: &str) -> Scanner {
+        Scanner {
+            reference: "docker.io/a/b:latest".into(),
+            platform: Platform::new("linux", "amd64", ""),
+            config: serde_json::from_str(config).expect("a config"),
+            params: options(given).expect("valid").params,
+        }
+    }
+
+    #[test]
+    fn a_scan_is_one_step() {
+        let config =
+            r#"{"config":{"Env":["A=1","BUILDKIT_SCAN_X=old"],"Entrypoint":["/scan"],"Cmd":["all"]}}"#;
+        let scanner = scanner(config, "X=2 Y=a=b");
+        let source = |name: &str| {
+            let source = SourceOp { identifier: format!("local://{name}"), ..SourceOp::default() };
+            let op = Op { kind: OpKind::Source(source), platform: None, constraints: Vec::new() };
+            Some(Arc::new(Node::new(op, Vec::new(), OpMetadata::default())).output(0))
+        };
+        let extras = [("context".to_owned(), source("core")), ("stage".to_owned(), None)].into();
+        let scan = scanner.scan("linux/amd64", Scan { core: source("core"), extras, ignore_cache: true });
+        assert_eq!(scan.index(), 1);
+        let (op, metadata) = (scan.node().op(), scan.node().metadata());
+        assert!(metadata.ignore_cache);
+        assert_eq!(
+            metadata.description["llb.customname"],
+            "[linux/amd64] generating sbom using docker.io/a/b:latest"
+        );
+        let OpKind::Exec(exec) = &op.kind else { panic!("{op:?}") };
+        assert_eq!((exec.meta.args.join(" "), exec.meta.cwd.as_str()), ("/scan all".to_owned(), "/"));
+        let mounts: Vec<_> =
+            exec.mounts.iter().map(|m| format!("{} {} {}", m.dest, m.input, m.output)).collect();
+        assert_eq!(
+            mounts,
+            [
+                "/ 0 0",
+                "/run/out/ -1 1",
+                "/run/src/core/sbom 1 -1",
+                "/run/src/extras/sbom-context 1 -1",
+                "/run/src/extras/sbom-stage -1 -1",
+                "/tmp -1 -1",
+            ]
+        );
+        let env = "A=1 BUILDKIT_SCAN_X=2 BUILDKIT_SCAN_DESTINATION=/run/out/ BUILDKIT_SCAN_SOURCE=/run/src/core/sbom \
+            BUILDKIT_SCAN_SOURCE_EXTRAS=/run/src/extras BUILDKIT_SCAN_Y=a=b";
+        assert_eq!(exec.meta.env.join(" "), env);
+    }
+
+    #[test]
+    fn what_scans_say_is_known() {
+        let mut result = BuildResult::default();
+        assert!(!result.has_sbom());
+        result.attestations.insert(String::new(), vec![scanned(Ref::default())]);
+        assert!(result.has_sbom());
+    }
+}
