@@ -323,7 +323,7 @@ fn check_findings(text: &str, expected: &[&str]) {
 fn findings_in_instructions() {
     let check = check_findings;
     check("FROM a AS B", &["1 StageNameCasing: Stage name 'B' should be lowercase"]);
-    check("FROM a as b", &["1 FromAsCasing: 'FROM' and 'as' keywords' casing do not match"]);
+    check("FROM a as b", &["1 FromAsCasing: 'as' and 'FROM' keywords' casing do not match"]);
     check("FROM a\nRUN x \\\n\n y", &["4 NoEmptyContinuation: Empty continuation line"]);
     check(
         "FROM a AS b\nMAINTAINER x",

@@ -105,8 +105,8 @@ async fn findings_in_instructions() {
     check("FROM alpine\nARG a\nCOPY b$a /\nFROM alpine AS b\nENV C=1\nFROM b\nCOPY $C /", &[]).await;
     check("FROM alpine\nENV A=$PAHT", &[&format!("2 {var} '$PAHT' (did you mean $PATH?)")]).await;
     check(
-        "FROM alpine\nARG A=$x\nRUN --mount=type=cache,target=$y z",
-        &[&format!("2 {var} '$x'"), &format!("3 {var} '$y'"), "3 ERROR: invalid mount target \"/\""],
+        "FROM alpine\nARG A=$x\nRUN --mount=type=cache,target=/c$y z",
+        &[&format!("2 {var} '$x'"), &format!("3 {var} '$y'")],
     )
     .await;
     check(
@@ -152,15 +152,15 @@ async fn findings_in_instructions() {
 
 #[tokio::test]
 async fn findings_in_copies_of_ignored_files() {
-    let file = "FROM alpine AS a\nCOPY ./x /\nADD x/y http://h/x /\nCOPY . /\nCOPY --from=a x /";
+    let file = "FROM alpine AS a\nFROM alpine\nCOPY ./x /\nADD x/y http://h/x /\nCOPY . /\nCOPY --from=a x /";
     let copy = "CopyIgnoredFile: Attempting to";
     check_with(
         "x",
         &[],
         file,
         &[
-            &format!("2 {copy} Copy file \"x\" that is excluded by .dockerignore"),
-            &format!("3 {copy} Add file \"x/y\" that is excluded by .dockerignore"),
+            &format!("3 {copy} Copy file \"x\" that is excluded by .dockerignore"),
+            &format!("4 {copy} Add file \"x/y\" that is excluded by .dockerignore"),
         ],
     )
     .await;
@@ -205,7 +205,7 @@ async fn of_several_platforms_one_is_heard() {
     let built = bridge("FROM alpine AS B", "");
     solve(built.clone(), &[("platform", "linux/amd64,linux/arm64")]).await.expect("valid");
     let heard = built.warnings.lock().expect("no panic").clone();
-    assert!(heard.len() == 2 && heard[0].starts_with("StageNameCasing"), "{heard:?}");
+    assert!(heard.len() == 1 && heard[0].starts_with("StageNameCasing"), "{heard:?}");
 }
 
 #[tokio::test]

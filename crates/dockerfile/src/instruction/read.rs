@@ -182,7 +182,7 @@ fn stage(s: &Statement, lint: &mut Linter) -> Result<Stage> {
         let lower = s.keyword == s.keyword.to_lowercase() && *keyword != keyword.to_lowercase();
         let upper = s.keyword == s.keyword.to_uppercase() && *keyword != keyword.to_uppercase();
         if lower || upper {
-            let message = format!("'{}' and '{keyword}' keywords' casing do not match", s.keyword);
+            let message = format!("'{keyword}' and '{}' keywords' casing do not match", s.keyword);
             find(lint, rules::FROM_AS_CASING, message, s);
         }
     }
