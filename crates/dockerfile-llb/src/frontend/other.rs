@@ -8,7 +8,7 @@ use llb::Definition;
 use oci::{ImageConfig, Platform, Reference};
 
 use super::Client;
-use super::context::{Entrypoint, definition};
+use super::context::Entrypoint;
 use crate::config::Config;
 use crate::convert::image_source;
 use crate::draft::{About, Draft};
@@ -47,8 +47,15 @@ pub async fn frontend_image(
     let name = name.with_digest(resolved.digest.clone());
     let (mut op, metadata) = image_source(&name.to_string(), "default");
     op.attrs.insert("image.recordtype".into(), "frontend".into());
-    let definition = definition(op, About { metadata, ..About::default() });
+    let mut draft = Draft::default();
+    let port = draft.source(op, None, About { metadata, ..About::default() });
+    let definition = draft.finish(Some(port), &own_platform(&*bridge), &Arc::default());
     Ok(FrontendImage { definition, config: image::read(&resolved.config)? })
+}
+
+/// What a frontend runs on: an image may be there for many.
+fn own_platform(bridge: &dyn Bridge) -> Platform {
+    bridge.platforms().into_iter().next().unwrap_or_else(Platform::host)
 }
 
 async fn given_image(
@@ -57,6 +64,7 @@ async fn given_image(
     source: &str,
 ) -> Result<Option<FrontendImage>> {
     let config = Config::read(request)?;
+    let own = Arc::clone(&bridge);
     let client = Client::without_context(bridge, config, request.inputs.clone());
     let Some(context) = client.named_context(source, None)? else { return Ok(None) };
     let loaded = client.load(&context).await?;
@@ -66,7 +74,7 @@ async fn given_image(
         let (op, about) = local.source(&[]);
         draft.settle(port, op, about);
     }
-    let definition = draft.finish(state.tree, &Platform::default(), &Arc::default());
+    let definition = draft.finish(state.tree, &own_platform(&*own), &Arc::default());
     Ok(Some(FrontendImage { definition, config: config.unwrap_or_default() }))
 }
 
