@@ -149,7 +149,7 @@ fn index(root: &Descriptor, names: &[Reference]) -> Vec<u8> {
     to_vec(&Index::new(media::OCI_INDEX, manifests))
 }
 
-/// What `docker load` looks at.
+/// What `docker load` looks at. Of an index it is the one image, which stands before what is said of it.
 fn docker_manifest(content: &content::Store, root: &Descriptor, names: &[Reference]) -> Result<Vec<u8>> {
     #[derive(Serialize)]
     #[serde(rename_all = "PascalCase")]
@@ -158,7 +158,11 @@ fn docker_manifest(content: &content::Store, root: &Descriptor, names: &[Referen
         repo_tags: Option<Vec<String>>,
         layers: Option<Vec<String>>,
     }
-    let manifest: Manifest = parse(content, &root.digest)?;
+    let image = match media::is_index(&root.media_type) {
+        true => parse::<Index>(content, &root.digest)?.manifests.into_iter().next(),
+        false => None,
+    };
+    let manifest: Manifest = parse(content, &image.as_ref().unwrap_or(root).digest)?;
     // Go's empty lists are `null`.
     let list = |list: Vec<String>| (!list.is_empty()).then_some(list);
     let image = Image {

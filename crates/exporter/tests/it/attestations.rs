@@ -118,6 +118,7 @@ async fn some_are_for_registries_alone() {
         ("oci", "", false),
         ("docker", "", false),
         ("oci", "attestation-inline=true", true),
+        ("docker", "attestation-inline=true", true),
     ] {
         let response = export(kind, attrs).await.unwrap();
         assert_eq!(response.contains_key("containerimage.config.digest"), !is_index, "{kind} {attrs}");
