@@ -1,6 +1,5 @@
 //! A bridge that has nothing, behind the real service.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
