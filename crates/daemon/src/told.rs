@@ -47,6 +47,8 @@ pub fn env(config: &Config, name: Name) -> Result<BTreeMap<String, Value>> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use serde_json::json;
 
     use super::*;
@@ -54,8 +56,9 @@ mod tests {
     #[test]
     fn fields_are_read_from_files() {
         let dir = tempfile::tempdir().expect("a folder");
-        let config = |dir| Config { provenance_env_dir: Some(dir), ..Config::default() };
-        let read = || env(&config(dir.path().to_owned()), Name::Kiln);
+        let config =
+            |dir: &Path| Config::parse(&format!("provenanceEnvDir = {dir:?}")).expect("a configuration");
+        let read = || env(&config(dir.path()), Name::Kiln);
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
         write("b.json", r#"{"a": 2, "b": [1]}"#);
         write("a.json", r#"{"a": 1, "c": "x"}"#);
@@ -69,6 +72,6 @@ mod tests {
         assert_eq!(told, "key \"platform\" is builtin and not allowed to be modified in provenance config");
         write("e.json", "{");
         assert!(read().is_err());
-        assert!(env(&config(dir.path().join("no")), Name::Kiln).expect("nothing").is_empty());
+        assert!(env(&config(&dir.path().join("no")), Name::Kiln).expect("nothing").is_empty());
     }
 }

@@ -1,6 +1,5 @@
 //! A graph as a list of steps.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use base64::Engine as _;
@@ -36,7 +35,8 @@ struct Step<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum StepOp<'a> {
-    Op(Cow<'a, Op>),
+    Op(&'a Op),
+    Changed(Box<Op>),
     Pointer {
         #[serde(rename = "Op")]
         nothing: Nothing,
@@ -55,7 +55,7 @@ impl<'a> Steps<'a> {
             let Some(loaded) = ops.get(digest) else { continue };
             let id = format!("step{}", list.len());
             let inputs = loaded.inputs.iter().map(|i| of_output(&names, &i.digest, i.index)).collect();
-            list.push(Step { id: id.clone(), op: StepOp::Op(shown(&loaded.op)), inputs });
+            list.push(Step { id: id.clone(), op: shown(&loaded.op), inputs });
             names.insert(digest.clone(), id);
         }
         let id = format!("step{}", list.len());
@@ -76,15 +76,15 @@ fn of_output(names: &HashMap<Digest, String>, vertex: &Digest, output: usize) ->
 }
 
 /// An op without what is the session's own, and without logins.
-fn shown(op: &Op) -> Cow<'_, Op> {
-    let OpKind::Source(source) = &op.kind else { return Cow::Borrowed(op) };
+fn shown(op: &Op) -> StepOp<'_> {
+    let OpKind::Source(source) = &op.kind else { return StepOp::Op(op) };
     let mut source = source.clone();
     source.attrs.retain(|key, _| !OF_THE_SESSION.contains(&key.as_str()));
     let url = source.attrs.get_mut("git.fullurl");
     for address in url.into_iter().chain([&mut source.identifier]).filter(|a| a.contains('@')) {
         *address = without_login(address);
     }
-    Cow::Owned(Op { kind: OpKind::Source(source), ..op.clone() })
+    StepOp::Changed(Box::new(Op { kind: OpKind::Source(source), ..op.clone() }))
 }
 
 fn sorted<S: Serializer>(names: &HashMap<Digest, String>, serializer: S) -> Result<S::Ok, S::Error> {
