@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use errdefs::{Class, Code, Error, Result, ResultExt as _};
 use redb::backends::FileBackend;
@@ -22,7 +23,8 @@ pub fn open(path: &Path, thorough: bool, broken: CancellationToken) -> Result<Da
     // A reader of damaged pages may come to any conclusion.
     let opened = catch_unwind(AssertUnwindSafe(|| {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
-        let file = Watched { file: FileBackend::new(file)?, broken };
+        let reserve = Reserve::at(path.with_extension("reserve"));
+        let file = Watched { file: FileBackend::new(file)?, reserve, broken };
         let mut database = Builder::new().set_cache_size(CACHE).create_with_backend(file)?;
         if thorough && !database.check_integrity()? {
             tracing::warn!("the database `{}` was repaired", path.display());
@@ -56,14 +58,61 @@ pub fn damage(what: &str) -> Error {
     Error::new(Class::Environment, Code::DataLoss, what.to_owned())
 }
 
+/// Room on the disk that is kept for the database: one that cannot write has to be opened again, and a full disk is no
+/// reason for that.
+#[derive(Debug)]
+struct Reserve {
+    path: PathBuf,
+    is_there: AtomicBool,
+}
+
+impl Reserve {
+    /// Bytes.
+    const SIZE: u64 = 4 << 20;
+
+    fn at(path: PathBuf) -> Self {
+        let reserve = Reserve { path, is_there: AtomicBool::new(false) };
+        reserve.take();
+        reserve
+    }
+
+    /// Takes the room, if it is to be had.
+    fn take(&self) {
+        let taken =
+            File::options().write(true).create(true).truncate(false).open(&self.path).and_then(|file| {
+                let flags = rustix::fs::FallocateFlags::empty();
+                Ok(rustix::fs::fallocate(&file, flags, 0, Self::SIZE)?)
+            });
+        match taken {
+            Ok(()) => self.is_there.store(true, Ordering::Release),
+            // What was taken of it is for others.
+            Err(_) => drop(std::fs::remove_file(&self.path)),
+        }
+    }
+
+    /// Gives the room away; false where it was gone.
+    fn give(&self) -> bool {
+        self.is_there.swap(false, Ordering::AcqRel) && std::fs::remove_file(&self.path).is_ok()
+    }
+}
+
 /// Tells when the file fails.
 #[derive(Debug)]
 struct Watched {
     file: FileBackend,
+    reserve: Reserve,
     broken: CancellationToken,
 }
 
 impl Watched {
+    /// Writes, if need be into the reserve.
+    fn write_anyway(&self, write: impl Fn() -> io::Result<()>) -> io::Result<()> {
+        match write() {
+            Err(e) if e.kind() == io::ErrorKind::StorageFull && self.reserve.give() => self.watch(write()),
+            result => self.watch(result),
+        }
+    }
+
     fn watch<T>(&self, result: io::Result<T>) -> io::Result<T> {
         result.inspect_err(|e| {
             if !self.broken.is_cancelled() {
@@ -84,15 +133,19 @@ impl StorageBackend for Watched {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.watch(self.file.set_len(len))
+        self.write_anyway(|| self.file.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.watch(self.file.sync_data())
+        self.write_anyway(|| self.file.sync_data())?;
+        if !self.reserve.is_there.load(Ordering::Acquire) {
+            self.reserve.take();
+        }
+        Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.watch(self.file.write(offset, data))
+        self.write_anyway(|| self.file.write(offset, data))
     }
 
     fn close(&self) -> io::Result<()> {
