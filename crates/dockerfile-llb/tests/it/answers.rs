@@ -106,7 +106,7 @@ async fn findings_in_instructions() {
     check("FROM alpine\nENV A=$PAHT", &[&format!("2 {var} '$PAHT' (did you mean $PATH?)")]).await;
     check(
         "FROM alpine\nARG A=$x\nRUN --mount=type=cache,target=/c$y z",
-        &[&format!("2 {var} '$x'"), &format!("3 {var} '$y'")],
+        &[&format!("2 {var} '$x'"), &format!("3 {var} '$y' (did you mean $A?)")],
     )
     .await;
     check(
