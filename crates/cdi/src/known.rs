@@ -102,7 +102,8 @@ impl Devices {
             conflicts.remove(&name);
             let mut annotations = spec.annotations.clone();
             annotations.extend(device.annotations);
-            let is_free = annotations.get(AUTO_ALLOW).is_some_and(|value| is_true(value));
+            let is_free =
+                annotations.get(AUTO_ALLOW).is_some_and(|value| oci::parse_bool(value) == Some(true));
             let auto_allowed =
                 is_free || self.auto_allowed.contains(&name) || self.auto_allowed.contains(&spec.kind);
             let (edits, of_file, file) = (device.container_edits, Arc::clone(&of_file), file.to_owned());
@@ -190,11 +191,6 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     files.retain(|path| path.is_file());
     files.sort();
     files
-}
-
-/// As Go reads it.
-fn is_true(text: &str) -> bool {
-    matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True")
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use errdefs::{Error, Result};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A node as a spec file has it: what is not said is as on this machine.
 #[derive(Debug, Clone, Deserialize)]
@@ -28,12 +28,14 @@ pub(crate) struct DeviceNode {
 }
 
 /// A node that a container gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
+    /// Absolute.
     pub path: PathBuf,
     pub kind: NodeKind,
     pub major: u32,
     pub minor: u32,
+    /// Permission bits.
     pub mode: u32,
     /// The user and the group of the process, where it is not said.
     pub uid: Option<u32>,
@@ -42,7 +44,7 @@ pub struct Node {
     pub access: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NodeKind {
     Char,
     Block,

@@ -2,14 +2,13 @@
 
 use client::{BuildRecord, Client, Descriptor, HistoryQuery};
 use errdefs::{Error, Result};
+use oci::media::{IN_TOTO, PREDICATE_TYPE};
 use provenance::{PREDICATE_TYPES, Version, as_v02};
 use serde_json::{Map, Value};
 
 use crate::settings::MetadataProvenance;
 
 const KEY: &str = "buildx.build.provenance";
-const STATEMENT: &str = "application/vnd.in-toto+json";
-const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
 /// It is read whole.
 const LIMIT: usize = 64 << 20;
 
@@ -48,7 +47,7 @@ fn statements(record: &BuildRecord) -> Vec<(String, &Descriptor)> {
     let shown = record.attestations.iter().filter(|(platform, _)| platform.is_empty() != has_platforms);
     let first = shown.filter_map(|(platform, all)| {
         let is_provenance =
-            |d: &&Descriptor| d.media_type == STATEMENT && predicate_type(d).starts_with(PREDICATE_TYPES);
+            |d: &&Descriptor| d.media_type == IN_TOTO && predicate_type(d).starts_with(PREDICATE_TYPES);
         let key = if platform.is_empty() { KEY.to_owned() } else { format!("{KEY}/{platform}") };
         Some((key, all.iter().find(is_provenance)?))
     });
@@ -68,7 +67,7 @@ mod tests {
     #[test]
     fn keys() {
         let of = |kind: &str| Descriptor {
-            media_type: STATEMENT.into(),
+            media_type: IN_TOTO.into(),
             digest: kind.into(),
             size: 1,
             annotations: BTreeMap::from([(PREDICATE_TYPE.to_owned(), kind.to_owned())]),

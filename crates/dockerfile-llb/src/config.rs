@@ -154,7 +154,7 @@ fn refuse(opts: &BTreeMap<String, String>) -> Result<()> {
         return Err(Error::user("support for \"override-copy-image\" was removed in BuildKit 0.11"));
     }
     let no_file_op = opts.get("build-arg:BUILDKIT_DISABLE_FILEOP");
-    if no_file_op.and_then(|v| go::parse_bool(v)) == Some(true) {
+    if no_file_op.and_then(|v| oci::parse_bool(v)) == Some(true) {
         return Err(Error::user(
             "support for \"BUILDKIT_DISABLE_FILEOP\" build-arg was removed in BuildKit 0.11",
         ));
@@ -187,7 +187,7 @@ fn multi_platform(opts: &BTreeMap<String, String>, platforms: usize) -> Result<b
     let Some(value) = given("build-arg:BUILDKIT_MULTI_PLATFORM").or_else(|| given("multi-platform")) else {
         return Ok(platforms > 1);
     };
-    match go::parse_bool(value) {
+    match oci::parse_bool(value) {
         None => Err(Error::user(format!("invalid boolean value for multi-platform: {value}"))),
         Some(false) if platforms > 1 => {
             Err(Error::user("conflicting config: returning multiple target platforms is not allowed"))

@@ -50,15 +50,6 @@ fn is_printable(c: char) -> bool {
     }
 }
 
-/// `strconv.ParseBool`.
-pub fn parse_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
-}
-
 /// `time.ParseDuration`, in nanoseconds.
 ///
 /// # Errors

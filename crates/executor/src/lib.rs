@@ -16,14 +16,13 @@ mod seccomp;
 mod spec;
 mod wire;
 
+pub use cdi::{Node as Device, NodeKind as DeviceKind};
 pub use container::{Container, Control, Tty};
 pub use executor::{Executor, Options};
 pub use helper::entry;
 pub use hosts::Dns;
 pub use io::{Io, Output, Stream};
-pub use spec::{
-    DEFAULT_HOSTNAME, Device, DeviceKind, Exit, HostIp, Network, Process, Resources, Spec, Ulimit, WinSize,
-};
+pub use spec::{DEFAULT_HOSTNAME, Exit, HostIp, Network, Process, Resources, Spec, Ulimit, WinSize};
 
 /// Makes a test binary fit to be its own helper: [`entry`] is called before `main`, which the test harness owns.
 #[macro_export]

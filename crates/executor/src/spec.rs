@@ -1,8 +1,8 @@
 //! What to run and in what: plain data, sent whole to the helper process.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 
+use cdi::Node as Device;
 use fsutil::mount::Mount;
 use serde::{Deserialize, Serialize};
 
@@ -66,30 +66,6 @@ pub enum Network {
     Host,
     /// Nothing but `lo`.
     None,
-}
-
-/// A device node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Device {
-    /// Absolute.
-    pub path: PathBuf,
-    pub kind: DeviceKind,
-    pub major: u32,
-    pub minor: u32,
-    /// Permission bits.
-    pub mode: u32,
-    /// The user and the group of the process, where it is not said.
-    pub uid: Option<u32>,
-    pub gid: Option<u32>,
-    /// Some of `r`, `w` and `m`.
-    pub access: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum DeviceKind {
-    Char,
-    Block,
-    Fifo,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -66,13 +66,12 @@ impl Attrs {
     }
 }
 
-/// Go's `strconv.ParseBool`.
+/// # Errors
+/// For what is no truth value, in Go's words.
 pub fn parse_bool(key: &str, value: &str) -> Result<bool> {
-    match value {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-        _ => Err(Error::user(format!(
+    oci::parse_bool(value).ok_or_else(|| {
+        Error::user(format!(
             "non-bool value specified for {key}: strconv.ParseBool: parsing {value:?}: invalid syntax"
-        ))),
-    }
+        ))
+    })
 }

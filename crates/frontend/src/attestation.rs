@@ -11,13 +11,14 @@ use oci::{Descriptor, Digest};
 
 use crate::Ref;
 
-/// A statement about a result, as in-toto words it, or many of them.
+/// A statement about a result, as in-toto words it, or many of them. `R` is what holds files: a promise of them, or what
+/// came of it.
 #[derive(Debug, Clone)]
-pub struct Attestation {
+pub struct Attestation<R = Ref> {
     pub kind: AttestationKind,
-    /// Keys as `reason`, `inline-only`, `filename`.
+    /// Keys as `reason`, `inline-only`, `sbom-core`, `filename`.
     pub metadata: BTreeMap<String, Bytes>,
-    pub body: AttestationBody,
+    pub body: AttestationBody<R>,
 }
 
 #[derive(Debug, Clone)]
@@ -29,10 +30,10 @@ pub enum AttestationKind {
 }
 
 #[derive(Debug, Clone)]
-pub enum AttestationBody {
-    /// A file, or for bundles a directory, of a ref.
+pub enum AttestationBody<R = Ref> {
+    /// A file, or for bundles a directory.
     File {
-        reference: Ref,
+        reference: R,
         path: String,
     },
     Inline(Bytes),
@@ -44,6 +45,13 @@ pub enum AttestationBody {
 #[async_trait]
 pub trait LateBody: fmt::Debug + Send + Sync {
     async fn make(&self) -> Result<Bytes>;
+}
+
+impl<R> Attestation<R> {
+    /// Whether it is for images in registries and stores alone.
+    pub fn is_inline_only(&self) -> bool {
+        self.metadata.get("inline-only").is_some_and(|value| value == "true")
+    }
 }
 
 impl AttestationKind {

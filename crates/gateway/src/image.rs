@@ -82,7 +82,7 @@ async fn run(bridge: Arc<dyn Bridge>, request: FrontendRequest, source: &str) ->
     let Refs::Single(root) = solved.refs else {
         return Err(Error::user("gateway source didn't return default result"));
     };
-    let network = match label(&config, NO_NETWORK).and_then(parse_bool) {
+    let network = match label(&config, NO_NETWORK).and_then(oci::parse_bool) {
         Some(true) => NetMode::None,
         _ => NetMode::Unset,
     };
@@ -166,15 +166,6 @@ fn caps(list: &str) -> BTreeSet<&str> {
 
 fn label<'a>(config: &'a ImageConfig, name: &str) -> Option<&'a str> {
     config.config.labels.as_ref()?.get(name).map(String::as_str)
-}
-
-/// As Go does.
-fn parse_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
 }
 
 fn process(config: &ImageConfig, request: &FrontendRequest, bridge: &dyn Bridge) -> Result<ProcessRequest> {

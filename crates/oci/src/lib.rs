@@ -10,6 +10,7 @@ pub mod media;
 pub mod platform;
 mod purl;
 pub mod reference;
+mod text;
 
 pub use config::{ChainId, DiffId, Healthcheck, History, ImageConfig, RootFs, RunConfig};
 pub use digest::Digest;
@@ -17,3 +18,4 @@ pub use manifest::{Annotations, Descriptor, Index, Manifest};
 pub use media::LayerCompression;
 pub use platform::Platform;
 pub use reference::Reference;
+pub use text::parse_bool;

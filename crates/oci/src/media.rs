@@ -11,7 +11,9 @@ pub const OCI_FOREIGN_LAYER: &str = "application/vnd.oci.image.layer.nondistribu
 pub const OCI_FOREIGN_LAYER_GZIP: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
 pub const OCI_FOREIGN_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd";
 pub const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
+/// A statement about an artifact; which kind of one, its descriptor says by the annotation [`PREDICATE_TYPE`].
 pub const IN_TOTO: &str = "application/vnd.in-toto+json";
+pub const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
 
 /// Docker's first form of a manifest, which nobody serves any more.
 pub const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";

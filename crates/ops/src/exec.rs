@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cdi::{Devices, NodeKind, Wanted};
+use cdi::{Devices, Wanted};
 use errdefs::{Class, Code, Detail, Error, Result, ResultExt};
-use executor::{DeviceKind, Exit, Io, Network, Process, Resources, Spec};
+use executor::{Exit, Io, Network, Process, Resources, Spec};
 use llb::{CdiDevice, HostIp, LinuxResources, Mount, MountType, NetMode, SecretEnv, SecurityMode};
 use oci::Platform;
 use solver::{CacheMap, CacheMapPart, ContentKey, Dep, Op, OpContext, ParallelClass};
@@ -179,7 +179,6 @@ impl Given {
     fn look(devices: &Devices, wanted: &[Wanted]) -> Result<Self> {
         let (edits, nodes) = devices.look().edits(wanted)?;
         let mounts = edits.mounts.iter().map(mount_of_device).collect::<Result<_>>()?;
-        let nodes = nodes.into_iter().map(node_of_device).collect();
         Ok(Given { env: edits.env, nodes, mounts, groups: edits.groups })
     }
 }
@@ -187,16 +186,6 @@ impl Given {
 /// The devices that a step names.
 pub fn wanted(devices: &[CdiDevice]) -> Vec<Wanted> {
     devices.iter().map(|d| Wanted { name: d.name.clone(), optional: d.optional }).collect()
-}
-
-fn node_of_device(node: cdi::Node) -> executor::Device {
-    let cdi::Node { path, kind, major, minor, mode, uid, gid, access } = node;
-    let kind = match kind {
-        NodeKind::Char => DeviceKind::Char,
-        NodeKind::Block => DeviceKind::Block,
-        NodeKind::Fifo => DeviceKind::Fifo,
-    };
-    executor::Device { path, kind, major, minor, mode, uid, gid, access }
 }
 
 fn mount_of_device(mount: &cdi::Mount) -> Result<fsutil::mount::Mount> {

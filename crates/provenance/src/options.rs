@@ -95,7 +95,7 @@ impl Options {
         let text = |key: &str| options.get(key).map(String::as_str);
         let flag = |key: &str, name: &str| match text(key) {
             None => Ok(false),
-            Some(value) => go::parse_bool(value).ok_or_else(|| {
+            Some(value) => oci::parse_bool(value).ok_or_else(|| {
                 let value = go::quote(value);
                 Error::user(format!(
                     "failed to parse {name} flag {value}: strconv.ParseBool: parsing {value}: invalid syntax"
@@ -120,7 +120,7 @@ impl Options {
             builder: text("builder-id").unwrap_or_default().to_owned(),
             reproducible: flag("reproducible", "reproducible")?,
             complete_materials: flag("complete-materials", "complete-materials")?,
-            inline_only: text("inline-only").and_then(go::parse_bool).unwrap_or(false),
+            inline_only: text("inline-only").and_then(oci::parse_bool).unwrap_or(false),
             filename: text("filename").map_or(standard.filename, str::to_owned),
         })
     }

@@ -86,11 +86,11 @@ impl Compression {
             Some(other) => return Err(Error::user(format!("unsupported compression type {other}"))),
         };
         let force = match force {
-            None | Some("0" | "f" | "F" | "false" | "FALSE" | "False") => false,
-            Some("" | "1" | "t" | "T" | "true" | "TRUE" | "True") => true,
-            Some(value) => {
-                return Err(Error::user(format!("non-bool value {value} specified for force-compression")));
-            }
+            None => false,
+            Some("") => true,
+            Some(value) => oci::parse_bool(value).ok_or_else(|| {
+                Error::user(format!("non-bool value {value} specified for force-compression"))
+            })?,
         };
         let level = level.map(|value| {
             value.parse().map_err(|e| {

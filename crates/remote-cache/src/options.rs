@@ -199,23 +199,14 @@ fn registry(attrs: &Attrs) -> Result<(Reference, bool)> {
 
 /// A word that is no truth value counts as none, as in BuildKit.
 fn ignores_errors(attrs: &Attrs) -> bool {
-    attrs.get("ignore-error").and_then(|v| go_bool(v)) == Some(true)
+    attrs.get("ignore-error").and_then(|v| oci::parse_bool(v)) == Some(true)
 }
 
 fn flag(attrs: &Attrs, key: &str) -> Result<Option<bool>> {
     let Some(value) = attrs.get(key) else { return Ok(None) };
-    go_bool(value)
+    oci::parse_bool(value)
         .map(Some)
         .ok_or_else(|| Error::user(format!("failed to parse {key}: invalid syntax: `{value}`")))
-}
-
-/// What Go takes for a truth value.
-fn go_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -4,19 +4,16 @@ use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use errdefs::{Error, Result, ResultExt};
+use errdefs::{Result, ResultExt};
 use flate2::write::MultiGzDecoder;
 use futures_util::{Stream, StreamExt};
 use oci::Digest;
 use refs::{ImmutableRef, NewRef};
 use snapshot::{Attrs, Object, ObjectWriter, View};
-use tokio::sync::mpsc;
 
+use crate::pump::pump;
 use crate::sources::Shared;
 use crate::sums::Sums;
-
-/// Chunks that wait to be written.
-const QUEUE: usize = 16;
 
 /// A file that is to come.
 pub struct NewFile {
@@ -37,45 +34,33 @@ impl NewFile {
     pub async fn store(
         self,
         shared: &Shared,
-        mut stream: impl Stream<Item = Result<Bytes>> + Unpin,
+        stream: impl Stream<Item = Result<Bytes>> + Unpin,
         new: NewRef,
     ) -> Result<(Digest, ImmutableRef)> {
         let store = Arc::clone(shared.refs.snapshots());
         let failed = format!("failed to fetch {}", self.from);
-        let (chunks, queue) = mpsc::channel(QUEUE);
-        let writing = tokio::task::spawn_blocking(move || {
+        let stream = stream.map(move |chunk| chunk.with_context(|| failed.clone()));
+        let written = pump(stream, move |chunks| {
             let mut sums = Sums::new(self.checksum.as_ref());
-            let object = self.write(&store, queue, &mut sums)?;
+            let object = self.write(&store, chunks, &mut sums)?;
             let digest = sums.finish(self.checksum.as_ref(), &self.from)?;
             let mut builder = store.new_tree()?.builder(View::empty());
             builder.put_object(self.name.as_bytes(), &object)?;
-            Ok::<_, Error>((digest, builder.finish()?))
+            Ok((digest, builder.finish()?))
         });
-        let feed = async {
-            while let Some(chunk) = stream.next().await.transpose()? {
-                // Where nobody takes it any more, the writer has the error.
-                if chunks.send(chunk).await.is_err() {
-                    break;
-                }
-            }
-            drop(chunks);
-            Ok::<_, Error>(())
-        };
-        let fed = feed.await.with_context(|| failed);
-        let written = writing.await.map_err(|e| Error::internal(format!("storing a file ended: {e}")))?;
-        let (digest, tree) = fed.and(written)?;
+        let (digest, tree) = written.await?;
         Ok((digest, shared.refs.from_tree(None, tree, new).await?))
     }
 
     fn write(
         &self,
         store: &Arc<snapshot::Store>,
-        mut chunks: mpsc::Receiver<Bytes>,
+        chunks: &mut dyn Iterator<Item = Bytes>,
         sums: &mut Sums,
     ) -> Result<Object> {
         let mut summed = Summed { writer: store.objects().create(&self.attrs, self.size)?, sums };
         let mut write = |to: &mut dyn Write| -> Result<()> {
-            while let Some(chunk) = chunks.blocking_recv() {
+            for chunk in &mut *chunks {
                 to.write_all(&chunk).context("failed to store a fetched file")?;
             }
             Ok(())

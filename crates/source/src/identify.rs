@@ -108,9 +108,8 @@ impl<'a> Attrs<'a> {
     fn flag(self, key: &str) -> Result<bool> {
         match self.text(key) {
             "" if !self.0.contains_key(key) => Ok(false),
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-            other => Err(Error::user(format!("invalid value for {key} {other:?}"))),
+            other => oci::parse_bool(other)
+                .ok_or_else(|| Error::user(format!("invalid value for {key} {other:?}"))),
         }
     }
 

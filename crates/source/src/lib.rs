@@ -22,6 +22,7 @@ mod http;
 mod local;
 mod meanings;
 mod memory;
+mod pump;
 mod sums;
 
 use async_trait::async_trait;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dockerfile::{Environment as _, go};
+use dockerfile::Environment as _;
 use frontend::sbom::Scan;
 use llb::Output;
 
@@ -65,7 +65,7 @@ impl Conversion<'_> {
 }
 
 fn holds_for(value: &str, stage: &str) -> bool {
-    go::parse_bool(value).unwrap_or_else(|| value.split(',').any(|name| name == stage))
+    oci::parse_bool(value).unwrap_or_else(|| value.split(',').any(|name| name == stage))
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ pub(super) fn definition(op: SourceOp, about: About) -> llb::Definition {
 /// Whether the client wants `.git` too.
 pub(super) fn keeps_git_dir(config: &crate::config::Config) -> bool {
     let given = config.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR");
-    given.is_some_and(|v| matches!(v.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True"))
+    given.is_some_and(|value| oci::parse_bool(value) == Some(true))
 }
 
 impl Client {

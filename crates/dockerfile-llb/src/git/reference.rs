@@ -159,9 +159,8 @@ fn agree(what: &str, known: &mut String, value: &str) -> Result<()> {
 /// A switch is on where it has no value; else as Go reads it.
 fn switch(key: &str, value: &str) -> Result<bool> {
     match value {
-        "" | "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(Error::user(format!("invalid {key} value: {value:?}"))),
+        "" => Ok(true),
+        value => oci::parse_bool(value).ok_or_else(|| Error::user(format!("invalid {key} value: {value:?}"))),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `RUN --device`.
 
-use crate::{Error, Result, csv, go, suggest};
+use crate::{Error, Result, csv, suggest};
 
 const KEYS: [&str; 2] = ["name", "required"];
 
@@ -34,7 +34,7 @@ impl Device {
             }
             "name" => value.clone_into(&mut self.name),
             "required" => {
-                let required = go::parse_bool(value);
+                let required = oci::parse_bool(value);
                 self.required =
                     required.ok_or_else(|| Error::new(format!("invalid value for {key}: {value}")))?;
             }

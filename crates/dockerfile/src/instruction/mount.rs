@@ -150,7 +150,7 @@ impl Draft {
 
     fn set(&mut self, key: &str, value: String, field: &str) -> Result<()> {
         let invalid = || Error::new(format!("invalid value for {key}: {value}"));
-        let truth = || go::parse_bool(&value).ok_or_else(invalid);
+        let truth = || oci::parse_bool(&value).ok_or_else(invalid);
         let number = |radix| {
             u32::from_str_radix(&value, radix)
                 .ok()

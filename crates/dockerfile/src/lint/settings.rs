@@ -87,7 +87,7 @@ impl Settings {
 }
 
 fn switch(value: &str, part: &str) -> Result<bool> {
-    go::parse_bool(value).ok_or_else(|| {
+    oci::parse_bool(value).ok_or_else(|| {
         let fault = format!("strconv.ParseBool: parsing {}: invalid syntax", go::quote(value));
         Error::new(fault).context(format_args!("failed to parse check option {}", go::quote(part)))
     })

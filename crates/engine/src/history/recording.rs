@@ -8,6 +8,7 @@ use std::sync::Arc;
 use content::Lease;
 use errdefs::{Error, Result, ResultExt as _};
 use jiff::Timestamp;
+use oci::media::{IN_TOTO, PREDICATE_TYPE};
 use oci::{Descriptor, Digest};
 use progress::{SolveStatus, Vertex};
 use provenance::{PREDICATE_TYPES, Version};
@@ -20,11 +21,6 @@ use crate::request::BuildResponse;
 const LOG: &str = "application/vnd.buildkit.status.v0";
 /// Media type of an error. The misspelling is the name.
 const ERROR: &str = "application/vnd.googeapis.google.rpc.status+proto";
-
-/// Media type of what is said of a result.
-const STATEMENT: &str = "application/vnd.in-toto+json";
-/// Where statements say what they are.
-const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
 
 /// How a build is written down for clients; whoever talks to them gives it.
 pub trait Wire: Send + Sync {
@@ -131,7 +127,7 @@ impl Recording {
     fn provenance(&self, statement: &[u8], lease: &Lease) -> Result<Descriptor> {
         let mut ingest = lease.ingest(None)?;
         ingest.write_all(statement).context("failed to keep the provenance of a build")?;
-        let mut descriptor = Descriptor::new(STATEMENT, ingest.commit()?, statement.len() as u64);
+        let mut descriptor = Descriptor::new(IN_TOTO, ingest.commit()?, statement.len() as u64);
         let predicate_type = Version::V1.predicate_type().to_owned();
         descriptor.annotations.insert(PREDICATE_TYPE.into(), predicate_type);
         Ok(descriptor)

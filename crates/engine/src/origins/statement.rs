@@ -19,7 +19,7 @@ use super::capture::{Captured, OneResult};
 use crate::COMPATIBILITY;
 use crate::bridge::BuildBridge;
 
-/// Layers that are told of in one statement, at most: in a long chain, each step has all of those below it too.
+/// Layers that are looked at for one statement, at most: in a long chain, each step has all of those below it too.
 const LAYERS: usize = 4096;
 /// Outputs that are looked at for them.
 const OUTPUTS: usize = 1024;
@@ -66,14 +66,21 @@ impl Captured {
         let options = Options { builder: asked.builder, ..Options::default() };
         let mut recorded = BTreeMap::new();
         for one in &self.results {
-            recorded.insert(one.id.clone(), self.statement(bridge, one, &options).await?);
+            let statement = self.statement(bridge, one, &options, Outputs::AtHand).await?;
+            recorded.insert(one.id.clone(), statement);
         }
         Ok(recorded)
     }
 
-    async fn statement(&self, bridge: &BuildBridge, one: &OneResult, options: &Options) -> Result<Vec<u8>> {
+    async fn statement(
+        &self,
+        bridge: &BuildBridge,
+        one: &OneResult,
+        options: &Options,
+        outputs: Outputs,
+    ) -> Result<Vec<u8>> {
         let layers = match options.mode {
-            Mode::Max => layers(bridge, one).await,
+            Mode::Max => layers(bridge, one, outputs).await,
             Mode::Min => Layers::new(),
         };
         let told = &bridge.parts().told;
@@ -110,7 +117,8 @@ struct Late {
 impl LateBody for Late {
     async fn make(&self) -> Result<Bytes> {
         let one = &self.captured.results[self.index];
-        Ok(self.captured.statement(&self.bridge, one, &self.options).await?.into())
+        let made = self.captured.statement(&self.bridge, one, &self.options, Outputs::Known);
+        Ok(made.await?.into())
     }
 }
 
@@ -120,18 +128,34 @@ impl fmt::Debug for Late {
     }
 }
 
-/// The layers of all outputs, where they are there as blobs.
-async fn layers(bridge: &BuildBridge, one: &OneResult) -> Layers {
+/// Which outputs a statement tells the layers of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outputs {
+    /// Those that the build holds: to look for the others takes time that a build which nobody asked about has not.
+    AtHand,
+    /// Also those that it found for the steps above them.
+    Known,
+}
+
+/// The layers of outputs, where they are there as blobs.
+async fn layers(bridge: &BuildBridge, one: &OneResult, outputs: Outputs) -> Layers {
     let mut layers = Layers::new();
-    let mut count = 0;
+    let mut looked_at = 0;
     for output in bridge.lineage(&one.reference).await.unwrap_or_default().into_iter().take(OUTPUTS) {
-        let Some(value) = value(bridge, &output).await else { continue };
-        let blobs: Option<Vec<_>> = value.known_blobs(refs::Compression::default()).into_iter().collect();
-        let Some(blobs) = blobs.filter(|blobs| !blobs.is_empty()) else { continue };
-        count += blobs.len();
-        if count > LAYERS {
+        let value = match (&output.value, outputs) {
+            (Some(value), _) => value.clone(),
+            (None, Outputs::Known) => known(bridge, &output).await,
+            (None, Outputs::AtHand) => None,
+        };
+        let Some(value) = value else { continue };
+        let blobs = value.known_blobs(refs::Compression::default());
+        looked_at += blobs.len();
+        if looked_at > LAYERS {
             break;
         }
+        let Some(blobs) = blobs.into_iter().collect::<Option<Vec<_>>>().filter(|b| !b.is_empty()) else {
+            continue;
+        };
         let descriptors = blobs.into_iter().map(|blob| {
             let mut descriptor = blob.descriptor;
             // Where a layer came from, and what it is when unpacked, is the engine's own concern.
@@ -143,11 +167,8 @@ async fn layers(bridge: &BuildBridge, one: &OneResult) -> Layers {
     layers
 }
 
-/// What the build made for an output, or found for the step above it without having to make it.
-async fn value(bridge: &BuildBridge, output: &Lineage<Value>) -> Option<ImmutableRef> {
-    if let Some(value) = &output.value {
-        return value.clone();
-    }
+/// What the build found for an output, without having to make it.
+async fn known(bridge: &BuildBridge, output: &Lineage<Value>) -> Option<ImmutableRef> {
     let records = &bridge.parts().records;
     for key in output.keys.iter().filter(|key| !key.is_foreign()) {
         for record in records.keys.records(key).unwrap_or_default() {

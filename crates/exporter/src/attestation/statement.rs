@@ -11,9 +11,6 @@ use serde_json::value::RawValue;
 
 use super::Predicate;
 
-/// Annotation of a blob that is a statement.
-pub const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
-
 const VERSION: &str = "https://in-toto.io/Statement/v1";
 /// What somebody without a name is called.
 const NAMELESS: &str = "_";

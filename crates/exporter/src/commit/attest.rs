@@ -7,9 +7,7 @@ use oci::{Descriptor, DiffId, Digest, Manifest, Platform, media};
 
 use super::{Layers, Writer, manifest_json};
 use crate::Exportable;
-use crate::attestation::{
-    Artifact, LayerFinder, PREDICATE_TYPE, Predicate, predicates, statement, supplement,
-};
+use crate::attestation::{Artifact, LayerFinder, Predicate, predicates, statement, supplement};
 use crate::config::rootfs;
 use crate::exportable::ResultPlatform;
 use crate::layout::parse;
@@ -90,7 +88,7 @@ impl Writer<'_> {
         for predicate in predicates {
             let bytes = statement(predicate, artifacts)?.into_bytes();
             let mut descriptor = Descriptor::of(media::IN_TOTO, &bytes);
-            descriptor.annotations.insert(PREDICATE_TYPE.into(), predicate.predicate_type.clone());
+            descriptor.annotations.insert(media::PREDICATE_TYPE.into(), predicate.predicate_type.clone());
             self.store(bytes).await?;
             statements.push(descriptor);
         }

@@ -4,11 +4,8 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
 
-use bytes::Bytes;
 use errdefs::{Error, Result, ResultExt};
-use futures_util::StreamExt as _;
 use snapshot::TreeWriter;
-use tokio::sync::mpsc;
 
 use super::command::Git;
 use super::fetch::Repository;
@@ -16,6 +13,7 @@ use super::options::is_commit;
 use super::resolve::Resolved;
 use crate::blob::BlobPlace;
 use crate::context::Context;
+use crate::pump::pump;
 use crate::sources::Shared;
 use crate::sums::Sums;
 
@@ -23,8 +21,6 @@ use crate::sums::Sums;
 const FILE: &str = "bundle";
 /// The branch of a bundle whose commit was not asked for by a name.
 const UNNAMED: &str = "refs/heads/main";
-/// Chunks that wait to be written.
-const QUEUE: usize = 16;
 
 /// A repository with what a bundle holds. It goes when this is dropped.
 pub struct Staged {
@@ -58,31 +54,18 @@ impl Staged {
 }
 
 async fn download(shared: &Shared, blob: &BlobPlace, cx: &Context, path: &Path) -> Result<()> {
-    let (_, mut stream) = blob.open(shared, cx).await?;
+    let (_, stream) = blob.open(shared, cx).await?;
     let mut file = File::create_new(path)?;
-    let (chunks, mut queue) = mpsc::channel::<Bytes>(QUEUE);
     let (digest, from) = (blob.digest.clone(), blob.reference.to_string());
-    let writing = tokio::task::spawn_blocking(move || -> Result<()> {
+    pump(stream, move |chunks| {
         let mut sums = Sums::new(Some(&digest));
-        while let Some(chunk) = queue.blocking_recv() {
+        for chunk in chunks {
             file.write_all(&chunk)?;
             sums.update(&chunk);
         }
         sums.finish(Some(&digest), &from).map(drop)
-    });
-    let feed = async {
-        while let Some(chunk) = stream.next().await.transpose()? {
-            // Where nobody takes it any more, the writer has the error.
-            if chunks.send(chunk).await.is_err() {
-                break;
-            }
-        }
-        drop(chunks);
-        Ok::<_, Error>(())
-    };
-    let fed = feed.await;
-    let written = writing.await.map_err(|e| Error::internal(format!("a file task ended: {e}")))?;
-    fed.and(written)
+    })
+    .await
 }
 
 /// Whether the names in a bundle are those of SHA-256.

@@ -15,7 +15,6 @@ const LIMIT: u64 = 16 << 20;
 
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
-const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
 
 /// Artifact types of signatures, the better one first.
 const SIGNATURES: [&str; 2] =
@@ -54,7 +53,7 @@ pub async fn chain(
     }
     let types: BTreeSet<&str> = types.iter().map(String::as_str).filter(|t| !t.is_empty()).collect();
     let is_wanted = |layer: &&Descriptor| {
-        layer.annotations.get(PREDICATE_TYPE).is_some_and(|t| types.contains(t.as_str()))
+        layer.annotations.get(media::PREDICATE_TYPE).is_some_and(|t| types.contains(t.as_str()))
     };
     for statement in manifest.layers.iter().filter(is_wanted) {
         reader.read(statement, LIMIT).await?;

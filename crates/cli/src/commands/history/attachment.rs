@@ -9,8 +9,6 @@ use crate::engine::{Place, connect};
 
 /// Manifests are small.
 const MANIFEST: usize = 8 << 20;
-/// Where attestations say what they are.
-const PREDICATE: &str = "in-toto.io/predicate-type";
 
 /// A blob that belongs to a build.
 pub(super) struct Attachment {
@@ -71,7 +69,7 @@ pub(super) async fn all(client: &Client, record: &BuildRecord) -> Result<Vec<Att
 }
 
 fn of(d: &Descriptor, platform: &str) -> Attachment {
-    let kind = d.annotations.get(PREDICATE).unwrap_or(&d.media_type).clone();
+    let kind = d.annotations.get(oci::media::PREDICATE_TYPE).unwrap_or(&d.media_type).clone();
     Attachment { digest: d.digest.clone(), platform: platform.to_owned(), kind }
 }
 
