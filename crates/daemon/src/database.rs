@@ -76,8 +76,13 @@ impl Reserve {
         reserve
     }
 
-    /// Takes the room, if it is to be had.
+    /// Takes the room where others do not miss it.
     fn take(&self) {
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        let free = rustix::fs::statvfs(dir).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
+        if free < 2 * Self::SIZE {
+            return;
+        }
         let taken =
             File::options().write(true).create(true).truncate(false).open(&self.path).and_then(|file| {
                 let flags = rustix::fs::FallocateFlags::empty();
@@ -96,6 +101,10 @@ impl Reserve {
     }
 }
 
+fn is_full(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Tells when the file fails.
 #[derive(Debug)]
 struct Watched {
@@ -108,7 +117,7 @@ impl Watched {
     /// Writes, if need be into the reserve.
     fn write_anyway(&self, write: impl Fn() -> io::Result<()>) -> io::Result<()> {
         match write() {
-            Err(e) if e.kind() == io::ErrorKind::StorageFull && self.reserve.give() => self.watch(write()),
+            Err(e) if is_full(&e) && self.reserve.give() => self.watch(write()),
             result => self.watch(result),
         }
     }
@@ -150,5 +159,41 @@ impl StorageBackend for Watched {
 
     fn close(&self) -> io::Result<()> {
         self.file.close()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_write_that_finds_no_room_takes_the_reserve() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("metadata");
+        let file = File::options().read(true).write(true).create_new(true).open(&path).expect("a file");
+        let (reserve, broken) = (Reserve::at(path.with_extension("reserve")), CancellationToken::new());
+        let file = Watched { file: FileBackend::new(file).expect("unlocked"), reserve, broken };
+        let reserved = || std::fs::metadata(dir.path().join("metadata.reserve")).map(|m| m.blocks() * 512);
+        assert_eq!(reserved().expect("it is there"), Reserve::SIZE);
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let tries = Cell::new(0);
+        let write_from = |first_good: u32| {
+            tries.set(0);
+            file.write_anyway(|| {
+                tries.set(tries.get() + 1);
+                if tries.get() < first_good { Err(full()) } else { Ok(()) }
+            })
+        };
+        write_from(2).expect("room was made");
+        assert!(reserved().is_err() && !file.broken.is_cancelled());
+        // The next sync takes room again.
+        file.sync_data().expect("synced");
+        assert_eq!(reserved().expect("it is there"), Reserve::SIZE);
+        write_from(3).expect_err("not enough room");
+        assert!(file.broken.is_cancelled());
+        assert_eq!(tries.get(), 2);
     }
 }

@@ -42,7 +42,8 @@ impl Inner {
         }
         self.content.recovered()?;
         self.drop_rows(&unkept);
-        self.revive(rows);
+        let orphans = self.revive(rows);
+        self.drop_rows(&orphans);
         Ok(())
     }
 
@@ -83,22 +84,24 @@ impl Inner {
     /// The blobs that belong to states.
     pub fn blobs_of_states(&self) -> Result<HashSet<Digest>> {
         let mut blobs = HashSet::new();
-        self.for_each_awake(|node| {
-            blobs.extend(blobs_of(node));
-            Ok(())
-        })?;
+        // Those that sleep first: one that wakes meanwhile is seen twice, and not missed.
         if self.is_asleep() {
             let marked = self.table.marked_blobs()?;
             let state = self.state();
             blobs.extend(marked.into_iter().filter(|(_, id)| state.sleeps(id)).map(|(blob, _)| blob));
         }
+        self.for_each_awake(|node| {
+            blobs.extend(blobs_of(node));
+            Ok(())
+        })?;
         Ok(blobs)
     }
 
     /// Whether a blob belongs to a state.
     pub fn is_of_state(&self, blob: &Digest) -> bool {
-        let awake = self.state().nodes.values().any(|node| blobs_of(node).contains(blob));
-        awake || !self.sleeping(&Mark::Blob(blob)).is_empty()
+        // In this order, for the same reason.
+        !self.sleeping(&Mark::Blob(blob)).is_empty()
+            || self.state().nodes.values().any(|node| blobs_of(node).contains(blob))
     }
 
     /// The states with this mark that sleep.
@@ -163,12 +166,13 @@ impl Inner {
         let there = |tree: &LayerId| !matches!(self.snapshots.is_on_disk(tree), Ok(false));
         self.mend_rows(&mut rows, &there);
         let stay = stay(&rows, &self.intact(&rows, &there));
-        let dropped: Rows = rows.extract_if(|id, _| !stay.contains(id)).collect();
+        let mut dropped: Rows = rows.extract_if(|id, _| !stay.contains(id)).collect();
+        // Somebody may have removed what one is made of since this was looked at.
+        dropped.extend(self.revive(rows));
         self.drop_rows(&dropped);
         for tree in dropped.values().flat_map(|record| record.kind.own_trees()) {
             self.janitor.remove(tree, Arc::new(AtomicBool::new(true)));
         }
-        self.revive(rows);
         // Some were there for those alone.
         for parent in dropped.values().flat_map(|record| record.kind.parents()) {
             let node = self.state().nodes.get(parent).cloned();
@@ -264,8 +268,9 @@ impl Inner {
         whole.into_iter().filter(|(_, is_whole)| *is_whole).map(|(id, _)| id.clone()).collect()
     }
 
-    /// Makes the nodes of rows, each after those of its parents.
-    fn revive(self: &Arc<Self>, mut left: Rows) {
+    /// Makes the nodes of rows, each after those of its parents; gives back those whose parents are not there.
+    fn revive(self: &Arc<Self>, mut left: Rows) -> Rows {
+        let mut orphans = Rows::new();
         let ids: Vec<RefId> = left.keys().cloned().collect();
         for id in ids {
             let mut todo = vec![id];
@@ -280,31 +285,36 @@ impl Inner {
                     continue;
                 }
                 if let Some(record) = left.remove(&id) {
-                    let parents = self.parents_of(&record.kind);
-                    let node = Node::new(id, parents, record, true);
-                    self.adopt(&node);
+                    match self.parents_of(&record.kind) {
+                        Some(parents) => self.adopt(&Node::new(id, parents, record, true)),
+                        None => drop(orphans.insert(id, record)),
+                    }
                 }
             }
         }
+        orphans
     }
 
-    fn parents_of(self: &Arc<Self>, kind: &Kind) -> Parents {
+    /// Holds what a state is made of; `None` where something of it is gone.
+    fn parents_of(self: &Arc<Self>, kind: &Kind) -> Option<Parents> {
         let hold = |id: &str| {
             let node = self.state().nodes.get(id).cloned();
             node.map(|node| node.hold_as_part(self))
         };
-        match kind {
-            Kind::Layer { parent, .. } => {
-                parent.as_deref().and_then(hold).map_or(Parents::None, Parents::Layer)
+        // Nothing is no loss where there was nothing.
+        let side = |id: &Option<String>| match id {
+            Some(id) => hold(id).map(Some),
+            None => Some(None),
+        };
+        Some(match kind {
+            Kind::Layer { parent, .. } => side(parent)?.map_or(Parents::None, Parents::Layer),
+            Kind::Revision { of, .. } => Parents::Revision(hold(of)?),
+            Kind::Merge { parents, .. } => {
+                Parents::Merge(parents.iter().map(|id| hold(id)).collect::<Option<_>>()?)
             }
-            Kind::Revision { of, .. } => hold(of).map_or(Parents::None, Parents::Revision),
-            Kind::Merge { parents, .. } => Parents::Merge(parents.iter().filter_map(|id| hold(id)).collect()),
-            Kind::Diff { lower, upper, .. } => Parents::Diff {
-                lower: lower.as_deref().and_then(hold),
-                upper: upper.as_deref().and_then(hold),
-            },
+            Kind::Diff { lower, upper, .. } => Parents::Diff { lower: side(lower)?, upper: side(upper)? },
             Kind::Scratch { .. } => Parents::None,
-        }
+        })
     }
 }
 
