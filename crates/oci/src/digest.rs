@@ -11,6 +11,27 @@ use sha2::Digest as _;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(Arc<str>);
 
+/// Takes bytes to the sha256 of them all.
+#[derive(Debug, Default)]
+pub struct DigestWriter(sha2::Sha256);
+
+impl DigestWriter {
+    pub fn finish(self) -> Digest {
+        Digest::from_sha256(self.0.finalize().into())
+    }
+}
+
+impl std::io::Write for DigestWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A text that is no digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid digest `{0}`")]

@@ -13,7 +13,7 @@ pub mod reference;
 mod text;
 
 pub use config::{ChainId, DiffId, Healthcheck, History, ImageConfig, RootFs, RunConfig};
-pub use digest::Digest;
+pub use digest::{Digest, DigestWriter};
 pub use manifest::{Annotations, Descriptor, Index, Manifest};
 pub use media::LayerCompression;
 pub use platform::Platform;

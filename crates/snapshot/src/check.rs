@@ -9,8 +9,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use errdefs::{Result, ResultExt as _};
-use oci::Digest;
-use sha2::{Digest as _, Sha256};
+use oci::{Digest, DigestWriter};
 
 use crate::layer::{Kind, Layer, LayerId, Raw};
 use crate::meta::{Attrs, FileType, Meta};
@@ -74,9 +73,9 @@ impl Store {
 
     /// The digest of the archive that layers are packed into: what [`Store::write_diff`] writes.
     pub fn diff_id(self: &Arc<Self>, base: &View, layers: &[LayerId]) -> Result<Digest> {
-        let mut sha = Hashing(Sha256::new());
-        self.write_diff(base, layers, &mut sha)?;
-        Ok(Digest::from_sha256(sha.0.finalize().into()))
+        let mut digest = DigestWriter::default();
+        self.write_diff(base, layers, &mut digest)?;
+        Ok(digest.finish())
     }
 
     /// Whether the files of a layer are those of an archive.
@@ -127,19 +126,6 @@ impl Store {
         fsutil::set_aside(path, &self.root().join("damaged"), name)
             .map(drop)
             .with_context(|| format!("failed to set `{}` aside", path.display()))
-    }
-}
-
-struct Hashing(Sha256);
-
-impl io::Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::File;
-use std::io::{self, Write};
 
 use bytes::Bytes;
 use errdefs::{Error, Result};
-use oci::Digest;
 use oci::json::indent;
-use sha2::Digest as _;
+use oci::{Digest, DigestWriter};
 use snapshot::{FileType, View};
 use tokio_util::sync::CancellationToken;
 
@@ -79,22 +77,9 @@ fn artifacts(files: &View, cancel: &CancellationToken) -> Result<Vec<Artifact>> 
 }
 
 fn digest(mut file: File, cancel: &CancellationToken) -> Result<Digest> {
-    let mut hash = Hash(sha2::Sha256::new());
-    copy(&mut file, &mut hash, cancel)?;
-    Ok(Digest::from_sha256(hash.0.finalize().into()))
-}
-
-struct Hash(sha2::Sha256);
-
-impl Write for Hash {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    let mut digest = DigestWriter::default();
+    copy(&mut file, &mut digest, cancel)?;
+    Ok(digest.finish())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use errdefs::{Code, Error, Result, ResultExt};
 use frontend::{AttestationKind, Subject};
 use oci::json::to_vec;
+use provenance::PREDICATE_TYPES;
 use refs::ImmutableRef;
 use serde::Deserialize;
 use snapshot::View;
@@ -16,7 +17,6 @@ use crate::context::ExportContext;
 
 /// Bytes of one file.
 const LIMIT: u64 = 40 << 20;
-const PROVENANCE: &str = "https://slsa.dev/provenance/";
 /// Metadata: the name, without its ending, of the SBOM of the result itself among others.
 const CORE: &str = "sbom-core";
 /// Metadata: what one without a file is called.
@@ -69,7 +69,7 @@ async fn read(attestation: &Attestation, cx: &ExportContext, all: &mut Vec<Predi
             let (path, content) = match body {
                 AttestationBody::Inline(content) => (filename(attestation), content.clone()),
                 AttestationBody::Late(late) => (filename(attestation), late.make().await?),
-                AttestationBody::File { .. } if predicate_type.starts_with(PROVENANCE) => {
+                AttestationBody::File { .. } if predicate_type.starts_with(PREDICATE_TYPES) => {
                     return Err(Error::user("frontend may not set provenance attestations"));
                 }
                 AttestationBody::File { reference, path } => {
@@ -149,7 +149,7 @@ fn read_bundle(
                 "bundle entry {predicate_type} does not match required predicate type {wanted}"
             )));
         }
-        if predicate_type.starts_with(PROVENANCE) {
+        if predicate_type.starts_with(PREDICATE_TYPES) {
             return Err(Error::user("frontend may not bundle provenance attestations"));
         }
         let subjects = statement.subject.unwrap_or_default().into_iter().map(Foreign::into_subject).collect();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use errdefs::Result;
+use frontend::sbom::SPDX;
 use oci::Digest;
 use oci::json::to_vec;
 use serde_json::{Map, Value};
@@ -11,8 +12,6 @@ use snapshot::View;
 
 use super::Predicate;
 
-/// The predicate type of SPDX documents.
-const SPDX: &str = "https://spdx.dev/Document";
 const VERSIONS: [&str; 3] = ["SPDX-2.1", "SPDX-2.2", "SPDX-2.3"];
 
 /// Finds the layers of files.
