@@ -25,6 +25,8 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(60);
 const ENDING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Waiting that takes longer than this is told.
 const UNTOLD_WAIT: Duration = Duration::from_secs(1);
+/// Bytes of a disk with which no engine starts.
+const LITTLE_ROOM: u64 = 1 << 20;
 /// A log that is larger, in bytes, is put aside at the next start.
 const LONG_LOG: u64 = 8 << 20;
 /// An engine of another version has this long to end its builds.
@@ -225,8 +227,11 @@ fn failed(home: &Home, log_start: u64, what: &str) -> Error {
     error.hint(format!("its log is `{}`", home.log.display()))
 }
 
+/// What ended without room may have given some blocks back.
 fn is_full(dir: &Path) -> bool {
-    rustix::fs::statvfs(dir).is_ok_and(|stat| stat.f_bfree == 0 || (stat.f_files > 0 && stat.f_ffree == 0))
+    rustix::fs::statvfs(dir).is_ok_and(|stat| {
+        stat.f_bfree * stat.f_frsize < LITTLE_ROOM || (stat.f_files > 0 && stat.f_ffree == 0)
+    })
 }
 
 /// The last error of a log, or else its last line.
