@@ -43,7 +43,7 @@ impl Inner {
             Ok(())
         })?;
         room.other = self.snapshots.objects().loose_size()? + self.content.folders_size()?;
-        for layer in self.snapshots.layers()? {
+        for layer in self.snapshots.list()? {
             if !trees.contains(&layer) {
                 room.other += self.snapshots.usage(&layer).unwrap_or(0);
             }

@@ -114,7 +114,7 @@ impl Store {
 
     /// Takes a damaged layer out of the store.
     pub fn set_aside(&self, id: &LayerId) -> Result<()> {
-        self.forget_open(id);
+        self.close_layer(id);
         let dir = self.layer_dir(id);
         if sys::lstat(&dir)?.is_some() {
             self.put_aside(&dir, &format!("layer-{id}"))?;

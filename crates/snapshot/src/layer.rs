@@ -15,12 +15,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use errdefs::{Error, Result};
+use sha2::{Digest as _, Sha256};
 
 pub use digests::{Digests, Raw, encode as encode_digests, raw as raw_digest};
 pub use shared::{Origin, Shared, SharedInode};
 
 use crate::meta::FileType;
 use crate::{path, sys};
+
+/// How the names begin of layers that stand for others.
+const SQUASHED: &str = "squashed";
 
 /// The name of a layer tree: letters and digits.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +37,22 @@ impl LayerId {
             return Err(Error::internal(format!("invalid layer id `{text}`")));
         }
         Ok(LayerId(text.into()))
+    }
+
+    /// The name of the layer that stands for these in a mount.
+    pub(crate) fn squashed_of(layers: &[LayerId]) -> Self {
+        let mut sha = Sha256::new();
+        for id in layers {
+            sha.update(id.as_str());
+            sha.update(b"/");
+        }
+        // Short, since overlayfs takes few bytes of paths.
+        let name: String = sha.finalize().iter().take(10).map(|b| format!("{b:02x}")).collect();
+        LayerId(format!("{SQUASHED}{name}").into())
+    }
+
+    pub(crate) fn is_squashed(&self) -> bool {
+        self.0.len() > SQUASHED.len() + 10 && self.0.starts_with(SQUASHED)
     }
 
     pub fn as_str(&self) -> &str {

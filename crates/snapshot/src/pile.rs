@@ -9,11 +9,17 @@ use crate::layer::{Kind, LayerId};
 use crate::meta::{Attrs, FileType};
 use crate::stack::link_or_copy;
 use crate::store::Store;
+use crate::tree::TreeWriter;
 use crate::{path, sys};
 
 impl Store {
     /// One layer that does to a base what the layers do to it together.
     pub fn flatten(self: &Arc<Self>, layers: &[LayerId]) -> Result<LayerId> {
+        self.flattened(layers)?.commit()
+    }
+
+    /// The tree of that layer.
+    pub(crate) fn flattened(self: &Arc<Self>, layers: &[LayerId]) -> Result<TreeWriter> {
         let pile = self.view(layers)?;
         let mut tree = self.new_tree()?;
         let root = tree.path();
@@ -46,6 +52,6 @@ impl Store {
         for (dir, attrs) in dirs.iter().rev() {
             sys::set_attrs(dir, FileType::Dir, attrs)?;
         }
-        tree.commit()
+        Ok(tree)
     }
 }

@@ -6,7 +6,6 @@ use std::sync::{Arc, PoisonError};
 
 use errdefs::Result;
 use fsutil::mount::Source;
-use sha2::{Digest as _, Sha256};
 
 use crate::builder::TreeBuilder;
 use crate::layer::{Kind, Layer, LayerId, Origin, SharedInode};
@@ -16,11 +15,6 @@ use crate::store::Store;
 use crate::tree::TreeWriter;
 use crate::view::View;
 use crate::{path, sys};
-
-/// How many layers one mount may have. The kernel takes 500.
-const MAX_LAYERS: usize = 400;
-/// How many of them are squashed into one when there are more.
-const SQUASHED: usize = 256;
 
 /// A layer with the chain that it was made on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -51,37 +45,27 @@ impl Store {
     /// The trees of a chain, topmost first, no more of them than a mount takes.
     pub(crate) fn lower_dirs(self: &Arc<Self>, chain: &[LayerId]) -> Result<Vec<PathBuf>> {
         let mut chain = topmost(chain);
-        while chain.len() > MAX_LAYERS {
-            let rest = chain.split_off(SQUASHED);
-            let squashed = self.squash(&chain)?;
-            chain = rest;
-            chain.insert(0, squashed);
+        let max = self.options().max_layers.max(4);
+        while chain.len() > max {
+            // Counted from the lowest, so that what is stacked on a chain later finds its blocks made.
+            let block = max / 2;
+            let rest = chain.split_off(chain.len() / block * block);
+            chain = chain.chunks(block).map(|block| self.squash(block)).collect::<Result<_>>()?;
+            chain.extend(rest);
         }
         chain.iter().rev().map(|id| Ok(self.layer(id)?.tree().to_owned())).collect()
     }
 
-    /// One layer that shows what the chain shows. It lasts until one of the chain is removed, or until the next start.
-    fn squash(self: &Arc<Self>, chain: &[LayerId]) -> Result<LayerId> {
+    /// One layer that does what the layers do together. It lasts until one of them is removed, or until the next start.
+    fn squash(self: &Arc<Self>, layers: &[LayerId]) -> Result<LayerId> {
         // Held to the end, so that nobody makes one twice.
         let mut squashed = self.squashed.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut sha = Sha256::new();
-        for id in chain {
-            sha.update(id.as_str());
-            sha.update(b"/");
+        let id = LayerId::squashed_of(layers);
+        if !squashed.contains_key(&id) {
+            self.flattened(layers)?.commit_as(id.clone())?;
+            squashed.insert(id.clone(), layers.to_vec());
         }
-        let name: String = sha.finalize().iter().take(10).map(|b| format!("{b:02x}")).collect();
-        let id = LayerId::parse(&format!("squashed{name}"))?;
-        if self.contains(&id) {
-            return Ok(id);
-        }
-        let view = self.view(chain)?;
-        let mut builder = self.new_tree()?.builder(View::empty());
-        let mut names = HashMap::new();
-        for entry in view.walk(b"")?.skip(1) {
-            builder.put_from(&view, &entry?.path, &mut names)?;
-        }
-        squashed.insert(id.clone(), chain.to_vec());
-        builder.finish()?.commit_as(id)
+        Ok(id)
     }
 
     /// Puts parts on the chain `below`, lowest first, each with the effect it has on its own base, and gives the whole

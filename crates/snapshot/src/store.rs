@@ -13,10 +13,19 @@ use crate::tree::TreeWriter;
 use crate::view::View;
 
 /// How a store is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// Marks directories with `user.overlay.*` in place of `trusted.overlay.*`, for a store inside a user namespace.
     pub userxattr: bool,
+    /// How many layers one mount may have; of more, the lower ones are squashed. The kernel takes 500.
+    pub max_layers: usize,
+}
+
+impl Default for Options {
+    /// Images of Docker have 127 layers at most. Each costs every mount, and every look for a path, some microseconds.
+    fn default() -> Self {
+        Options { userxattr: false, max_layers: 128 }
+    }
 }
 
 /// The layer trees and objects under one folder. The folder must lie on one file system.
@@ -151,22 +160,8 @@ impl Store {
         self.layer(id).is_ok()
     }
 
-    /// Names of all layers on disk.
-    pub fn layers(&self) -> Result<Vec<LayerId>> {
-        let names = sys::read_dir(&self.layers)?;
-        Ok(names
-            .iter()
-            .filter_map(|(name, _)| LayerId::parse(std::str::from_utf8(name).ok()?).ok())
-            .collect())
-    }
-
-    /// Forgets what was read of a layer.
-    pub(crate) fn close_layer(&self, id: &LayerId) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
-    }
-
     /// Forgets what is remembered of a layer.
-    pub(crate) fn forget_open(&self, id: &LayerId) {
+    pub(crate) fn close_layer(&self, id: &LayerId) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
@@ -198,7 +193,7 @@ impl Store {
         if let Some(layer) = open.get(id) {
             return Ok(layer.clone());
         }
-        let layer = Arc::new(Layer::open(id.clone(), self.layers.join(id.as_str()), self.opaque_mark())?);
+        let layer = Arc::new(Layer::open(id.clone(), self.layer_dir(id), self.opaque_mark())?);
         if open.len() >= IDLE_LAYERS {
             open.retain(|_, layer| Arc::strong_count(layer) > 1);
         }
@@ -208,7 +203,9 @@ impl Store {
 
     /// Where a layer lies once it is committed.
     pub(crate) fn layer_dir(&self, id: &LayerId) -> PathBuf {
-        self.layers.join(id.as_str())
+        // What stands for others in a mount goes with the mounts.
+        let dir = if id.is_squashed() { &self.mounts } else { &self.layers };
+        dir.join(id.as_str())
     }
 
     /// A new, empty folder of its own, with the id it is named by.

@@ -140,6 +140,11 @@ proptest! {
         let shown = listing_of_view(&view);
         prop_assert_eq!(&shown, &listing(&world, world.store.mount_source(&chain).unwrap()));
 
+        // So does a mount of few layers, with the others squashed.
+        let few = snapshot::Options { max_layers: 4, ..Default::default() };
+        let narrow = snapshot::Store::open(world.dir.path(), few).unwrap();
+        prop_assert_eq!(&shown, &listing(&world, narrow.mount_source(&chain).unwrap()));
+
         // The layers as archives, unpacked again, are the same tree with the same hard links: one inode at two paths
         // that is none would come back as one.
         let mut again: Vec<LayerId> = Vec::new();
