@@ -53,9 +53,9 @@ fn a_folder_stands_in_for_an_image() {
     let policy = policy(&rules);
     let build = |dockerfile: &Folder| {
         let build = engine.build(dockerfile).env(VARIABLE, &policy.join("policy.json").display().to_string());
-        build.args(&["--build-context", &format!("given={}", given.path().display())])
+        build.args(["--build-context", &format!("given={}", given.path().display())])
     };
-    let replaced = build(&context).args(&["--build-context", &format!("base=docker-image://{image}")]);
+    let replaced = build(&context).args(["--build-context", &format!("base=docker-image://{image}")]);
     assert_eq!(list_tar(&replaced.tar()), ["644 0:0 given 'given instead'"]);
 
     let from = Folder::with_dockerfile(&format!("FROM {image}"), &[]);
