@@ -53,6 +53,14 @@ impl Environment {
         self.get(name).filter(|v| !v.is_empty())
     }
 
+    /// The proxies for what this program itself asks for.
+    pub(crate) fn proxies(&self) -> registry::ProxyConfig {
+        let either = |name: &str| self.filled(name).or_else(|| self.filled(&name.to_lowercase()));
+        let [http, https, no] =
+            ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"].map(|name| either(name).unwrap_or_default());
+        registry::ProxyConfig { http: http.into(), https: https.into(), no: no.into() }
+    }
+
     /// The folder of Docker's configuration.
     pub(crate) fn docker_config_dir(&self) -> Option<PathBuf> {
         match self.filled("DOCKER_CONFIG") {

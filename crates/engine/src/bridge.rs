@@ -254,7 +254,7 @@ impl BuildBridge {
     async fn look_up_source(&self, source: &SourceOp, options: &SourceOptions) -> Result<ResolvedSource> {
         let identified = self.inner.parts.sources.identify(source, &Platform::host())?;
         let step = self.named_step(&options.log_name);
-        let meta = identified.meta(&self.source_context(&step), options.objects).await;
+        let meta = identified.meta(&self.source_context(&step), options).await;
         Ok(ResolvedSource { source: source.clone(), meta: step.finish(meta)? })
     }
 

@@ -61,6 +61,8 @@ pub enum Detail {
     Subrequest { name: String },
     /// What a policy says of the source that it denies.
     Denied { messages: Vec<String> },
+    /// A policy puts this source, which is none, in the place of an image.
+    NoImage { identifier: String },
     /// Provenance that was to be complete would lack these.
     MaterialsIncomplete { missing: Vec<MissingMaterial> },
     /// The op that failed, encoded, with ids by which its mounts can be inspected.

@@ -132,6 +132,14 @@ impl Error {
         })
     }
 
+    /// What a policy put in the place of an image, where it is none.
+    pub fn no_image(&self) -> Option<&str> {
+        self.0.details.iter().find_map(|d| match d {
+            Detail::NoImage { identifier } => Some(identifier.as_str()),
+            _ => None,
+        })
+    }
+
     /// Says what was being done: the message becomes `<context>: <message>`.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {

@@ -136,8 +136,25 @@ pub struct SourceOptions {
     pub log_name: String,
     /// Encoded commits and tags of git are wanted.
     pub objects: bool,
+    /// The digest of a page, in this way.
+    pub checksum: Option<ChecksumRequest>,
     /// What the source is judged by, after the policies of the build.
     pub policies: Policies,
+}
+
+/// Another digest of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChecksumRequest {
+    pub algorithm: ChecksumAlgorithm,
+    /// Bytes that count as if they stood behind the file.
+    pub suffix: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChecksumAlgorithm {
+    Sha256,
+    Sha384,
+    Sha512,
 }
 
 /// A source as a policy left it, and what is known of it.
@@ -188,6 +205,8 @@ pub struct HttpMeta {
     pub filename: String,
     /// Seconds since 1970, where the server says it.
     pub modified: Option<i64>,
+    /// The digest that was asked for, as `sha512:...`, and what it was asked for with.
+    pub checksum: Option<(String, ChecksumRequest)>,
 }
 
 /// An entry of a directory, or a file. `mode` is `st_mode`, `mtime_ns` counts from 1970.

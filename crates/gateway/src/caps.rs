@@ -29,6 +29,7 @@ const BRIDGE: &[&str] = &[
     "reference.attestations",
     "source.metaresolver",
     "source.metaresolver.image.attestations",
+    "source.metaresolver.http.checksumrequest",
 ];
 
 pub fn bridge() -> Vec<ApiCap> {

@@ -11,14 +11,19 @@ use attestation::{attestations_from_wire, attestations_to_wire};
 use bytes::Bytes;
 use errdefs::{Error, Position, Range, Result, SourceInfo, SourceLocation};
 use frontend::{
-    BuildResult, CacheImport, ContainerMount, ContainerRequest, FileInfo, FileRange, ProcessExit,
-    ProcessRequest, Ref, Refs, ResolveOptions, SolveRequest, SourceMeta, SourceOptions, Warning, Worker,
+    BuildResult, CacheImport, ChecksumAlgorithm, ChecksumRequest, ContainerMount, ContainerRequest, FileInfo,
+    FileRange, ProcessExit, ProcessRequest, Ref, Refs, ResolveOptions, SolveRequest, SourceMeta,
+    SourceOptions, Warning, Worker,
 };
 use llb::{Definition, HostIp, Meta, Mount, NetMode, Policies, Policy, SecretEnv, SecurityMode, SourceOp};
 use oci::Platform;
+use proto::gateway::checksum_request::ChecksumAlgo;
 use proto::gateway::{self as wire, result};
 use proto::pb;
 use proto::worker::WorkerRecord;
+
+/// Bytes that a client may have counted behind a file.
+const CHECKSUM_SUFFIX: usize = 4 << 10;
 
 /// Graphs by name.
 fn definitions(wire: BTreeMap<String, pb::Definition>) -> Result<BTreeMap<String, Definition>> {
@@ -209,10 +214,8 @@ pub fn source_meta(request: wire::ResolveSourceMetaRequest) -> Result<(pb::Sourc
     let source = request.source.ok_or_else(|| Error::user("source is required"))?;
     let image = request.image.unwrap_or_default();
     let wants_chain = image.attestation_chain || !image.resolve_attestations.is_empty();
-    let wants_checksum = request.http.is_some_and(|http| http.checksum_request.is_some());
-    if wants_checksum {
-        return Err(Error::unimplemented("checksums of other kinds are not computed yet"));
-    }
+    let checksum = request.http.and_then(|http| http.checksum_request);
+    let checksum = checksum.map(checksum_request).transpose()?;
     let attr = |key: &str| source.attrs.get(key).cloned().unwrap_or_default();
     let options = ResolveOptions {
         platform: request.platform.map(platform_from),
@@ -230,11 +233,25 @@ pub fn source_meta(request: wire::ResolveSourceMetaRequest) -> Result<(pb::Sourc
         Some(_) => {
             let objects = request.git.is_some_and(|git| git.return_object);
             let ResolveOptions { log_name, policies, .. } = options;
-            return Ok((source, Query::Other(SourceOptions { log_name, objects, policies })));
+            return Ok((source, Query::Other(SourceOptions { log_name, objects, checksum, policies })));
         }
         None => return Err(Error::user(format!("invalid source identifier `{}`", source.identifier))),
     };
     Ok((source, Query::Image { reference, options: Box::new(options) }))
+}
+
+fn checksum_request(wire: wire::ChecksumRequest) -> Result<ChecksumRequest> {
+    if wire.suffix.len() > CHECKSUM_SUFFIX {
+        let text = format!("http checksum request suffix exceeds max size {CHECKSUM_SUFFIX}");
+        return Err(Error::user(text));
+    }
+    let algorithm = match ChecksumAlgo::try_from(wire.algo) {
+        Ok(ChecksumAlgo::Sha256) => ChecksumAlgorithm::Sha256,
+        Ok(ChecksumAlgo::Sha384) => ChecksumAlgorithm::Sha384,
+        Ok(ChecksumAlgo::Sha512) => ChecksumAlgorithm::Sha512,
+        Err(_) => return Err(Error::user(format!("unsupported checksum algorithm {}", wire.algo))),
+    };
+    Ok(ChecksumRequest { algorithm, suffix: wire.suffix })
 }
 
 pub fn source_op(source: pb::SourceOp) -> SourceOp {
@@ -263,7 +280,9 @@ pub fn add_meta(response: &mut wire::ResolveSourceMetaResponse, meta: SourceMeta
                 checksum: http.digest.to_string(),
                 filename: http.filename,
                 last_modified: http.modified.map(|seconds| proto::Timestamp { seconds, nanos: 0 }),
-                checksum_response: None,
+                checksum_response: http
+                    .checksum
+                    .map(|(digest, request)| wire::ChecksumResponse { digest, suffix: request.suffix }),
             });
         }
     }

@@ -117,7 +117,12 @@ pub(crate) async fn meta(
     let mut response = ResolveSourceMetaResponse::default();
     match query {
         convert::Query::Image { reference, options } => {
-            let found = lookup.image(&reference, *options).await?;
+            let found = lookup.image(&reference, *options).await;
+            if let Some(other) = found.as_ref().err().and_then(Error::no_image) {
+                source.identifier = other.to_owned();
+                return Ok(ResolveSourceMetaResponse { source: Some(source), ..response });
+            }
+            let found = found?;
             response.image = Some(ResolveSourceImageResponse {
                 digest: found.digest.to_string(),
                 config: found.config.to_vec(),

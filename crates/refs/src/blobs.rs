@@ -196,6 +196,11 @@ impl Inner {
         if let Some(blob) = self.usable(node, compression, lease) {
             return Ok(blob);
         }
+        if let Some(twin) = &node.twin
+            && self.packed(node).is_none()
+        {
+            return Box::pin(self.blob(twin.node(), compression, lease)).await;
+        }
         // Before the lock: unpacking takes it too.
         let source = match self.packed(node) {
             Some(packed) => {
@@ -245,21 +250,20 @@ impl Inner {
     /// A blob that serves and is there, or can be fetched.
     fn usable(&self, node: &Node, compression: Compression, lease: &content::Lease) -> Option<LayerBlob> {
         let blob = known_blob(node, compression)?;
-        let came_so = matches!(&node.record().kind, Kind::Layer { blob: Some(came), .. } if **came == blob);
-        let can_be_fetched = came_so && node.can_be_fetched();
-        (lease.hold(&blob.descriptor.digest) || can_be_fetched).then_some(blob)
+        let digest = &blob.descriptor.digest;
+        (lease.hold(digest) || node.can_be_fetched(digest)).then_some(blob)
     }
 
     /// A blob of the layer that is packed in another way: cheaper than to read the tree, and the same after unpacking.
     fn packed(&self, node: &Node) -> Option<LayerBlob> {
         let record = node.record();
-        let came = match &record.kind {
-            Kind::Layer { blob, .. } => blob.as_deref().cloned(),
-            _ => None,
-        };
-        came.or_else(|| {
-            record.blobs.values().find(|blob| self.content.contains(&blob.descriptor.digest)).cloned()
-        })
+        let is_there = |blob: &LayerBlob| self.content.contains(&blob.descriptor.digest);
+        let came = record.kind.came_as();
+        // What a twin came as may never have been fetched.
+        let came = came.filter(|blob| {
+            node.twin.is_none() || is_there(blob) || node.can_be_fetched(&blob.descriptor.digest)
+        });
+        came.or_else(|| record.blobs.values().find(|blob| is_there(blob))).cloned()
     }
 
     /// The trees that a blob of a layer is made of.

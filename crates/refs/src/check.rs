@@ -128,7 +128,9 @@ impl Inner {
     /// Whether some state has this blob as its own, and can make its files without it.
     fn can_be_had(&self, digest: &Digest) -> bool {
         self.all_nodes().iter().any(|node| match &node.record().kind {
-            Kind::Layer { tree: Some(_), blob: Some(blob), .. } => blob.descriptor.digest == *digest,
+            Kind::Layer { tree, blob: Some(blob), twin, .. } => {
+                (tree.is_some() || twin.is_some()) && blob.descriptor.digest == *digest
+            }
             _ => false,
         })
     }
@@ -152,7 +154,7 @@ impl Inner {
             if trees.iter().any(|tree| matches!(self.snapshots.is_on_disk(tree), Ok(false))) {
                 return Some(node);
             }
-            todo.extend(node.parents.all().into_iter().map(|parent| parent.node().clone()));
+            todo.extend(node.made_of().into_iter().map(|parent| parent.node().clone()));
         }
         None
     }
@@ -166,7 +168,7 @@ impl Inner {
             let id = gone[at].id.clone();
             at += 1;
             for node in self.all_nodes() {
-                let is_made_of = node.parents.all().iter().any(|parent| parent.node().id == id);
+                let is_made_of = node.made_of().iter().any(|parent| parent.node().id == id);
                 if is_made_of && !gone.iter().any(|there| there.id == node.id) {
                     gone.push(node);
                 }

@@ -2,13 +2,13 @@
 
 use std::io::{self, Read, Write};
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::{Buf as _, Bytes};
 use errdefs::{Error, Result, ResultExt as _};
 use futures_util::{Stream, StreamExt as _, future::try_join_all};
-use oci::Descriptor;
+use oci::{Descriptor, Digest};
 use snapshot::LayerId;
 use tokio::sync::mpsc;
 
@@ -31,26 +31,51 @@ pub trait BlobProvider: Send + Sync + 'static {
     }
 }
 
-/// Those that can give a blob, the latest last: builds that share a layer come and go.
+/// Those that can give a layer, and as which blob, the latest last: builds that share a layer come and go.
 #[derive(Default)]
-pub(crate) struct Providers(Vec<Arc<dyn BlobProvider>>);
+pub(crate) struct Providers(Vec<(LayerBlob, Arc<dyn BlobProvider>)>);
 
 impl Providers {
-    fn add(&mut self, provider: Arc<dyn BlobProvider>) {
-        self.0.retain(|known| !known.is_gone());
-        if self.0.len() == PROVIDERS {
-            self.0.remove(0);
+    fn add(&mut self, blob: LayerBlob, provider: Arc<dyn BlobProvider>) {
+        self.0.retain(|(_, known)| !known.is_gone());
+        let is_same = |(known, _): &(LayerBlob, _)| known.descriptor.digest == blob.descriptor.digest;
+        if self.0.iter().filter(|known| is_same(known)).count() == PROVIDERS
+            && let Some(oldest) = self.0.iter().position(is_same)
+        {
+            self.0.remove(oldest);
         }
-        self.0.push(provider);
+        self.0.push((blob, provider));
     }
 
-    pub(crate) fn is_there(&self) -> bool {
-        self.0.iter().any(|known| !known.is_gone())
+    /// The blob that the latest one gives that is there.
+    fn any_blob(&self) -> Option<&LayerBlob> {
+        self.0.iter().rfind(|(_, known)| !known.is_gone()).map(|(blob, _)| blob)
     }
 
-    /// The latest that is there; one that is not, where all have left, to say so.
-    fn latest(&self) -> Option<Arc<dyn BlobProvider>> {
-        self.0.iter().rfind(|known| !known.is_gone()).or(self.0.last()).cloned()
+    fn can_give(&self, digest: &Digest) -> bool {
+        self.latest(digest).is_some_and(|known| !known.is_gone())
+    }
+
+    /// The latest that is there and gives this blob; one that is not, where all have left, to say so.
+    fn latest(&self, digest: &Digest) -> Option<&Arc<dyn BlobProvider>> {
+        let of_blob = || self.0.iter().filter(|(blob, _)| blob.descriptor.digest == *digest);
+        of_blob().rfind(|(_, known)| !known.is_gone()).or(of_blob().next_back()).map(|(_, known)| known)
+    }
+}
+
+impl Node {
+    fn providers(&self) -> MutexGuard<'_, Providers> {
+        self.providers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody can give this blob of it.
+    pub(crate) fn can_be_fetched(&self, digest: &Digest) -> bool {
+        self.providers().can_give(digest)
+    }
+
+    fn provider(&self, digest: &Digest) -> Option<Arc<dyn BlobProvider>> {
+        let own = self.providers().latest(digest).cloned();
+        own.or_else(|| self.twin.as_ref()?.node().provider(digest))
     }
 }
 
@@ -63,24 +88,32 @@ impl Inner {
                 continue;
             }
             let blob = match &node.record().kind {
-                Kind::Layer { tree: None, blob: Some(blob), .. } => Some(blob.descriptor.digest.clone()),
+                Kind::Layer { tree: None, blob: Some(blob), twin: None, .. } => {
+                    Some(blob.descriptor.digest.clone())
+                }
                 _ => None,
             };
-            if blob.is_some_and(|blob| !node.can_be_fetched() && !self.content.contains(&blob)) {
+            let can_be_had =
+                |blob: Digest| node.providers().any_blob().is_some() || self.content.contains(&blob);
+            if blob.is_some_and(|blob| !can_be_had(blob)) {
                 return false;
             }
-            todo.extend(node.parents.all().into_iter().map(|parent| parent.node().clone()));
+            todo.extend(node.made_of().into_iter().map(|parent| parent.node().clone()));
         }
         true
     }
 }
 
-/// Providers of one blob that are kept.
+/// How many providers of one blob are kept.
 const PROVIDERS: usize = 8;
 
 impl ImmutableRef {
-    pub(crate) fn add_provider(&self, provider: Arc<dyn BlobProvider>) {
-        self.node().providers.lock().unwrap_or_else(PoisonError::into_inner).add(provider);
+    /// Adds one who can give the layer as this blob.
+    pub(crate) fn add_provider(&self, blob: &LayerBlob, provider: Arc<dyn BlobProvider>) {
+        if let Some(twin) = &self.node().twin {
+            twin.add_provider(blob, provider.clone());
+        }
+        self.node().providers().add(blob.clone(), provider);
     }
 }
 
@@ -121,6 +154,8 @@ impl Inner {
 
     /// The tree of one layer, unpacked where it is not there.
     async fn tree(self: &Arc<Self>, node: &Arc<Node>) -> Result<LayerId> {
+        // A twin has none itself.
+        let node = node.twin.as_ref().map_or(node, ImmutableRef::node);
         if let Some(tree) = tree_of(node)? {
             return Ok(tree);
         }
@@ -128,10 +163,7 @@ impl Inner {
         if let Some(tree) = tree_of(node)? {
             return Ok(tree);
         }
-        let blob = match &node.record().kind {
-            Kind::Layer { blob: Some(blob), .. } => (**blob).clone(),
-            _ => return Err(Error::internal(format!("`{}` has neither a tree nor a blob", node.id))),
-        };
+        let blob = self.unpackable(node)?;
         let _permit = self.unpacking.acquire().await.map_err(|_| Error::canceled())?;
         let unpacked = self.unpack(node, blob.clone()).await;
         let unpacked =
@@ -143,6 +175,18 @@ impl Inner {
         node.recount();
         self.save(node);
         Ok(tree)
+    }
+
+    /// A blob to unpack: the one that the layer came as, or that of a twin where only that can be had.
+    fn unpackable(&self, node: &Node) -> Result<LayerBlob> {
+        let came = node.record().kind.came_as().cloned();
+        let came =
+            came.ok_or_else(|| Error::internal(format!("`{}` has neither a tree nor a blob", node.id)))?;
+        let digest = &came.descriptor.digest;
+        if self.content.contains(digest) || node.can_be_fetched(digest) {
+            return Ok(came);
+        }
+        Ok(node.providers().any_blob().cloned().unwrap_or(came))
     }
 
     /// Gives the directories that a layer left out the attributes that they have below it.
@@ -183,7 +227,7 @@ impl Inner {
 
     /// Sends a blob's bytes on as they come. Where a provider leaves, another goes on.
     async fn feed(&self, node: &Node, blob: &Descriptor, sender: mpsc::Sender<Result<Bytes>>) -> Result<()> {
-        let latest = || node.providers.lock().unwrap_or_else(PoisonError::into_inner).latest();
+        let latest = || node.provider(&blob.digest);
         let mut provider = latest().ok_or_else(|| {
             Error::not_found(format!("content digest {}: not found", blob.digest)).hint(
                 "the image was pulled by an earlier run and its layers were not fetched then; pull it again",

@@ -108,11 +108,7 @@ impl Inner {
 /// The blobs that belong to a state, whether they are there or not.
 pub fn blobs_of(node: &Node) -> HashSet<oci::Digest> {
     let record = node.record();
-    let came = match &record.kind {
-        Kind::Layer { blob, .. } => blob.as_deref(),
-        _ => None,
-    };
-    record.blobs.values().chain(came).map(|blob| blob.descriptor.digest.clone()).collect()
+    record.blobs.values().chain(record.kind.came_as()).map(|blob| blob.descriptor.digest.clone()).collect()
 }
 
 fn signed(bytes: u64) -> i64 {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use errdefs::{Error, Result};
 use fsutil::mount::Source;
 use jiff::Timestamp;
+use oci::Digest;
 use snapshot::{LayerId, TreeWriter};
 
 use crate::lazy::BlobProvider;
@@ -112,7 +113,8 @@ impl Refs {
     }
 
     /// A state that adds a layer to `parent` of which there is only a blob, which `provider` fetches when it is needed.
-    /// Where there is the same layer on the same parent already, it is that one.
+    /// Where the same blob is on the same parent already, it is that one; where another blob of the same files is, they
+    /// share those, and each is exported as its own blob.
     pub fn lazy_layer(
         &self,
         parent: Option<&ImmutableRef>,
@@ -120,17 +122,36 @@ impl Refs {
         provider: Arc<dyn BlobProvider>,
         new: impl Into<NewRef>,
     ) -> ImmutableRef {
-        let known = self.0.layer_of_blob(parent.map(|parent| &parent.node().id), &blob.diff_id);
-        if let Some(known) = known.and_then(|id| self.get(&id)) {
-            known.add_provider(provider);
-            return known;
+        let mut known = self.layers_on(parent, &blob.diff_id);
+        let digest = &blob.descriptor.digest;
+        let is_same = |state: &&ImmutableRef| {
+            state.node().record().kind.came_as().is_some_and(|came| came.descriptor.digest == *digest)
+        };
+        if let Some(same) = known.iter().find(is_same) {
+            same.add_provider(&blob, provider);
+            return same.clone();
         }
-        let parent_id = parent.map(|parent| parent.id().to_owned());
-        let record =
-            new.into().record(Kind::Layer { parent: parent_id, tree: None, blob: Some(Box::new(blob)) });
-        let made = self.0.create(parent.cloned().map_or(Parents::None, Parents::Layer), record);
-        made.add_provider(provider);
+        // On a twin lie the files that lie on what it is a twin of.
+        if let Some(below) = parent.and_then(|parent| parent.node().twin.as_ref()) {
+            known.extend(self.layers_on(Some(below), &blob.diff_id));
+        }
+        let twin = known.into_iter().find(|state| state.node().twin.is_none());
+        let kind = Kind::Layer {
+            parent: parent.map(|parent| parent.id().to_owned()),
+            tree: None,
+            blob: Some(Box::new(blob.clone())),
+            twin: twin.as_ref().map(|twin| twin.id().to_owned()),
+        };
+        let parents = parent.cloned().map_or(Parents::None, Parents::Layer);
+        let made = self.0.create_twin(parents, twin.as_ref(), new.into().record(kind));
+        made.add_provider(&blob, provider);
         made
+    }
+
+    /// The layers on `parent` that came as blobs which unpack to this.
+    fn layers_on(&self, parent: Option<&ImmutableRef>, diff_id: &Digest) -> Vec<ImmutableRef> {
+        let ids = self.0.layers_of_blobs(parent.map(|parent| &parent.node().id), diff_id);
+        ids.iter().filter_map(|id| self.get(id)).collect()
     }
 
     /// The states put on each other, lowest first.
@@ -177,7 +198,8 @@ impl Refs {
 impl Inner {
     fn layer(self: &Arc<Self>, parent: Option<ImmutableRef>, layer: LayerId, new: NewRef) -> ImmutableRef {
         let parent_id = parent.as_ref().map(|parent| parent.id().to_owned());
-        let record = new.record(Kind::Layer { parent: parent_id, tree: Some(Tree(layer)), blob: None });
+        let record =
+            new.record(Kind::Layer { parent: parent_id, tree: Some(Tree(layer)), blob: None, twin: None });
         self.create(parent.map_or(Parents::None, Parents::Layer), record)
     }
 }

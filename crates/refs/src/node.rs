@@ -17,6 +17,8 @@ use crate::refs::{Inner, blocking};
 pub(crate) struct Node {
     pub id: RefId,
     pub parents: Parents,
+    /// The layer whose tree this one has: it came as another blob of the same.
+    pub twin: Option<ImmutableRef>,
     record: Mutex<Record>,
     /// Held by who uses the state.
     handle: Mutex<Weak<Handle>>,
@@ -50,7 +52,7 @@ pub(crate) enum Parents {
 }
 
 impl Parents {
-    pub fn all(&self) -> Vec<&ImmutableRef> {
+    fn all(&self) -> Vec<&ImmutableRef> {
         match self {
             Parents::None => Vec::new(),
             Parents::Layer(parent) | Parents::Revision(parent) => vec![parent],
@@ -75,11 +77,18 @@ impl Parents {
 }
 
 impl Node {
-    pub fn new(id: RefId, parents: Parents, record: Record, stored: bool) -> Arc<Self> {
+    pub fn new(
+        id: RefId,
+        parents: Parents,
+        twin: Option<ImmutableRef>,
+        record: Record,
+        stored: bool,
+    ) -> Arc<Self> {
         let (handle, lineage, chain, making, providers, counted) = Default::default();
         Arc::new(Node {
             id,
             parents,
+            twin,
             record: Mutex::new(record),
             handle,
             lineage,
@@ -92,6 +101,13 @@ impl Node {
         })
     }
 
+    /// The states that this one needs.
+    pub fn made_of(&self) -> Vec<&ImmutableRef> {
+        let mut all = self.parents.all();
+        all.extend(&self.twin);
+        all
+    }
+
     pub fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,11 +118,6 @@ impl Node {
 
     pub fn set_stored(&self) {
         self.stored.store(true, Ordering::Release);
-    }
-
-    /// Whether somebody can give the blob.
-    pub fn can_be_fetched(&self) -> bool {
-        self.providers.lock().unwrap_or_else(PoisonError::into_inner).is_there()
     }
 
     /// Notes that the trees are not what was counted.

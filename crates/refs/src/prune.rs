@@ -147,7 +147,7 @@ impl Inner {
             if !self.may_go(&node, options) {
                 continue;
             }
-            let parents: Vec<_> = node.parents.all().into_iter().map(|p| p.node().clone()).collect();
+            let parents: Vec<_> = node.made_of().into_iter().map(|p| p.node().clone()).collect();
             let Some(record) = self.prune_one(node, &mut blobs)? else { continue };
             *total = total.saturating_sub(record.size);
             removed += 1;
@@ -182,7 +182,7 @@ impl Inner {
             return Ok(None);
         }
         // What it is made of must pass by the options itself, so it does not go along.
-        for parent in node.parents.all() {
+        for parent in node.made_of() {
             parent.persist();
         }
         record.size = self.blob_size(&node, stay);

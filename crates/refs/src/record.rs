@@ -85,8 +85,15 @@ pub struct Record {
 /// What a state is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
-    /// A layer on a parent. It is there unpacked, or as a blob that was or can be fetched, or both.
-    Layer { parent: Option<String>, tree: Option<Tree>, blob: Option<Box<LayerBlob>> },
+    /// A layer on a parent. It is there unpacked, or as a blob that was or can be fetched, or both. One with a `twin` came
+    /// as another blob of the same files: it has no tree but that one's.
+    Layer {
+        parent: Option<String>,
+        tree: Option<Tree>,
+        blob: Option<Box<LayerBlob>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        twin: Option<String>,
+    },
     /// Another state whose topmost layer is changed by one more tree: the two count as one layer. `whole` has both in
     /// one, where that was needed.
     Revision { of: String, tree: Tree, whole: Option<Tree> },
@@ -102,11 +109,19 @@ impl Kind {
     /// The ids of the states that this one is made of.
     pub fn parents(&self) -> Vec<&str> {
         match self {
-            Kind::Layer { parent, .. } => parent.iter().map(String::as_str).collect(),
+            Kind::Layer { parent, twin, .. } => parent.iter().chain(twin).map(String::as_str).collect(),
             Kind::Revision { of, .. } => vec![of],
             Kind::Merge { parents, .. } => parents.iter().map(String::as_str).collect(),
             Kind::Diff { lower, upper, .. } => lower.iter().chain(upper).map(String::as_str).collect(),
             Kind::Scratch { .. } => Vec::new(),
+        }
+    }
+
+    /// The blob that a layer came as.
+    pub fn came_as(&self) -> Option<&LayerBlob> {
+        match self {
+            Kind::Layer { blob, .. } => blob.as_deref(),
+            _ => None,
         }
     }
 

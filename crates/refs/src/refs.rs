@@ -75,7 +75,7 @@ pub(crate) struct State {
     /// In order, so that they can be gone through piece by piece.
     pub nodes: BTreeMap<RefId, Arc<Node>>,
     /// Layers that came as blobs, by parent and digest of the unpacked archive.
-    pub blobs: HashMap<(Option<RefId>, Digest), RefId>,
+    pub blobs: HashMap<(Option<RefId>, Digest), Vec<RefId>>,
     /// States that were removed while others sleep: the database may have them still.
     pub gone: HashSet<RefId>,
 }
@@ -281,14 +281,25 @@ impl Inner {
         }
         let mut state = self.state();
         if let Some(blob) = blob {
-            state.blobs.insert(blob, node.id.clone());
+            state.blobs.entry(blob).or_default().push(node.id.clone());
         }
         state.nodes.insert(node.id.clone(), node.clone());
     }
 
     /// Makes a state and enters it.
     pub fn create(self: &Arc<Self>, parents: Parents, record: Record) -> ImmutableRef {
-        let node = Node::new(self.new_id(), parents.as_parts(self), record, false);
+        self.create_twin(parents, None, record)
+    }
+
+    /// The same for a layer that has the tree of `twin`.
+    pub fn create_twin(
+        self: &Arc<Self>,
+        parents: Parents,
+        twin: Option<&ImmutableRef>,
+        record: Record,
+    ) -> ImmutableRef {
+        let twin = twin.map(|twin| twin.node().hold_as_part(self));
+        let node = Node::new(self.new_id(), parents.as_parts(self), twin, record, false);
         let held = node.hold(self);
         self.adopt(&node);
         self.changed.notify_one();
@@ -350,11 +361,15 @@ impl Inner {
         if self.is_asleep() {
             state.gone.insert(node.id.clone());
         }
+        let mut forget = |ids: &mut Vec<RefId>| {
+            ids.retain(|id| *id != node.id);
+            !ids.is_empty()
+        };
         if even_held {
             // Its record may be the damaged part, so that does not say which blob it is.
-            state.blobs.retain(|_, id| *id != node.id);
+            state.blobs.retain(|_, ids| forget(ids));
         } else if let Some(blob) = blob_key(&kind)
-            && state.blobs.get(&blob) == Some(&node.id)
+            && !state.blobs.get_mut(&blob).is_none_or(&mut forget)
         {
             state.blobs.remove(&blob);
         }
@@ -398,7 +413,7 @@ impl Inner {
         while let Some(node) = todo.pop() {
             if !node.is_stored() {
                 node.set_stored();
-                todo.extend(node.parents.all().into_iter().map(|parent| parent.node().clone()));
+                todo.extend(node.made_of().into_iter().map(|parent| parent.node().clone()));
             }
             self.save(&node);
         }

@@ -15,7 +15,7 @@ impl Inner {
     pub async fn stack(self: &Arc<Self>, node: &Arc<Node>) -> Result<Vec<LayerId>> {
         if let Some(chain) = stacked(node) {
             // What it is made of must be there too.
-            for parent in node.parents.all() {
+            for parent in node.made_of() {
                 self.chain(parent.node()).await?;
             }
             return Ok(chain);

@@ -129,7 +129,7 @@ fn in_use(nodes: &[Arc<Node>]) -> HashSet<RefId> {
     let mut todo: Vec<&Arc<Node>> = nodes.iter().filter(|node| node.is_used()).collect();
     while let Some(node) = todo.pop() {
         if used.insert(node.id.clone()) {
-            todo.extend(node.parents.all().into_iter().map(|parent| parent.node()));
+            todo.extend(node.made_of().into_iter().map(|parent| parent.node()));
         }
     }
     used

@@ -13,7 +13,7 @@ use oci::Digest;
 use snapshot::LayerId;
 
 use crate::ledger::blobs_of;
-use crate::node::{Node, Parents};
+use crate::node::{ImmutableRef, Node, Parents};
 use crate::record::{Kind, Record, RefId};
 use crate::refs::Inner;
 use crate::table::Mark;
@@ -68,12 +68,14 @@ impl Inner {
         known.or_else(|| self.is_asleep().then(|| self.wake(id))?)
     }
 
-    /// The layer that came as a blob of which this is the digest of the unpacked archive, on `parent`.
-    pub fn layer_of_blob(&self, parent: Option<&RefId>, diff_id: &Digest) -> Option<RefId> {
-        let known = self.state().blobs.get(&(parent.cloned(), diff_id.clone())).cloned();
-        known.or_else(|| {
-            self.sleeping(&Mark::Layer { parent: parent.map(|id| &**id), diff_id }).into_iter().next()
-        })
+    /// The layers on `parent` that came as blobs of which this is the digest of the unpacked archive.
+    pub fn layers_of_blobs(&self, parent: Option<&RefId>, diff_id: &Digest) -> Vec<RefId> {
+        // Those that sleep first: one that wakes meanwhile is seen twice, and not missed.
+        let mut known = self.sleeping(&Mark::Layer { parent: parent.map(|id| &**id), diff_id });
+        known.extend(
+            self.state().blobs.get(&(parent.cloned(), diff_id.clone())).into_iter().flatten().cloned(),
+        );
+        known
     }
 
     /// Whether a state that sleeps is made of this one.
@@ -254,6 +256,8 @@ impl Inner {
     /// The rows whose files are there, and those of all that they are made of.
     fn intact(&self, rows: &Rows, there: &dyn Fn(&LayerId) -> bool) -> HashSet<RefId> {
         let has = |kind: &Kind| match kind {
+            // Its files are that one's.
+            Kind::Layer { twin: Some(_), .. } => true,
             // Who could fetch the blob is not known any more.
             Kind::Layer { tree: None, blob, .. } => {
                 blob.as_ref().is_some_and(|blob| self.content.contains(&blob.descriptor.digest))
@@ -286,7 +290,7 @@ impl Inner {
                 }
                 if let Some(record) = left.remove(&id) {
                     match self.parents_of(&record.kind) {
-                        Some(parents) => self.adopt(&Node::new(id, parents, record, true)),
+                        Some((parents, twin)) => self.adopt(&Node::new(id, parents, twin, record, true)),
                         None => drop(orphans.insert(id, record)),
                     }
                 }
@@ -295,8 +299,8 @@ impl Inner {
         orphans
     }
 
-    /// Holds what a state is made of; `None` where something of it is gone.
-    fn parents_of(self: &Arc<Self>, kind: &Kind) -> Option<Parents> {
+    /// Holds what a state is made of, and its twin; `None` where something of it is gone.
+    fn parents_of(self: &Arc<Self>, kind: &Kind) -> Option<(Parents, Option<ImmutableRef>)> {
         let hold = |id: &str| {
             let node = self.state().nodes.get(id).cloned();
             node.map(|node| node.hold_as_part(self))
@@ -306,7 +310,11 @@ impl Inner {
             Some(id) => hold(id).map(Some),
             None => Some(None),
         };
-        Some(match kind {
+        let twin = match kind {
+            Kind::Layer { twin, .. } => side(twin)?,
+            _ => None,
+        };
+        let parents = match kind {
             Kind::Layer { parent, .. } => side(parent)?.map_or(Parents::None, Parents::Layer),
             Kind::Revision { of, .. } => Parents::Revision(hold(of)?),
             Kind::Merge { parents, .. } => {
@@ -314,7 +322,8 @@ impl Inner {
             }
             Kind::Diff { lower, upper, .. } => Parents::Diff { lower: side(lower)?, upper: side(upper)? },
             Kind::Scratch { .. } => Parents::None,
-        })
+        };
+        Some((parents, twin))
     }
 }
 

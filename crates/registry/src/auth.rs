@@ -18,7 +18,8 @@ use crate::config::Retry;
 use crate::endpoint::Endpoint;
 use crate::transport::Transport;
 use challenge::Challenge;
-use token::{Fresh, Realm, Server};
+use token::Fresh;
+pub use token::{Realm, Server};
 
 /// Knows how to answer each host, and keeps tokens while they last.
 pub struct Auth {

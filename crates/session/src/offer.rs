@@ -63,6 +63,11 @@ pub trait AuthSource: Send + Sync + 'static {
     async fn token(&self, _request: &TokenRequest) -> Result<Option<Token>> {
         Ok(None)
     }
+
+    /// Whether the tokens of a host have to be fetched here.
+    fn is_authority(&self, _host: &str) -> bool {
+        false
+    }
 }
 
 /// An exporter that a client picked: its type, as `oci`, and its attributes.

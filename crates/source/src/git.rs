@@ -10,12 +10,13 @@ mod command;
 mod fetch;
 mod options;
 mod resolve;
+mod signed;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use errdefs::{Error, Result};
-use frontend::{GitMeta, SourceMeta};
+use frontend::{GitMeta, SourceMeta, SourceOptions};
 use redb::Database;
 use refs::{ImmutableRef, NewRef, RecordType, Sharing};
 use serde::{Deserialize, Serialize};
@@ -50,11 +51,13 @@ pub struct GitSource {
     options: GitOptions,
     resolved: OnceCell<Resolved>,
     staged: OnceCell<Staged>,
+    verified: OnceCell<()>,
 }
 
 impl GitSource {
     pub fn new(shared: Arc<Shared>, options: GitOptions) -> Self {
-        GitSource { shared, options, resolved: OnceCell::new(), staged: OnceCell::new() }
+        let (resolved, staged, verified) = Default::default();
+        GitSource { shared, options, resolved, staged, verified }
     }
 
     /// The bundle that stands in for the remote.
@@ -112,6 +115,19 @@ impl GitSource {
         fetch::fetch(&self.shared, &self.options, resolved, stand_in, cx).await
     }
 
+    /// The commit, and the tag that names it.
+    async fn objects(&self, cx: &Context) -> Result<fetch::Objects> {
+        let resolved = self.resolved(cx).await?;
+        fetch::objects(&self.repository(cx).await?.git, &resolved.sha).await
+    }
+
+    /// Refuses what is not signed as it has to be.
+    async fn verify(&self, cx: &Context) -> Result<()> {
+        let Some(signed) = &self.options.signed else { return Ok(()) };
+        let check = || async { signed.check(&self.shared, &self.objects(cx).await?).await };
+        self.verified.get_or_try_init(check).await.copied()
+    }
+
     async fn check_out(&self, cx: &Context) -> Result<ImmutableRef> {
         let resolved = self.resolved(cx).await?;
         let repository = self.repository(cx).await?;
@@ -132,11 +148,13 @@ impl GitSource {
 #[async_trait]
 impl Source for GitSource {
     async fn key(&self, cx: &Context, _: usize) -> Result<Key> {
+        self.verify(cx).await?;
         let text = self.key_text(self.resolved(cx).await?);
         Ok(Key { text, transient: false, done: true })
     }
 
-    async fn meta(&self, cx: &Context, objects: bool) -> Result<SourceMeta> {
+    async fn meta(&self, cx: &Context, options: &SourceOptions) -> Result<SourceMeta> {
+        self.verify(cx).await?;
         let resolved = self.resolved(cx).await?;
         let mut meta = GitMeta {
             reference: resolved.reference.clone(),
@@ -144,8 +162,8 @@ impl Source for GitSource {
             commit_checksum: resolved.commit.clone(),
             ..GitMeta::default()
         };
-        if objects {
-            let found = fetch::objects(&self.repository(cx).await?.git, &resolved.sha).await?;
+        if options.objects {
+            let found = self.objects(cx).await?;
             meta.commit_checksum = found.tagged.unwrap_or_default();
             meta.commit_object = found.commit.into();
             meta.tag_object = found.tag.into();

@@ -3,12 +3,13 @@
 mod fetch;
 mod name;
 
+use std::fs::File;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::{Code, Error, Result};
-use frontend::{HttpMeta, SourceMeta};
+use frontend::{ChecksumRequest, HttpMeta, SourceMeta, SourceOptions};
 use futures_util::{Stream, TryStreamExt};
 use http::Uri;
 use http::header::{CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap, LAST_MODIFIED};
@@ -24,6 +25,7 @@ use tokio::sync::OnceCell;
 use crate::context::Context;
 use crate::file::NewFile;
 use crate::memory::Memory;
+use crate::signature::Signer;
 use crate::sources::Shared;
 use crate::sums;
 use crate::{Key, Source};
@@ -43,6 +45,8 @@ pub struct HttpOptions {
     pub auth_secret: String,
     /// By name.
     pub headers: Vec<Header>,
+    /// An armored OpenPGP signature of the file, and by whom it has to be.
+    pub signed: Option<(Signer, String)>,
 }
 
 /// A header that the op sets.
@@ -87,15 +91,40 @@ pub struct Fetched {
     file: ImmutableRef,
 }
 
+impl Fetched {
+    async fn open(&self) -> Result<File> {
+        self.file.view().await?.open(self.filename.as_bytes())
+    }
+
+    async fn checksum(&self, request: &ChecksumRequest) -> Result<String> {
+        let (mut file, request) = (self.open().await?, request.clone());
+        let summed = tokio::task::spawn_blocking(move || {
+            sums::checksum(&mut file, request.algorithm, &request.suffix)
+        });
+        summed.await.map_err(|e| Error::internal(format!("a sum ended: {e}")))?
+    }
+}
+
 pub struct HttpSource {
     shared: Arc<Shared>,
     options: HttpOptions,
     fetched: OnceCell<Fetched>,
+    verified: OnceCell<()>,
 }
 
 impl HttpSource {
     pub fn new(shared: Arc<Shared>, options: HttpOptions) -> Self {
-        HttpSource { shared, options, fetched: OnceCell::new() }
+        HttpSource { shared, options, fetched: OnceCell::new(), verified: OnceCell::new() }
+    }
+
+    /// Refuses a file that is not signed as it has to be.
+    async fn verify(&self, cx: &Context) -> Result<()> {
+        let Some((signer, signature)) = &self.options.signed else { return Ok(()) };
+        let check = || async {
+            let file = self.fetched(cx).await?.open().await?;
+            signer.verify(&self.shared, signature, file).await
+        };
+        self.verified.get_or_try_init(check).await.copied()
     }
 
     async fn fetched(&self, cx: &Context) -> Result<&Fetched> {
@@ -159,7 +188,7 @@ impl HttpSource {
     /// All on which the file depends, and the login with which it may be seen. A checksum that only a fetch can check is
     /// part of it: what was fetched without it is not known to have it.
     fn place(&self) -> String {
-        let HttpOptions { url, filename, perm, uid, gid, auth_secret, headers, checksum } = &self.options;
+        let HttpOptions { url, filename, perm, uid, gid, auth_secret, headers, checksum, .. } = &self.options;
         let place = format!("{url}\0{filename}\0{perm}\0{uid}\0{gid}\0{auth_secret}\0{headers:?}");
         match checksum {
             Some(checksum) if checksum.algorithm() != "sha256" => format!("{place}\0{checksum}"),
@@ -249,8 +278,9 @@ impl HttpSource {
 
 #[async_trait]
 impl Source for HttpSource {
-    /// With a checksum nothing need be fetched to know the key.
+    /// With a checksum and without a signature nothing need be fetched to know the key.
     async fn key(&self, cx: &Context, _: usize) -> Result<Key> {
+        self.verify(cx).await?;
         let text = match &self.options.checksum {
             Some(checksum) => {
                 let filename = name::filename(&self.options.filename, "", &self.uri()?);
@@ -264,9 +294,15 @@ impl Source for HttpSource {
         Ok(Key { text, transient: false, done: true })
     }
 
-    async fn meta(&self, cx: &Context, _: bool) -> Result<SourceMeta> {
-        let Fetched { digest, filename, modified, .. } = self.fetched(cx).await?.clone();
-        Ok(SourceMeta::Http(HttpMeta { digest, filename, modified }))
+    async fn meta(&self, cx: &Context, options: &SourceOptions) -> Result<SourceMeta> {
+        self.verify(cx).await?;
+        let fetched = self.fetched(cx).await?;
+        let checksum = match &options.checksum {
+            Some(request) => Some((fetched.checksum(request).await?, request.clone())),
+            None => None,
+        };
+        let Fetched { digest, filename, modified, .. } = fetched.clone();
+        Ok(SourceMeta::Http(HttpMeta { digest, filename, modified, checksum }))
     }
 
     fn pin(&self) -> Option<String> {

@@ -15,6 +15,7 @@ use crate::git::{GitOptions, GitSource};
 use crate::http::{Header, HttpOptions, HttpSource};
 use crate::image::{ImageOptions, ImageSource, Place};
 use crate::local::{LocalOptions, LocalSource};
+use crate::signature::Signer;
 use crate::sources::Sources;
 
 impl Sources {
@@ -193,9 +194,16 @@ fn record_type(name: &str) -> Result<RecordType> {
 }
 
 fn http(url: &str, attrs: Attrs<'_>) -> Result<HttpOptions> {
-    if ["http.sig.pubkey", "http.sig.signature"].iter().any(|key| !attrs.text(key).is_empty()) {
-        return Err(Error::unimplemented("signatures of http sources are not checked yet"));
-    }
+    let signed = match (attrs.text("http.sig.pubkey"), attrs.text("http.sig.signature")) {
+        ("", "") => None,
+        ("", _) | (_, "") => {
+            let text = "http signature verification requires both pubkey and signature";
+            return Err(Error::user(text));
+        }
+        (keys, signature) => {
+            Some((Signer { keys: keys.to_owned(), ..Signer::default() }, signature.to_owned()))
+        }
+    };
     let header = |(key, value): (&String, &String)| {
         let name = key.strip_prefix("http.header.")?;
         let name = HEADERS.iter().find(|h| h.eq_ignore_ascii_case(name))?;
@@ -212,6 +220,7 @@ fn http(url: &str, attrs: Attrs<'_>) -> Result<HttpOptions> {
         gid: attrs.number("http.gid")?.unwrap_or(0),
         auth_secret: attrs.text("http.authheadersecret").to_owned(),
         headers,
+        signed,
     })
 }
 

@@ -23,11 +23,12 @@ mod local;
 mod meanings;
 mod memory;
 mod pump;
+mod signature;
 mod sums;
 
 use async_trait::async_trait;
 use errdefs::Result;
-use frontend::SourceMeta;
+use frontend::{SourceMeta, SourceOptions};
 use refs::ImmutableRef;
 
 pub use context::Context;
@@ -53,7 +54,7 @@ pub trait Source: Send + Sync {
     async fn key(&self, cx: &Context, index: usize) -> Result<Key>;
 
     /// What is known beside the files.
-    async fn meta(&self, _: &Context, _objects: bool) -> Result<SourceMeta> {
+    async fn meta(&self, _: &Context, _: &SourceOptions) -> Result<SourceMeta> {
         Ok(SourceMeta::Plain)
     }
 

@@ -1,6 +1,9 @@
 //! Checksums.
 
-use errdefs::{Error, Result};
+use std::io::Read;
+
+use errdefs::{Error, Result, ResultExt};
+use frontend::ChecksumAlgorithm;
 use oci::Digest;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
@@ -39,7 +42,6 @@ impl Sums {
     /// The sha256, if what was wanted is what came.
     pub fn finish(self, wanted: Option<&Digest>, url: &str) -> Result<Digest> {
         let sha256 = Digest::from_sha256(self.sha256.finalize().into());
-        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
         let found = match self.other {
             Other::None => sha256.to_string(),
             Other::Sha384(h) => format!("sha384:{}", hex(&h.finalize())),
@@ -50,6 +52,28 @@ impl Sums {
             _ => Ok(sha256),
         }
     }
+}
+
+/// The digest of a file with a suffix behind it.
+pub fn checksum(file: &mut impl Read, algorithm: ChecksumAlgorithm, suffix: &[u8]) -> Result<String> {
+    fn sum<H: sha2::Digest>(name: &str, file: &mut dyn Read, suffix: &[u8]) -> Result<String> {
+        let (mut sum, mut chunk) = (H::new(), vec![0; 64 << 10]);
+        loop {
+            match file.read(&mut chunk).context("failed to read a fetched file")? {
+                0 => return Ok(format!("{name}:{}", hex(&sum.chain_update(suffix).finalize()))),
+                n => sum.update(&chunk[..n]),
+            }
+        }
+    }
+    match algorithm {
+        ChecksumAlgorithm::Sha256 => sum::<Sha256>("sha256", file, suffix),
+        ChecksumAlgorithm::Sha384 => sum::<Sha384>("sha384", file, suffix),
+        ChecksumAlgorithm::Sha512 => sum::<Sha512>("sha512", file, suffix),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// The error of a file that is not the one that was meant.

@@ -7,13 +7,14 @@ use errdefs::{Error, Result, ResultExt as _};
 use jiff::Timestamp;
 use llb::{Definition, Graph};
 use progress::{RawJson, Renderer as _, Sink, SolveStatus};
-use registry::DockerConfig;
+use registry::{DockerConfig, OwnTokens};
 use session::Attachables;
 use tokio::sync::mpsc;
 
 use crate::buildctl::args::{BuildArgs, Global};
 use crate::buildctl::build::flags::{cache_export, cache_import, opts, outputs, pairs};
 use crate::buildctl::build::metrics::Metrics;
+use crate::buildctl::build::tls::tls_contexts;
 use crate::buildctl::place::connect;
 use crate::caches::Caches;
 use crate::display::{Display, LocalSink, Target};
@@ -22,12 +23,13 @@ use crate::flags::{CacheFlag, SecretFlag, SshFlag};
 use crate::outputs::{Layout, Outputs};
 use crate::result_files::{plain_metadata, write_atomic};
 use crate::secrets::Secrets;
-use crate::settings::{CacheSettings, ProgressMode, not_yet};
+use crate::settings::{CacheSettings, ProgressMode};
 use crate::ssh::Agents;
 use crate::{console, interrupt, source_policy};
 
 mod flags;
 mod metrics;
+mod tls;
 
 /// Status messages on their way to the display.
 const BACKLOG: usize = 256;
@@ -35,7 +37,6 @@ const BACKLOG: usize = 256;
 /// Builds.
 pub(super) async fn build(args: &BuildArgs, global: &Global, env: &Environment) -> Result<()> {
     let began = Instant::now();
-    refuse(args)?;
     let metrics = args.debug_json_cache_metrics.as_deref().map(|to| Metrics::open(to, began)).transpose()?;
     let (display, drawn) =
         Display::plainly(ProgressMode::choose(&args.progress, false, env)?, env, Target::Stderr)?;
@@ -70,15 +71,6 @@ pub(super) async fn build(args: &BuildArgs, global: &Global, env: &Environment) 
     watched?.map_or(Ok(()), Metrics::write)
 }
 
-/// Flags that are known and not there yet.
-fn refuse(args: &BuildArgs) -> Result<()> {
-    let missing = [(!args.registry_auth_tlscontext.is_empty(), "`--registry-auth-tlscontext`")];
-    match missing.iter().find(|m| m.0) {
-        Some((_, what)) => Err(not_yet(what)),
-        None => Ok(()),
-    }
-}
-
 /// Folders of which an index is written once the build is over.
 struct Folders {
     caches: Caches,
@@ -95,7 +87,8 @@ async fn prepare(
         Some(dir) => DockerConfig::load(&dir.join("config.json"))?,
         None => DockerConfig::default(),
     };
-    let mut attachables = Attachables::new().auth(Arc::new(docker));
+    let auth = OwnTokens::new(docker, tls_contexts(&args.registry_auth_tlscontext, env)?, &env.proxies());
+    let mut attachables = Attachables::new().auth(Arc::new(auth));
     if !secrets.is_empty() {
         attachables = attachables.secrets(Arc::new(Secrets::new(&secrets, env)?));
     }

@@ -7,9 +7,15 @@ use errdefs::{Error, Result};
 use llb::{Definition, Policy};
 use proto::control as wire;
 
+const DOCKERFILE: &str = "dockerfile.v0";
+
 /// Takes a request as a whole, or says what cannot be done.
-pub(crate) fn build_request(request: wire::SolveRequest) -> Result<BuildRequest> {
+pub(crate) fn build_request(mut request: wire::SolveRequest) -> Result<BuildRequest> {
     refuse_what_is_missing(&request)?;
+    if is_built_in(&request) {
+        request.frontend = DOCKERFILE.into();
+        request.frontend_attrs.remove("source");
+    }
     let inputs = definitions(request.frontend_inputs)?;
     let attrs = request.frontend_attrs.clone();
     let work = match (request.definition, request.frontend.as_str()) {
@@ -44,6 +50,16 @@ pub(crate) fn build_request(request: wire::SolveRequest) -> Result<BuildRequest>
         attrs,
         internal: request.internal,
     })
+}
+
+/// Whether the frontend is asked for as if it were an image, and the client gives none of that name.
+fn is_built_in(request: &wire::SolveRequest) -> bool {
+    let attrs = &request.frontend_attrs;
+    let context = format!("context:{DOCKERFILE}");
+    let is_given = |key: &String| *key == context || key.starts_with(&format!("{context}::"));
+    request.frontend == "gateway.v0"
+        && attrs.get("source").is_some_and(|source| source == DOCKERFILE)
+        && !attrs.keys().any(is_given)
 }
 
 pub(crate) fn definitions(
@@ -126,6 +142,35 @@ mod tests {
             wire::SolveRequest { definition: Some(definition), frontend: "x".into(), ..default() },
             "cannot solve with both Definition and Frontend specified",
         );
+    }
+
+    #[test]
+    fn the_built_in_frontend_can_be_asked_for_as_an_image() {
+        for (frontend, source, context, want) in [
+            ("gateway.v0", "dockerfile.v0", "", ("dockerfile.v0", None)),
+            ("gateway.v0", "dockerfile.v0", "context:base", ("dockerfile.v0", None)),
+            ("gateway.v0", "docker/dockerfile", "", ("gateway.v0", Some("docker/dockerfile"))),
+            ("gateway.v0", "dockerfile.v0", "context:dockerfile.v0", ("gateway.v0", Some("dockerfile.v0"))),
+            (
+                "gateway.v0",
+                "dockerfile.v0",
+                "context:dockerfile.v0::linux/arm64",
+                ("gateway.v0", Some("dockerfile.v0")),
+            ),
+            ("dockerfile.v0", "dockerfile.v0", "", ("dockerfile.v0", Some("dockerfile.v0"))),
+        ] {
+            let attrs = [("source", source), (context, "x")].map(|(key, value)| (key.into(), value.into()));
+            let request = wire::SolveRequest {
+                r#ref: "id".into(),
+                frontend: frontend.into(),
+                frontend_attrs: attrs.into(),
+                ..Default::default()
+            };
+            let build = build_request(request).expect("is fine");
+            let Work::Frontend { name, opts, .. } = &build.work else { panic!("{:?}", build.work) };
+            assert_eq!((name.as_str(), opts.get("source").map(String::as_str)), want);
+            assert_eq!(*opts, build.attrs);
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::environment::split_line;
 use crate::state::State;
 use crate::{git, image};
 
+/// How often a context may be replaced, until it is taken for a circle.
+const MOST_CHANGES: usize = 10;
 const IGNORE_FILE: &str = ".dockerignore";
 
 /// A context that the client gave under some name, not loaded yet.
@@ -92,6 +94,20 @@ impl Client {
     }
 
     pub(crate) async fn load(&self, context: &NamedContext) -> Result<Loaded> {
+        let mut context = context.clone();
+        for _ in 0..=MOST_CHANGES {
+            let loaded = self.load_once(&context).await;
+            // A policy may put a source of any kind in the place of an image.
+            match loaded.as_ref().err().and_then(Error::no_image).and_then(|other| other.split_once("://")) {
+                Some((scheme, rest)) => context.value = format!("{scheme}:{rest}"),
+                None => return loaded,
+            }
+        }
+        Err(Error::user(format!("context recursion limit exceeded: {}", context.value))
+            .hint("look for rules of the source policy that replace each other's results"))
+    }
+
+    async fn load_once(&self, context: &NamedContext) -> Result<Loaded> {
         let NamedContext { key, value, .. } = context;
         let (scheme, rest) = value
             .split_once(':')

@@ -47,6 +47,9 @@ impl BuildBridge {
     }
 
     /// What is to be resolved where an image is asked for; `None` is that image.
+    ///
+    /// # Errors
+    /// User errors: one for an image that is not allowed, and one with [`Detail::NoImage`].
     pub(super) async fn judged_image(
         &self,
         reference: &str,
@@ -61,11 +64,16 @@ impl BuildBridge {
         };
         let source = SourceOp { identifier, ..SourceOp::default() };
         let judged = self.judge(&source, options.platform.as_ref(), &options.policies).await;
-        let other = judged.context("could not resolve image due to policy")?;
-        Ok(other.map(|other| match other.identifier.strip_prefix("docker-image://") {
-            Some(image) => image.to_owned(),
-            None => other.identifier,
-        }))
+        let Some(other) = judged.context("could not resolve image due to policy")? else { return Ok(None) };
+        match other.identifier.split_once("://") {
+            Some(("docker-image", image)) => Ok(Some(image.to_owned())),
+            Some(("oci-layout", _)) => Ok(Some(other.identifier)),
+            _ => {
+                let (asked, other) = (source.identifier, other.identifier);
+                let text = format!("ref mutated by policy to non-image: {asked} -> {other}");
+                Err(Error::user(text).with_detail(Detail::NoImage { identifier: other }))
+            }
+        }
     }
 
     fn lets_all_pass(&self, more: &Policies) -> bool {

@@ -41,6 +41,28 @@ fn a_source_is_denied_or_replaced() {
 }
 
 #[test]
+fn a_folder_stands_in_for_an_image() {
+    let (engine, registry) = (Engine::new(), Registry::open());
+    let image = registry.name("asked");
+    let context =
+        Folder::with_dockerfile("FROM scratch AS base\nFROM scratch\nCOPY --from=base /given /", &[]);
+    let given = Folder::new(&[("given", "given instead")]);
+    let rules = format!(
+        r#"{{"action":"CONVERT","selector":{{"identifier":"docker-image://{image}:latest"}},"updates":{{"identifier":"local://given"}}}}"#
+    );
+    let policy = policy(&rules);
+    let build = |dockerfile: &Folder| {
+        let build = engine.build(dockerfile).env(VARIABLE, &policy.join("policy.json").display().to_string());
+        build.args(["--build-context", &format!("given={}", given.path().display())])
+    };
+    let replaced = build(&context).args(["--build-context", &format!("base=docker-image://{image}")]);
+    assert_eq!(list_tar(&replaced.tar()), ["644 0:0 given 'given instead'"]);
+
+    let from = Folder::with_dockerfile(&format!("FROM {image}"), &[]);
+    build(&from).fails(1, &["ref mutated by policy to non-image", "local://given", "Dockerfile:1"]);
+}
+
+#[test]
 fn an_image_is_denied_by_its_whole_name() {
     let (engine, registry) = (Engine::new(), Registry::open());
     let image = registry.name("base");

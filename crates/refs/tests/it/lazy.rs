@@ -120,6 +120,83 @@ async fn what_was_not_fetched_is_not_kept() {
     world.files_become("layers-v1", 0).await;
 }
 
+/// The same layers in other blobs, added to what `memory` has.
+async fn pack_otherwise(blobs: &[LayerBlob], memory: &mut Memory) -> Vec<LayerBlob> {
+    let world = World::new().await;
+    let first = Arc::new(Memory { blobs: memory.blobs.clone(), ..Memory::default() });
+    let lease = world.refs.content().lease();
+    let zstd = Compression { force: true, ..Compression::zstd() };
+    let others = pull(&world, blobs, &first).blobs(zstd, &lease).await.unwrap();
+    for other in &others {
+        let digest = &other.descriptor.digest;
+        memory.blobs.insert(digest.clone(), world.refs.content().read(digest).unwrap());
+    }
+    others
+}
+
+#[tokio::test]
+async fn one_layer_in_two_blobs_is_unpacked_once_and_exported_as_it_came() {
+    let (blobs, mut memory, shown) = pack().await;
+    let others = pack_otherwise(&blobs, &mut memory).await;
+    let (world, memory) = (World::new().await, Arc::new(memory));
+    let (one, other) = (pull(&world, &blobs, &memory), pull(&world, &others, &memory));
+    assert_ne!(one.id(), other.id());
+    assert_eq!(pull(&world, &others, &memory).id(), other.id());
+    // What is built on it lies on the same trees, whichever is read first.
+    let upper = world.state(Some(&other), "z=5").await;
+    assert_eq!(show(&upper).await, format!("{shown} z=5"));
+    assert_eq!((show(&one).await, show(&other).await), (shown.clone(), shown.clone()));
+    assert_eq!((memory.opened.load(Ordering::Relaxed), world.layers()), (3, 4));
+
+    let lease = world.refs.content().lease();
+    assert_eq!(one.blobs(Compression::gzip(), &lease).await.unwrap(), blobs);
+    assert_eq!(upper.blobs(Compression::gzip(), &lease).await.unwrap()[..3], others);
+    other.fetch_blobs(&others, &lease).await.unwrap();
+    assert!(others.iter().all(|blob| world.refs.content().contains(&blob.descriptor.digest)));
+
+    // Also over a restart, and of what was on them.
+    let (one_id, upper_id) = (one.id().to_owned(), upper.id().to_owned());
+    one.persist();
+    upper.persist();
+    drop((one, other, upper, lease));
+    let world = world.reopen().await;
+    let lease = world.refs.content().lease();
+    let upper = world.refs.get(&upper_id).unwrap();
+    assert_eq!(upper.blobs(Compression::gzip(), &lease).await.unwrap()[..3], others);
+    assert_eq!(pull(&world, &blobs, &memory).id(), one_id);
+    assert_eq!(show(&upper).await, format!("{shown} z=5"));
+    let diff = world.refs.diff(Some(&pull(&world, &others, &memory)), Some(&upper), "diff");
+    assert_eq!(show(&diff).await, "z=5");
+    let merge = world.refs.merge(vec![world.state(None, "y=6").await, upper], "merge");
+    assert_eq!(show(&merge).await, format!("{shown} y=6 z=5"));
+}
+
+/// The files of such a layer come by whichever blob can be had, and where its own was never fetched, the other serves.
+#[tokio::test]
+async fn what_one_blob_lacks_the_other_gives() {
+    let (blobs, mut memory, shown) = pack().await;
+    let others = pack_otherwise(&blobs, &mut memory).await;
+    let (world, good) = (World::new().await, Arc::new(memory));
+    let leaves = Arc::new(Memory { breaks_off: true, leaves: true, ..Memory::default() });
+    let one = pull(&world, &blobs, &leaves);
+    assert!(one.view().await.is_err());
+    let other = pull(&world, &others, &good);
+    assert_eq!(show(&other).await, shown);
+    assert_eq!(show(&one).await, shown, "by the blobs of the other");
+
+    let world = World::new().await;
+    let (one, other) = (pull(&world, &blobs, &good), pull(&world, &others, &good));
+    assert_eq!(show(&other).await, shown);
+    other.persist();
+    let id = other.id().to_owned();
+    drop((one, other));
+    let world = world.reopen().await;
+    let other = world.refs.get(&id).unwrap();
+    assert_eq!(show(&other).await, shown);
+    let lease = world.refs.content().lease();
+    assert_eq!(other.blobs(Compression::gzip(), &lease).await.unwrap(), blobs);
+}
+
 #[tokio::test]
 async fn damage_leaves_nothing() {
     let (blobs, memory, shown) = pack().await;

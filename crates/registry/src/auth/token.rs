@@ -15,7 +15,7 @@ use crate::backoff::Backoff;
 use crate::config::Retry;
 use crate::error::Refusal;
 use crate::transport::{self, Body, Tls, Transport};
-use crate::{Credential, TokenRequest};
+use crate::{Credential, Token, TokenRequest};
 
 /// How long a token lasts whose giver does not say.
 const LASTS: i64 = 60;
@@ -39,7 +39,10 @@ pub struct Server<'a> {
 
 /// A token, and when to ask for the next.
 pub struct Fresh {
+    token: String,
     header: HeaderValue,
+    /// Seconds, as its giver said.
+    expires_in: i64,
     until: Instant,
 }
 
@@ -58,7 +61,12 @@ impl Fresh {
     pub fn new(token: &str, expires_in: i64) -> Result<Self> {
         let seconds = u64::try_from(if expires_in > 0 { expires_in } else { LASTS }).unwrap_or(0).min(86400);
         let until = Instant::now() + Duration::from_millis(seconds * 900);
-        Ok(Fresh { header: secret_header(&format!("Bearer {token}"))?, until })
+        let header = secret_header(&format!("Bearer {token}"))?;
+        Ok(Fresh { token: token.to_owned(), header, expires_in, until })
+    }
+
+    pub fn into_token(self) -> Token {
+        Token { token: self.token, expires_in: self.expires_in, issued_at: 0 }
     }
 
     pub fn header(&self) -> Option<HeaderValue> {
@@ -71,9 +79,13 @@ impl Realm {
         let realm = challenge
             .get("realm")
             .ok_or_else(|| Error::environment("no realm specified for token auth challenge"))?;
+        Self::parse(realm, challenge.get("service").unwrap_or_default())
+    }
+
+    pub fn parse(realm: &str, service: &str) -> Result<Self> {
         let url = Url::parse(realm)
             .map_err(|e| Error::environment(format!("invalid token auth challenge realm: {e}")))?;
-        Ok(Realm { url, service: challenge.get("service").unwrap_or_default().to_owned() })
+        Ok(Realm { url, service: service.to_owned() })
     }
 
     pub fn request(&self, host: &str, scopes: &[String]) -> TokenRequest {

@@ -1,9 +1,13 @@
 //! Logins and tokens.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use base64::Engine as _;
 use errdefs::Result;
-use registry::{Credential, Credentials, Token, TokenRequest};
+use registry::{
+    Credential, Credentials, DockerConfig, HostConfig, OwnTokens, ProxyConfig, Token, TokenRequest,
+};
 
 use crate::server::{Answer, Debian, Seen, Setup, Told, answer};
 use crate::{anonymous, as_user, push, reference};
@@ -57,6 +61,26 @@ async fn guarded(token: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Tol
 
 fn given(token: &str) -> Answer {
     answer(200, &[], format!(r#"{{"token":"{token}","expires_in":300}}"#))
+}
+
+#[tokio::test]
+async fn a_client_fetches_tokens_where_it_alone_knows_how() {
+    let server = guarded(|_| given("good")).await;
+    let config =
+        DockerConfig::parse(br#"{"auths":{"r.io":{"username":"me","password":"pw"}}}"#).expect("valid");
+    let hosts = BTreeMap::from([("r.io".to_owned(), HostConfig::default())]);
+    let own = OwnTokens::new(config, hosts, &ProxyConfig::default());
+    let request = |host: &str| TokenRequest {
+        host: host.into(),
+        realm: format!("http://{}/token", server.host),
+        service: "s".into(),
+        scopes: vec!["a".into()],
+    };
+    assert!(own.is_authority("r.io") && !own.is_authority("other.io"));
+    assert!(own.token(&request("other.io")).await.expect("is no error").is_none());
+    let token = own.token(&request("r.io")).await.expect("comes").expect("is there");
+    assert_eq!((token.token.as_str(), token.expires_in), ("good", 300));
+    assert_eq!(server.lines(), ["GET /token?service=s&scope=a"]);
 }
 
 #[tokio::test]

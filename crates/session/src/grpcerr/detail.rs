@@ -62,6 +62,8 @@ pub(super) fn encode(error: &Error) -> Vec<Any> {
                 (own.signal, own.oom) = (*signal, *oom);
             }
             Detail::Output { lines } => own.output = lines.clone(),
+            // Frontends that are images are told by a source without an image.
+            Detail::NoImage { .. } => {}
         }
     }
     out.push(Any { type_url: OWN.into(), ..any(OWN, &own) });

@@ -45,7 +45,15 @@ pub(crate) fn methods(offers: &Attachables) -> Vec<String> {
         (!offers.dirs.is_empty(), &[DIFF_COPY]),
         (!offers.outputs.is_empty(), &[SEND]),
         (offers.secrets.is_some(), &["/moby.buildkit.secrets.v1.Secrets/GetSecret"]),
-        (offers.auth.is_some(), &["/moby.filesync.v1.Auth/Credentials", "/moby.filesync.v1.Auth/FetchToken"]),
+        (
+            offers.auth.is_some(),
+            &[
+                "/moby.filesync.v1.Auth/Credentials",
+                "/moby.filesync.v1.Auth/FetchToken",
+                "/moby.filesync.v1.Auth/GetTokenAuthority",
+                "/moby.filesync.v1.Auth/VerifyTokenAuthority",
+            ],
+        ),
         (
             offers.exporters.is_some(),
             &["/moby.exporter.v1.Exporter/FindExporters", "/moby.exporter.v1.Exporter/FinalizeExport"],
@@ -81,7 +89,7 @@ fn routes(offers: Attachables) -> Routes {
         routes.add_service(sized!(SecretsServer::new(secrets::Secrets(store))));
     }
     if let Some(source) = offers.auth {
-        routes.add_service(sized!(AuthServer::new(auth::Auth(source))));
+        routes.add_service(sized!(AuthServer::new(auth::Auth::new(source))));
     }
     if let Some(source) = offers.exporters {
         routes.add_service(sized!(ExporterServer::new(exporters::Exporters(source))));

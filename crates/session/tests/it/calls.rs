@@ -50,6 +50,10 @@ impl AuthSource for Store {
         let token = Token { token: request.scopes.join(","), expires_in: 60, issued_at: 7 };
         Ok((request.host == "r.io").then_some(token))
     }
+
+    fn is_authority(&self, host: &str) -> bool {
+        host == "r.io"
+    }
 }
 
 #[tokio::test]

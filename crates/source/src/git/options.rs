@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use errdefs::{Error, Result, ResultExt};
 
+use super::signed::Signed;
 use crate::blob::BlobPlace;
 use crate::image::Place;
+use crate::signature::Signer;
 
 /// One source op.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub struct GitOptions {
     pub bundle: Option<BlobPlace>,
     /// The result is a bundle of the commit, in place of its files.
     pub to_bundle: bool,
+    /// What has to be signed.
+    pub signed: Option<Signed>,
 }
 
 impl GitOptions {
@@ -41,11 +45,6 @@ impl GitOptions {
     pub fn new(rest: &str, attrs: &BTreeMap<String, String>) -> Result<Self> {
         let text = |key: &str| attrs.get(key).cloned().unwrap_or_default();
         let flag = |key: &str| attrs.get(key).is_some_and(|value| value == "true");
-        for (key, what) in UNSUPPORTED {
-            if !matches!(text(key).as_str(), "" | "false") {
-                return Err(Error::unimplemented(format!("{what} of git sources are not there yet")));
-            }
-        }
         let (address, fragment) = rest.split_once('#').unwrap_or((rest, ""));
         let (reference, subdir) = fragment.split_once(':').unwrap_or((fragment, ""));
         let remote = match text("git.fullurl") {
@@ -74,6 +73,11 @@ impl GitOptions {
                 locator => Some(bundle(locator, text("oci.session"), text("oci.store"))?),
             },
             to_bundle: flag("git.checkoutbundle"),
+            signed: attrs.keys().any(|key| key.starts_with("git.sig.")).then(|| Signed {
+                by: Signer { keys: text("git.sig.pubkey"), reject_expired: flag("git.sig.rejectexpired") },
+                require_tag: flag("git.sig.requiresignedtag"),
+                ignore_tag: flag("git.sig.ignoresignedtag"),
+            }),
         };
         options.check()
     }
@@ -125,13 +129,6 @@ impl GitOptions {
             .unwrap_or_default()
     }
 }
-
-const UNSUPPORTED: [(&str, &str); 4] = [
-    ("git.sig.pubkey", "signatures"),
-    ("git.sig.rejectexpired", "signatures"),
-    ("git.sig.requiresignedtag", "signatures"),
-    ("git.sig.ignoresignedtag", "signatures"),
-];
 
 /// Where a bundle lies: `docker-image+blob://<name>@<digest>`, or the same with `oci-layout+blob`. The store of a layout
 /// is called like the name, unless it is said.
@@ -230,7 +227,6 @@ mod tests {
         check("h/a#--x", "", "", "invalid git ref \"--x\"");
         check("h/a", "git.checksum", "xyz", "invalid checksum xyz for Git URL, expected hex commit hash");
         check("h/a", "git.mtime", "now", "invalid git.mtime `now`");
-        check("h/a", "git.sig.pubkey", "x", "signatures of git sources are not there yet");
         check("h/a", "git.bundle", "x", "failed to parse git.bundle locator \"x\": missing scheme");
         let text = "git.bundle locator scheme \"http\" is not supported; expected \"docker-image+blob\" or \"oci-layout+blob\"";
         check("h/a", "git.bundle", "http://x", text);

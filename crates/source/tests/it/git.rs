@@ -33,7 +33,7 @@ fn repository() -> (tempfile::TempDir, String) {
 }
 
 /// Serves the files of a folder.
-async fn serve(dir: &Path) -> Web {
+pub async fn serve(dir: &Path) -> Web {
     let dir = dir.to_owned();
     let file = move |path: &str| std::fs::read(dir.join(path.trim_start_matches('/')));
     Web::start(move |request| match file(request.uri().path()) {

@@ -6,4 +6,5 @@ mod http;
 mod image;
 mod local;
 mod server;
+mod signature;
 mod world;
