@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use errdefs::{Class, Code, Detail, Error};
+use errdefs::{Class, Code, Detail, Error, Fault, SourceLocation};
 
 use crate::console;
 
@@ -18,10 +18,15 @@ pub(crate) fn usage(e: &clap::Error) -> ExitCode {
     ExitCode::from(u8::from(e.use_stderr()))
 }
 
-/// The place in the source, then hints, then the error itself in the last line, where a reader and a log look first.
+/// Other faults of the source, the place in it, then hints, then the error itself in the last line, where a reader and a
+/// log look first.
 fn text(e: &Error) -> String {
     let mut out = String::new();
     if let Some(location) = e.source_location() {
+        for fault in e.details().iter().filter_map(others).flatten() {
+            let place = SourceLocation { ranges: fault.ranges.clone(), ..location.clone() };
+            out.push_str(&format!("ALSO: {}\n{}", fault.message, progress::source_frame(&place)));
+        }
         out.push_str(&progress::source_frame(location));
     }
     for message in e.details().iter().filter_map(denied).flatten() {
@@ -37,6 +42,13 @@ fn text(e: &Error) -> String {
     }
     out.push_str(&format!("ERROR: {e}\n"));
     out
+}
+
+fn others(detail: &Detail) -> Option<&Vec<Fault>> {
+    match detail {
+        Detail::OtherFaults { faults } => Some(faults),
+        _ => None,
+    }
 }
 
 fn denied(detail: &Detail) -> Option<&Vec<String>> {
@@ -71,7 +83,7 @@ fn code(e: &Error) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use errdefs::{Position, Range, SourceInfo, SourceLocation};
+    use errdefs::{Position, Range, SourceInfo};
 
     use super::*;
 
@@ -98,6 +110,21 @@ mod tests {
             .with_detail(Detail::Source(SourceLocation { info, ranges }))
             .hint("did you mean RUN?")
             .context("failed to solve: dockerfile parse error on line 2");
+        insta::assert_snapshot!(text(&e));
+    }
+
+    #[test]
+    fn all_faults_of_a_dockerfile() {
+        let data = b"FROM alpine\nRUM make\nCOPY --form=x a b\n".to_vec();
+        let info = SourceInfo { filename: "Dockerfile".into(), data, ..SourceInfo::default() };
+        let at = |line, from, to| Range {
+            start: Position { line, character: from },
+            end: Position { line, character: to },
+        };
+        let fault = Fault { message: "unknown flag: --form".into(), ranges: vec![at(3, 5, 11)] };
+        let e = Error::user("unknown instruction: RUM")
+            .with_detail(Detail::Source(SourceLocation { info, ranges: vec![at(2, 0, 3)] }))
+            .with_detail(Detail::OtherFaults { faults: vec![fault] });
         insta::assert_snapshot!(text(&e));
     }
 

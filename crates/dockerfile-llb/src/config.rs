@@ -16,6 +16,8 @@ use crate::state::host_ip;
 pub(crate) struct Config {
     /// What is asked in place of a build; empty for a build.
     pub request: String,
+    /// The one who asks wants all that Kiln knows, not only what BuildKit would say.
+    pub in_full: bool,
     pub target: String,
     pub build_args: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
@@ -113,6 +115,7 @@ impl Config {
         };
         Ok(Config {
             request: get("requestid").to_owned(),
+            in_full: get("kiln.check") == "full",
             target: get("target").to_owned(),
             build_args: with_prefix(opts, "build-arg:"),
             labels: with_prefix(opts, "label:"),

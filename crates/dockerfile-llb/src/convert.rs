@@ -26,6 +26,7 @@ mod copy;
 mod dispatch;
 mod epoch;
 mod expose;
+mod faults;
 mod from;
 mod ignored;
 mod layout;
@@ -40,6 +41,7 @@ mod scan;
 mod secrets;
 mod stage;
 
+pub(crate) use faults::Faults;
 use ignored::Ignored;
 pub(crate) use names::called;
 use outline::Wants;
@@ -92,7 +94,8 @@ struct Shared<'a> {
 /// For instructions that cannot be carried out and images that cannot be resolved, with their place, and for findings
 /// where these are to fail the build.
 pub(crate) async fn convert(request: Request<'_>, lint: &mut Linter) -> Result<Converted> {
-    let (conversion, target) = read(&request, lint).await?;
+    let mut faults = Faults::Fatal;
+    let (conversion, target) = read(&request, lint, &mut faults).await?;
     conversion.finish(target, &request.source).await
 }
 
@@ -101,23 +104,29 @@ pub(crate) async fn convert(request: Request<'_>, lint: &mut Linter) -> Result<C
 /// # Errors
 /// As [`convert`].
 pub(crate) async fn outline(request: Request<'_>, lint: &mut Linter) -> Result<Outline> {
-    let (conversion, target) = read(&request, lint).await?;
+    let mut faults = Faults::Fatal;
+    let (conversion, target) = read(&request, lint, &mut faults).await?;
     Ok(outline::outline(&conversion.stages, target, &request.info.data))
 }
 
-/// Goes through the file for its findings alone.
+/// Goes through the file for its findings and faults alone.
 ///
 /// # Errors
-/// As [`convert`].
-pub(crate) async fn check(request: Request<'_>, lint: &mut Linter) -> Result<()> {
-    read(&request, lint).await.map(|_| ())
+/// As [`convert`], for those that `faults` does not collect.
+pub(crate) async fn check(request: Request<'_>, lint: &mut Linter, faults: &mut Faults) -> Result<()> {
+    read(&request, lint, faults).await.map(|_| ())
 }
 
 /// Carries out all instructions that the target needs.
-async fn read<'a>(request: &Request<'a>, lint: &'a mut Linter) -> Result<(Conversion<'a>, usize)> {
-    let shared = shared(request, lint)?;
+async fn read<'a>(
+    request: &Request<'a>,
+    lint: &'a mut Linter,
+    faults: &'a mut Faults,
+) -> Result<(Conversion<'a>, usize)> {
+    let shared = shared(request, lint, faults)?;
     let mut conversion = Conversion {
-        stages: layout::lay_out(request, &shared, lint)?,
+        stages: layout::lay_out(request, &shared, lint, faults)?,
+        faults,
         draft: Draft::default(),
         context: None,
         ignored: None,
@@ -126,7 +135,9 @@ async fn read<'a>(request: &Request<'a>, lint: &'a mut Linter) -> Result<(Conver
         client: request.client,
         all_stages: request.all_stages,
     };
-    let target = conversion.target()?;
+    let last = conversion.stages.list.len() - 1;
+    let target = conversion.target();
+    let target = conversion.faults.take(target)?.unwrap_or(last);
     conversion.connect()?;
     conversion.resolve(target).await?;
     conversion.ignored = Ignored::new(conversion.client.dockerignore().await?);
@@ -135,7 +146,7 @@ async fn read<'a>(request: &Request<'a>, lint: &'a mut Linter) -> Result<(Conver
     Ok((conversion, target))
 }
 
-fn shared<'a>(request: &Request<'a>, lint: &mut Linter) -> Result<Shared<'a>> {
+fn shared<'a>(request: &Request<'a>, lint: &mut Linter, faults: &mut Faults) -> Result<Shared<'a>> {
     let config = request.client.config();
     let build_platform = request.client.build_platform();
     let target_platform = request.platform.clone().unwrap_or_else(|| build_platform.clone());
@@ -147,10 +158,12 @@ fn shared<'a>(request: &Request<'a>, lint: &mut Linter) -> Result<Shared<'a>> {
     let located = |e: dockerfile::Error| e.with_source(request.info.clone());
     let declared = &request.dockerfile.global_args;
     from::check_defaults(&globals, &lexer, request.dockerfile, lint);
+    let declared_globals = args::global(globals.clone(), &lexer, declared, &config.build_args);
     let (mut globals, wants) =
-        args::global(globals, &lexer, declared, &config.build_args).map_err(located)?;
+        faults.take(declared_globals.map_err(located))?.unwrap_or_else(|| (globals, Wants::default()));
     let mut build_args = config.build_args.clone();
-    let epoch = epoch::read(&mut build_args, &mut globals, request.client, stages)?;
+    let epoch = epoch::read(&mut build_args, &mut globals, request.client, stages);
+    let epoch = faults.take(epoch)?.flatten();
     Ok(Shared {
         proxy: args::proxy(&build_args),
         config,
@@ -177,6 +190,7 @@ struct Conversion<'a> {
     /// Set when it is known.
     ignored: Option<Ignored>,
     lint: &'a mut Linter,
+    faults: &'a mut Faults,
     all_stages: bool,
 }
 

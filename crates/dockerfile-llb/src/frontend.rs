@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dockerfile::Dockerfile;
 use dockerfile::lint::{Finding, Linter, Settings};
-use errdefs::{Error, Result, ResultExt, SourceLocation};
+use errdefs::{Detail, Error, Result, ResultExt, SourceLocation};
 use frontend::sbom::{self, Scanner};
 use frontend::{Bridge, BuildResult, Frontend, FrontendRequest, Ref, Refs, SolveRequest, Warning};
 use futures_util::future::try_join_all;
@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::convert::{self, Converted};
-use crate::image;
+use crate::{diagnose, image};
 
 mod answers;
 mod client;
@@ -62,7 +62,7 @@ async fn build(client: &Client, entrypoint: &Entrypoint) -> Result<BuildResult> 
     let mut lint = Linter::new(check_settings(client, entrypoint)?);
     let converted = convert_all(client, entrypoint, &targets, &mut lint).await;
     tell(client, entrypoint, &lint).await?;
-    let converted = converted?;
+    let converted = converted.map_err(|e| with_others(e, client, entrypoint))?;
     let mut result = BuildResult::default();
     let mut platforms = Vec::with_capacity(targets.len());
     for (platform, converted) in targets.into_iter().zip(converted) {
@@ -99,10 +99,19 @@ async fn convert_all(
 
 fn parse(entrypoint: &Entrypoint, lint: &mut Linter) -> Result<Dockerfile> {
     let parsed = dockerfile::parse(&entrypoint.info.data, lint);
-    match first_fault(&parsed.errors, entrypoint) {
-        Some(error) => Err(error),
+    match parsed.errors.into_iter().next() {
+        Some(error) => Err(error.with_source(entrypoint.info.clone())),
         None => Ok(parsed.dockerfile),
     }
+}
+
+/// The fault that BuildKit would tell, and what else is wrong with the file.
+fn with_others(error: Error, client: &Client, entrypoint: &Entrypoint) -> Error {
+    if error.source_location().is_none() {
+        return error;
+    }
+    let faults = diagnose::others(&error, &entrypoint.info.data, client.config());
+    if faults.is_empty() { error } else { error.with_detail(Detail::OtherFaults { faults }) }
 }
 
 fn request<'a>(
@@ -136,13 +145,6 @@ fn check_settings(client: &Client, entrypoint: &Entrypoint) -> Result<Settings> 
     }
     let own = dockerfile::find_directive("check", &entrypoint.info.data);
     Settings::parse(own.as_ref().map_or("", |d| &d.value)).context("failed to parse check options")
-}
-
-/// The fault that is reported; the others become hints.
-fn first_fault(errors: &[dockerfile::Error], entrypoint: &Entrypoint) -> Option<Error> {
-    let (first, others) = errors.split_first()?;
-    let error = first.clone().with_source(entrypoint.info.clone());
-    Some(others.iter().fold(error, |error, other| error.hint(format!("also: {}", other.message()))))
 }
 
 fn add(result: &mut BuildResult, id: &str, reference: Ref, converted: &Converted, multi_platform: bool) {

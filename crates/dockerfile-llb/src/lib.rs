@@ -8,6 +8,7 @@
 
 mod config;
 mod convert;
+mod diagnose;
 mod draft;
 mod environment;
 mod frontend;
@@ -16,4 +17,5 @@ mod image;
 mod path;
 mod state;
 
+pub use diagnose::Diagnosis;
 pub use frontend::{DockerfileFrontend, FrontendImage, frontend_image};

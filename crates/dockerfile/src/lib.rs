@@ -11,6 +11,7 @@ pub mod csv;
 mod directive;
 mod error;
 mod expand;
+pub mod format;
 pub mod go;
 mod heredoc;
 pub mod ignore;

@@ -5,6 +5,7 @@ use errdefs::Range;
 use crate::{Error, Result};
 
 mod file;
+pub mod own;
 pub mod rules;
 mod settings;
 
@@ -72,6 +73,10 @@ impl Linter {
     /// In the order in which they were found.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
+    }
+
+    pub fn into_findings(self) -> Vec<Finding> {
+        self.findings
     }
 
     pub(crate) fn keep(&mut self, count: usize) {

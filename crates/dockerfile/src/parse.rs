@@ -1,17 +1,18 @@
 //! Files to stages.
 
 use crate::instruction::read::{Item, read};
-use crate::instruction::{Dockerfile, Instruction, Kind};
+use crate::instruction::{Dockerfile, Instruction, Kind, Stage};
 use crate::lint::{self, Linter, rules};
 use crate::place::Place;
-use crate::statement;
+use crate::statement::{self, Statement};
 use crate::{Error, Result};
 
 /// A file, as far as it could be understood.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Parsed {
     pub dockerfile: Dockerfile,
-    /// Every fault. The first is the one that BuildKit would report.
+    /// Every fault. The first is the one that BuildKit would report. Where there are some, what could be understood of
+    /// the rest is there all the same.
     pub errors: Vec<Error>,
 }
 
@@ -30,9 +31,11 @@ pub fn parse(data: &[u8], lint: &mut Linter) -> Parsed {
     for place in statements.empty_continuations {
         lint.find(rules::NO_EMPTY_CONTINUATION, "Empty continuation line".into(), place.ranges(), &[]);
     }
-    let mut homeless = false;
+    // A lost statement may have been a FROM.
+    let mut homeless = !parsed.errors.is_empty();
     for statement in statements.list {
         let line = statement.place.first_line();
+        let lost = recover(&statement);
         match read(statement, lint) {
             Ok(Item::Stage(stage)) => parsed.dockerfile.stages.push(stage),
             Ok(Item::Instruction(instruction)) => match parsed.dockerfile.stages.last_mut() {
@@ -49,7 +52,11 @@ pub fn parse(data: &[u8], lint: &mut Linter) -> Parsed {
                         .push(Error::new("no build stage in current context").at(&instruction.place));
                 }
             },
-            Err(e) => parsed.errors.push(e.context(format_args!("dockerfile parse error on line {line}"))),
+            Err(e) => {
+                parsed.errors.push(e.context(format_args!("dockerfile parse error on line {line}")));
+                parsed.dockerfile.stages.extend(lost);
+                homeless = true;
+            }
         }
         if !parsed.errors.is_empty() {
             before_fault.get_or_insert(lint.findings().len());
@@ -65,6 +72,22 @@ pub fn parse(data: &[u8], lint: &mut Linter) -> Parsed {
         lint::check_file(&parsed.dockerfile, lint);
     }
     parsed
+}
+
+/// The stage that a faulty FROM meant, so that what follows has a home and its name is known.
+fn recover(statement: &Statement) -> Option<Stage> {
+    if !statement.keyword.eq_ignore_ascii_case("from") {
+        return None;
+    }
+    let words = &statement.arguments.words;
+    Some(Stage {
+        name: words.get(2).map(|name| name.to_lowercase()).unwrap_or_default(),
+        base: words.first().cloned().unwrap_or_else(|| "scratch".to_owned()),
+        keyword: statement.keyword.clone(),
+        code: statement.text.trim().to_owned(),
+        place: statement.place.clone(),
+        ..Stage::default()
+    })
 }
 
 /// Reads the instruction that an image or a stage left for its users with ONBUILD. Its place is `place`.

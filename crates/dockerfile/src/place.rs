@@ -39,6 +39,11 @@ impl Place {
         self.last
     }
 
+    /// Where the code of a line begins in the joined text; nothing for a line that adds none.
+    pub(crate) fn offset_of_line(&self, line: u32) -> Option<usize> {
+        self.pieces.iter().find(|piece| piece.line == line).map(|piece| piece.offset)
+    }
+
     /// One range for each line, as BuildKit sends them.
     pub fn ranges(&self) -> Vec<Range> {
         (self.first..=self.last).map(|line| Range::lines(line, line)).collect()
@@ -55,16 +60,32 @@ impl Place {
         ranges
     }
 
-    /// The first occurrence of `word`, up to the end of the line that it starts on.
+    /// Where `word` stands, up to the end of the line that it starts on.
     fn find(&self, word: &str) -> Option<Range> {
+        let start = self.offset_of(word)?;
+        self.range(start..start + word.len())
+    }
+
+    /// The first occurrence as a word of its own, or else as a part of one.
+    fn offset_of(&self, word: &str) -> Option<usize> {
         if word.is_empty() {
             return None;
         }
-        let start = self.text.find(word)?;
+        let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let stands_alone = |&at: &usize| {
+            !self.text[..at].ends_with(is_part) && !self.text[at + word.len()..].starts_with(is_part)
+        };
+        let mut starts = self.text.match_indices(word).map(|(at, _)| at);
+        starts.find(stands_alone).or_else(|| self.text.find(word))
+    }
+
+    /// The columns of bytes of the joined text, up to the end of the line that they start on.
+    pub(crate) fn range(&self, bytes: std::ops::Range<usize>) -> Option<Range> {
+        let start = bytes.start;
         let index = self.pieces.iter().rposition(|p| p.offset <= start)?;
         let piece = self.pieces[index];
         let piece_end = self.pieces.get(index + 1).map_or(self.text.len(), |next| next.offset);
-        let end = (start + word.len()).min(piece_end);
+        let end = bytes.end.min(piece_end);
         let columns = |range: std::ops::Range<usize>| self.text.get(range).map(|s| s.chars().count() as u32);
         let from = piece.column + columns(piece.offset..start)?;
         let to = from + columns(start..end)?;

@@ -62,6 +62,23 @@ pub(crate) fn split(data: &[u8]) -> Statements {
     out
 }
 
+/// As [`split`], of lines that stand behind the directives of their file.
+pub(crate) fn split_with(text: &str, escape: char) -> Statements {
+    let mut directives = Reader::new("#");
+    // What is no directive ends them.
+    let _ = directives.read("", 0);
+    let mut splitter = Splitter {
+        lines: Lines { rest: text, number: 0 },
+        out: Statements { escape, ..Statements::default() },
+        directives,
+        comments: Vec::new(),
+    };
+    while let Some(line) = splitter.next_line() {
+        splitter.line(line);
+    }
+    splitter.out
+}
+
 /// Physical lines, with their ends.
 struct Lines<'a> {
     rest: &'a str,
@@ -203,7 +220,7 @@ impl<'a> Splitter<'a> {
         let mut heredocs = Heredoc::of_line(line)?;
         for heredoc in &mut heredocs {
             loop {
-                let Some(line) = self.next_line() else { return Err(Error::new("unterminated heredoc")) };
+                let Some(line) = self.next_line() else { return Err(unterminated(&heredoc.name)) };
                 if heredoc.ends_with(line.trim_end_matches(['\r', '\n'])) {
                     break;
                 }
@@ -212,6 +229,10 @@ impl<'a> Splitter<'a> {
         }
         Ok(heredocs)
     }
+}
+
+fn unterminated(name: &str) -> Error {
+    Error::new("unterminated heredoc").about(name)
 }
 
 /// The line without its continuation mark, and whether it had one. A doubled escape is no mark.

@@ -214,7 +214,7 @@ fn lexical_faults() {
     check_error("\n# x\n", "file with no instructions", "2:0-0");
     check_error("# escape=x\nFROM a", "invalid escape token 'x' does not match ` or \\", "1:0-0");
     check_error("# syntax=x\n#syntax=y\nFROM a", "only one syntax parser directive can be used", "2:0-0");
-    check_error("FROM a\nRUN <<E\nx", "unterminated heredoc", "2:0-0");
+    check_error("FROM a\nRUN <<E\nx", "unterminated heredoc", "2:6-7");
     check_error("FROM a\nENV x", "ENV must have two arguments", "2:0-0");
     check_error(
         "FROM a\nENV x=y \\\n  z",
@@ -293,6 +293,30 @@ fn every_fault_is_told() {
     let parsed = parse(b"FROM a\nRNU x\nCOPY a\nENV b\n", &mut Linter::default());
     let lines: Vec<_> = parsed.errors.iter().map(|e| e.ranges()[0].start.line).collect();
     assert_eq!(lines, [4, 2, 3]);
+}
+
+#[test]
+fn a_fault_makes_no_others() {
+    let check = |text: &str, expected: &[u32]| {
+        let parsed = parse(text.as_bytes(), &mut Linter::default());
+        let lines: Vec<_> = parsed.errors.iter().map(|e| e.ranges()[0].start.line).collect();
+        assert_eq!(lines, expected, "{text}");
+    };
+    check("FROM a b\nRUN x\nFROM c AS 1\nCOPY --from=0 x y", &[1, 3]);
+    check("FRM a\nRUN x\nRUN y", &[1]);
+    check("RUN x\nRUN y\nFROM a\nEXPOSE", &[1, 4]);
+}
+
+#[test]
+fn words_are_found_where_they_stand_alone() {
+    let at = |text, word| {
+        let range = stage_of(text).instructions[0].place.ranges_of(word)[0];
+        (range.start.character, range.end.character)
+    };
+    assert_eq!(at("FROM a\nCOPY --from=x fromx from /", "from"), (20, 24));
+    assert_eq!(at("FROM a\nRUN ab b", "b"), (7, 8));
+    assert_eq!(at("FROM a\nRUN abc", "b"), (5, 6));
+    assert_eq!(at("FROM a\nRUN abc", "x"), (0, 0));
 }
 
 #[test]

@@ -42,11 +42,20 @@ pub struct SourceLocation {
     pub ranges: Vec<Range>,
 }
 
+/// One more fault of a file, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    pub message: String,
+    pub ranges: Vec<Range>,
+}
+
 /// What a program may want to know about an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Detail {
     /// Where in which source the cause stands.
     Source(SourceLocation),
+    /// What else is wrong in the file of [`Detail::Source`], from top to bottom.
+    OtherFaults { faults: Vec<Fault> },
     /// The vertex that failed.
     Vertex { digest: String },
     /// A process ended with this code. `signal` and `oom` tell why, where known.

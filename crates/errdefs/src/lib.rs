@@ -8,5 +8,5 @@
 mod detail;
 mod error;
 
-pub use detail::{Detail, MissingMaterial, Position, Range, SourceInfo, SourceLocation, Subject};
+pub use detail::{Detail, Fault, MissingMaterial, Position, Range, SourceInfo, SourceLocation, Subject};
 pub use error::{Class, Code, Error, Result, ResultExt};

@@ -76,6 +76,7 @@ fn lint(
         progress::source_frame(&location)
     };
     let for_people = printed.is_none();
+    let others = findings.others_text(frame);
     let error = findings.error_text(frame);
     let mut text = printed.unwrap_or_else(|| match findings.warnings.len() {
         0 if error.is_some() => String::new(),
@@ -83,8 +84,11 @@ fn lint(
         1 => format!("Check complete, 1 warning has been found!\n{}", findings.text(frame)),
         n => format!("Check complete, {n} warnings have been found!\n{}", findings.text(frame)),
     });
-    if for_people && error.is_some() && !findings.warnings.is_empty() {
-        text.push('\n');
+    if for_people && error.is_some() {
+        if !findings.warnings.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&others);
     }
     Ok(Shown { text, error: error.map(|e| e.trim_end().to_owned()), status })
 }

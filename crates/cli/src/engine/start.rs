@@ -124,6 +124,8 @@ async fn start(home: &Home) -> Result<Client> {
     wait_for_store(&home).await;
     put_long_log_aside(&home);
     let log_start = home.log.metadata().map_or(0, |m| m.len());
+    // An engine that ends may give room back.
+    let was_full = is_full(&home.root);
     let mut child = spawn(&home)?;
     let began = Instant::now();
     loop {
@@ -134,11 +136,12 @@ async fn start(home: &Home) -> Result<Client> {
             return Ok(client);
         }
         if let Ok(Some(status)) = child.try_wait() {
-            return Err(failed(&home, log_start, &format!("the engine did not start ({status})")));
+            let what = format!("the engine did not start ({status})");
+            return Err(failed(&home, log_start, was_full, &what));
         }
         if began.elapsed() > START_TIMEOUT {
             let _ = child.kill();
-            return Err(failed(&home, log_start, "the engine did not answer in time"));
+            return Err(failed(&home, log_start, was_full, "the engine did not answer in time"));
         }
         // The file system tells nothing of a socket that is listened on, so look again; the first looks are close
         // together since a start takes milliseconds.
@@ -214,12 +217,13 @@ fn put_long_log_aside(home: &Home) {
 }
 
 /// The error of a start, with what the engine said of it in its log.
-fn failed(home: &Home, log_start: u64, what: &str) -> Error {
+fn failed(home: &Home, log_start: u64, was_full: bool, what: &str) -> Error {
     let log = std::fs::read(&home.log).unwrap_or_default();
     let said = usize::try_from(log_start).ok().and_then(|start| log.get(start..)).unwrap_or_default();
     let said = String::from_utf8_lossy(said);
     // An engine without room has none for its log.
-    let reason = reason(&said).or_else(|| is_full(&home.root).then_some("No space left on device"));
+    let reason =
+        reason(&said).or_else(|| (was_full || is_full(&home.root)).then_some("No space left on device"));
     let error = match reason {
         Some(reason) => Error::environment(format!("{what}: {reason}")),
         None => Error::environment(what.to_owned()),
@@ -227,7 +231,6 @@ fn failed(home: &Home, log_start: u64, what: &str) -> Error {
     error.hint(format!("its log is `{}`", home.log.display()))
 }
 
-/// What ended without room may have given some blocks back.
 fn is_full(dir: &Path) -> bool {
     rustix::fs::statvfs(dir).is_ok_and(|stat| {
         stat.f_bfree * stat.f_frsize < LITTLE_ROOM || (stat.f_files > 0 && stat.f_ffree == 0)

@@ -48,6 +48,10 @@ impl CallSetting {
     pub fn ask(&self, attrs: &mut BTreeMap<String, String>) {
         const CAP: &str = "moby.buildkit.frontend.subrequests+forward";
         attrs.insert("requestid".into(), format!("frontend.{}", self.name));
+        // BuildKit passes over it; Kiln then tells all faults, and findings of its own rules.
+        if self.name == "lint" {
+            attrs.insert("kiln.check".into(), "full".into());
+        }
         let caps = attrs.entry("frontend.caps".into()).or_default();
         *caps = if caps.is_empty() { CAP.to_owned() } else { format!("{caps},{CAP}") };
     }

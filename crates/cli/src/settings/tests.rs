@@ -277,7 +277,7 @@ fn calls_make_no_result() {
     let outline = "requestid = frontend.outline\ntarget = a";
     let caps = "frontend.caps = moby.buildkit.frontend.subrequests+forward";
     check("--call outline --target a -t x --push -o out .", &format!("{caps}\n{outline}"));
-    check("--check .", &format!("{caps}\nrequestid = frontend.lint"));
+    check("--check .", &format!("{caps}\nkiln.check = full\nrequestid = frontend.lint"));
     check("--call targets --check=false .", &format!("{caps}\nrequestid = frontend.targets"));
     check("--call a,b .", "ERROR: invalid print value: a,b");
 }

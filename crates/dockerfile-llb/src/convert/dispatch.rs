@@ -9,7 +9,7 @@ use errdefs::Range;
 
 use super::ignored::Ignored;
 use super::stage::{Command, Progress, StageState};
-use super::{Conversion, Shared, meta, secrets};
+use super::{Conversion, Faults, Shared, meta, secrets};
 use crate::draft::{Draft, Port};
 use crate::environment::split_line;
 use crate::image::{self, DEFAULT_PATH};
@@ -40,13 +40,13 @@ impl Conversion<'_> {
         for (at, _) in reachable.iter().enumerate().filter(|(_, reachable)| **reachable) {
             if self.stages.list[at].progress != Progress::Dispatched {
                 self.stages.take_over(at);
-                self.dispatch_stage(at).map_err(|e| e.with_source(self.shared.info.clone()))?;
+                self.dispatch_stage(at)?;
             }
         }
         Ok(())
     }
 
-    fn dispatch_stage(&mut self, at: usize) -> Result<()> {
+    fn dispatch_stage(&mut self, at: usize) -> errdefs::Result<()> {
         let mut stage = std::mem::take(&mut self.stages.list[at]);
         stage.progress = Progress::Dispatched;
         let mut dispatch = Dispatch {
@@ -60,18 +60,21 @@ impl Conversion<'_> {
             lint: self.lint,
             comments: Vec::new(),
         };
-        dispatch.run()?;
+        dispatch.run(self.faults)?;
         self.stages.list[at] = stage;
         Ok(())
     }
 }
 
 impl Dispatch<'_> {
-    fn run(&mut self) -> Result<()> {
-        self.prepare()?;
+    fn run(&mut self, faults: &mut Faults) -> errdefs::Result<()> {
+        let located = |e: dockerfile::Error| e.with_source(self.shared.info.clone());
+        let prepared = self.prepare().map_err(located);
+        faults.take(prepared)?;
         for command in std::mem::take(&mut self.stage.commands) {
             let place = command.instruction.place.clone();
-            self.command(command).map_err(|e| e.at(&place))?;
+            let done = self.command(command).map_err(|e| e.at(&place).with_source(self.shared.info.clone()));
+            faults.take(done)?;
         }
         Ok(())
     }

@@ -10,17 +10,23 @@ use errdefs::Result;
 use oci::Platform;
 
 use super::stage::{Command, StageState, Stages};
-use super::{Conversion, Request, Shared, from};
+use super::{Conversion, Faults, Request, Shared, from};
 use crate::image::SCRATCH;
 
 type Located<T> = dockerfile::Result<T>;
 
 /// The stages of the file, with the variables in FROM expanded.
-pub(super) fn lay_out(request: &Request<'_>, shared: &Shared<'_>, lint: &mut Linter) -> Result<Stages> {
+pub(super) fn lay_out(
+    request: &Request<'_>,
+    shared: &Shared<'_>,
+    lint: &mut Linter,
+    faults: &mut Faults,
+) -> Result<Stages> {
     let mut stages = Stages::default();
     for (number, stage) in request.dockerfile.stages.iter().enumerate() {
-        let From { base, platform, used } = from_words(stage, shared, lint)
-            .map_err(|e| e.at(&stage.place).with_source(shared.info.clone()))?;
+        let words =
+            from_words(stage, shared, lint).map_err(|e| e.at(&stage.place).with_source(shared.info.clone()));
+        let From { base, platform, used } = faults.take(words)?.unwrap_or_default();
         let replaced_by = match stage.name.as_str() {
             "" => None,
             name => request.client.named_context(name, platform.as_ref().or(request.platform.as_ref()))?,
@@ -65,6 +71,12 @@ struct From {
     platform: Option<Platform>,
     /// Variables in them.
     used: BTreeSet<String>,
+}
+
+impl Default for From {
+    fn default() -> Self {
+        From { base: SCRATCH.to_owned(), platform: None, used: BTreeSet::new() }
+    }
 }
 
 /// Base and platform of FROM, which see global variables only.
@@ -117,12 +129,14 @@ impl Conversion<'_> {
         while at < self.stages.list.len() {
             let mut commands = std::mem::take(&mut self.stages.list[at].commands);
             for command in &mut commands {
-                self.connect_command(at, command)?;
+                let connected = self.connect_command(at, command);
+                self.faults.take(connected)?;
             }
             self.stages.list[at].commands = commands;
             at += 1;
         }
-        self.refuse_circles()?;
+        let circles = self.refuse_circles();
+        self.faults.take(circles)?;
         if let [only] = self.stages.list.as_mut_slice() {
             only.label.clear();
         }

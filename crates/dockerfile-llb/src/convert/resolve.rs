@@ -32,8 +32,10 @@ impl Conversion<'_> {
     /// Resolves the bases of all stages that the target needs, side by side. Triggers of a base may need more stages, so
     /// this goes in rounds.
     pub(super) async fn resolve(&mut self, target: usize) -> Result<()> {
-        for stage in &self.stages.list {
-            check_name(stage, &self.shared)?;
+        for stage in &mut self.stages.list {
+            if self.faults.take(check_name(stage, &self.shared))?.is_none() {
+                stage.stage.base = image::SCRATCH.to_owned();
+            }
         }
         loop {
             let reachable = self.wanted(target);
@@ -123,9 +125,11 @@ impl Conversion<'_> {
             }
             let mut commands = Vec::with_capacity(triggers.len());
             for trigger in &triggers {
-                let command = self.trigger(at, trigger)?;
-                new_needs |= !command.sources.is_empty();
-                commands.push(command);
+                let command = self.trigger(at, trigger);
+                if let Some(command) = self.faults.take(command)? {
+                    new_needs |= !command.sources.is_empty();
+                    commands.push(command);
+                }
             }
             let stage = &mut self.stages.list[at];
             stage.steps += commands.len();

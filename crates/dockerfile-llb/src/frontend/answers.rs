@@ -1,14 +1,14 @@
 //! Requests that build nothing: findings, an outline, targets, and which requests there are.
 
 use dockerfile::answer::{self, Base64, BuildError, Findings, Graph, Op, Source, Targets, Warning};
-use dockerfile::lint::Linter;
+use dockerfile::lint::{Linter, own};
 use errdefs::{Detail, Error, Result};
 use frontend::BuildResult;
 use serde::Serialize;
 
 use super::context::Entrypoint;
-use super::{Client, check_settings, parse, request, tell};
-use crate::convert;
+use super::{Client, check_settings, parse, request, tell, with_others};
+use crate::{convert, diagnose};
 
 /// # Errors
 /// For a request that is not known, and for files that cannot be built. An answer with findings holds that error.
@@ -25,7 +25,8 @@ pub(super) async fn answer(client: &Client, entrypoint: &Entrypoint, name: &str)
             Ok(result(&outline, outline.text()))
         }
         "frontend.targets" => {
-            let dockerfile = parse(entrypoint, &mut Linter::default())?;
+            let dockerfile =
+                parse(entrypoint, &mut Linter::default()).map_err(|e| with_others(e, client, entrypoint))?;
             let targets = Targets::of(&dockerfile, &entrypoint.info.data);
             Ok(result(&targets, targets.text()))
         }
@@ -51,9 +52,9 @@ async fn outline(client: &Client, entrypoint: &Entrypoint) -> Result<answer::Out
         let dockerfile = parse(entrypoint, &mut lint)?;
         convert::outline(request(client, entrypoint, &dockerfile, None), &mut lint).await
     };
-    let outline = outline.await;
+    let outline: Result<_> = outline.await;
     tell(client, entrypoint, &lint).await?;
-    outline
+    outline.map_err(|e| with_others(e, client, entrypoint))
 }
 
 async fn findings(client: &Client, entrypoint: &Entrypoint) -> Findings {
@@ -67,10 +68,14 @@ async fn findings(client: &Client, entrypoint: &Entrypoint) -> Findings {
         }
         Err(e) => Err(e),
     };
-    findings.error = checked.err().map(|error| {
+    if let Err(error) = checked {
         let ranges = error.source_location().map_or(&[][..], |location| &location.ranges);
-        BuildError::new(error.message().to_owned(), ranges)
-    });
+        if client.config().in_full {
+            let others = diagnose::others(&error, &entrypoint.info.data, client.config());
+            findings.also = others.iter().map(|f| BuildError::new(f.message.clone(), &f.ranges)).collect();
+        }
+        findings.error = Some(BuildError::new(error.message().to_owned(), ranges));
+    }
     findings
 }
 
@@ -79,7 +84,11 @@ async fn check(client: &Client, entrypoint: &Entrypoint, lint: &mut Linter) -> R
     let dockerfile = parse(entrypoint, lint)?;
     let all_stages = client.config().target.is_empty();
     let request = convert::Request { all_stages, ..request(client, entrypoint, &dockerfile, None) };
-    convert::check(request, lint).await
+    let checked = convert::check(request, lint, &mut convert::Faults::Fatal).await;
+    if client.config().in_full {
+        own::check(&dockerfile, lint);
+    }
+    checked
 }
 
 fn source(entrypoint: &Entrypoint) -> Source {

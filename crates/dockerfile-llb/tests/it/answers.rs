@@ -312,3 +312,58 @@ async fn other_questions() {
     let broken = solve(bridge("NO", ""), &[("requestid", "frontend.targets")]).await.expect_err("no file");
     assert!(broken.source_location().is_some());
 }
+
+#[tokio::test]
+async fn all_faults_are_told_where_that_is_asked_for() {
+    let text = "FROM alpine AS a\nCOPY --form=a x y\nEXPOSE 1x\nRUN --mount=type=bnid x\nCOPY --chmod=9 x y";
+    let faults = |json: &Value| -> Vec<String> {
+        let list = json["otherErrors"].as_array().cloned().unwrap_or_default();
+        let show = |e: &Value| {
+            let at = |what: &str| {
+                e.pointer(&format!("/location/ranges/0/start/{what}")).cloned().unwrap_or(json!(0))
+            };
+            format!("{}:{} {}", at("line"), at("character"), e["message"].as_str().unwrap_or_default())
+        };
+        list.iter().map(show).collect()
+    };
+    let first = "dockerfile parse error on line 2: unknown flag: --form (did you mean from?)";
+    let (json, _) = ask(bridge(text, ""), "frontend.lint", &[("kiln.check", "full")]).await;
+    assert_eq!(json["buildError"]["message"], first);
+    assert_eq!(
+        faults(&json),
+        [
+            "3:7 invalid containerPort: 1x",
+            "4:12 unsupported mount type \"bnid\" (did you mean bind?)",
+            "5:13 invalid chmod parameter: '9'. it should be octal string and between 0 and 07777",
+        ]
+    );
+    // Others get what BuildKit says.
+    let (json, _) = ask(bridge(text, ""), "frontend.lint", &[]).await;
+    assert_eq!((json["buildError"]["message"].as_str(), faults(&json).len()), (Some(first), 0));
+    let error = solve(bridge(text, ""), &[]).await.expect_err("faulty");
+    assert_eq!(error.message(), first);
+    let others = error.details().iter().find_map(|d| match d {
+        errdefs::Detail::OtherFaults { faults } => Some(faults.len()),
+        _ => None,
+    });
+    assert_eq!(others, Some(3));
+}
+
+#[tokio::test]
+async fn own_rules_speak_where_they_are_asked() {
+    let text = "FROM alpine\nADD x y\nRUN a | b";
+    check(text, &[]).await;
+    let own = [
+        "2 kiln.AddForCopy: ADD would also fetch and unpack, and nothing here is to be fetched or unpacked; use COPY",
+    ];
+    check_with(
+        "",
+        &[("kiln.check", "full")],
+        &format!("# check=skip=kiln.PipeFail\n{text}"),
+        &[&own[0].replace("2 ", "3 ")],
+    )
+    .await;
+    let fake = bridge(text, "");
+    solve(fake.clone(), &[("kiln.check", "full")]).await.expect("good");
+    assert!(fake.warnings.lock().expect("no panic").is_empty());
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dockerfile_llb::DockerfileFrontend;
-use errdefs::{Code, Error};
+use errdefs::{Code, Detail, Error};
 use frontend::{BuildResult, Frontend, FrontendRequest};
 use proptest::prelude::*;
 
@@ -87,7 +87,11 @@ async fn the_own_syntax_is_served() {
 async fn all_faults_are_told_at_once() {
     let message = "dockerfile parse error on line 2: unknown instruction: RNU (did you mean RUN?)";
     let error = check("FROM alpine\nRNU x\nCOPY a", &[], message, "2:0-3").await;
-    assert_eq!(error.hints().len(), 1);
+    let other = error.details().iter().find_map(|detail| match detail {
+        Detail::OtherFaults { faults } => Some((faults.len(), faults[0].ranges[0].start.line)),
+        _ => None,
+    });
+    assert_eq!(other, Some((1, 3)));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod answers;
 mod bridge;
+mod diagnosis;
 mod faults;
 mod golden;
 mod scan;

@@ -18,6 +18,9 @@ pub struct Findings {
     /// Why the file cannot be built.
     #[serde(rename = "buildError", skip_serializing_if = "Option::is_none")]
     pub error: Option<BuildError>,
+    /// What else is wrong with the file. Kiln alone tells, and only where it is asked for.
+    #[serde(rename = "otherErrors", skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<BuildError>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -121,6 +124,12 @@ impl Findings {
     pub fn error_text(&self, frame: impl Fn(&SourceLocation) -> String) -> Option<String> {
         let error = self.error.as_ref()?;
         Some(format!("{}\n{}", error.message, self.frame(&error.location, &frame)))
+    }
+
+    /// The other faults, each with its place.
+    pub fn others_text(&self, frame: impl Fn(&SourceLocation) -> String) -> String {
+        let told = |e: &BuildError| format!("ALSO: {}\n{}", e.message, self.frame(&e.location, &frame));
+        self.also.iter().map(told).collect()
     }
 
     fn source(&self, location: &Location) -> Option<&Source> {

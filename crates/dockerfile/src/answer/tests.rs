@@ -64,6 +64,7 @@ fn findings_are_told_from_top_to_bottom() {
         warnings: lint.findings().iter().rev().map(Warning::from).collect(),
         sources: vec![source],
         error: None,
+        ..Findings::default()
     };
     findings.warnings.push(Warning { rule: "Odd".into(), detail: "no place".into(), ..Warning::default() });
     let frame = |l: &errdefs::SourceLocation| format!("<{} {}>\n", l.info.filename, l.ranges.len());

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use errdefs::{Class, Detail, Error, MissingMaterial, Position, Range, SourceInfo, SourceLocation, Subject};
+use errdefs::{
+    Class, Detail, Error, Fault, MissingMaterial, Position, Range, SourceInfo, SourceLocation, Subject,
+};
 use prost::Message;
 use proto::{Any, pb};
 use serde::de::DeserializeOwned;
@@ -64,6 +66,7 @@ pub(super) fn encode(error: &Error) -> Vec<Any> {
             Detail::Output { lines } => own.output = lines.clone(),
             // Frontends that are images are told by a source without an image.
             Detail::NoImage { .. } => {}
+            Detail::OtherFaults { faults } => own.faults = faults.clone(),
         }
     }
     out.push(Any { type_url: OWN.into(), ..any(OWN, &own) });
@@ -82,6 +85,9 @@ pub(super) fn decode(details: &[Any]) -> Decoded {
     out.details = details.iter().filter_map(|any| decode_one(any, &own)).collect();
     if !own.output.is_empty() {
         out.details.push(Detail::Output { lines: own.output });
+    }
+    if !own.faults.is_empty() {
+        out.details.push(Detail::OtherFaults { faults: own.faults });
     }
     out
 }
@@ -344,6 +350,8 @@ struct Own {
     hints: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     output: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    faults: Vec<Fault>,
     #[serde(skip_serializing_if = "Option::is_none")]
     signal: Option<i32>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -1,0 +1,15 @@
+
+
+
+FROM alpine
+
+
+
+RUN true
+
+
+
+
+FROM alpine
+
+

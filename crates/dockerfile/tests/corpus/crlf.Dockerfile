@@ -1,0 +1,7 @@
+# escape=`
+FROM windows as w
+RUN dir `
+  C:\
+copy <<E /x
+a
+E

@@ -1,0 +1,4 @@
+
+# syntax=not/one
+FROM alpine
+RUN true

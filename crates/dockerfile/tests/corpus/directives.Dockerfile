@@ -1,0 +1,6 @@
+# syntax = docker/dockerfile:1
+# check=skip=JSONArgsRecommended;error=true
+# escape = \
+# not a directive
+FROM alpine
+CMD echo hi
