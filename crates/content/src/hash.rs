@@ -1,8 +1,9 @@
-//! The hash that a digest names.
+//! The hashes that digests name.
 
 use oci::Digest;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
+/// Takes bytes and gives their digest.
 pub enum Hasher {
     Sha256(Sha256),
     Sha384(Sha384),
@@ -12,9 +13,14 @@ pub enum Hasher {
 impl Hasher {
     /// The hash of `digest`; sha256 for what has no digest yet.
     pub fn like(digest: Option<&Digest>) -> Self {
-        match digest.map(Digest::algorithm) {
-            Some("sha384") => Hasher::Sha384(Sha384::new()),
-            Some("sha512") => Hasher::Sha512(Sha512::new()),
+        Self::called(digest.map_or("", Digest::algorithm))
+    }
+
+    /// The hash of that name, as `sha512`; sha256 for every other name.
+    pub fn called(name: &str) -> Self {
+        match name {
+            "sha384" => Hasher::Sha384(Sha384::new()),
+            "sha512" => Hasher::Sha512(Sha512::new()),
             _ => Hasher::Sha256(Sha256::new()),
         }
     }

@@ -20,6 +20,7 @@ mod store;
 mod table;
 mod verify;
 
+pub use hash::Hasher;
 pub use ingest::Ingest;
 pub use lease::Lease;
 pub use store::{Collected, Store};

@@ -48,13 +48,14 @@ impl Inner {
                 room.other += self.snapshots.usage(&layer).unwrap_or(0);
             }
         }
+        room.other += self.snapshots.squashed_size()?;
         let root = self.snapshots.root();
         for entry in std::fs::read_dir(root).context("failed to list the store")?.flatten() {
             let name = entry.file_name();
             match name.to_str() {
                 Some("metadata") => room.database += disk(&entry.path()),
                 Some("objects-v1" | "content-v1") => {}
-                Some("layers-v1") => room.other += disk(&entry.path()),
+                Some("layers-v1" | "mounts") => room.other += disk(&entry.path()),
                 _ => room.other += all_below(&entry.path()),
             }
         }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use errdefs::{Error, Result};
-use sha2::{Digest as _, Sha256};
+use oci::Digest;
 
 pub use digests::{Digests, Raw, encode as encode_digests, raw as raw_digest};
 pub use shared::{Origin, Shared, SharedInode};
@@ -41,18 +41,14 @@ impl LayerId {
 
     /// The name of the layer that stands for these in a mount.
     pub(crate) fn squashed_of(layers: &[LayerId]) -> Self {
-        let mut sha = Sha256::new();
-        for id in layers {
-            sha.update(id.as_str());
-            sha.update(b"/");
-        }
+        let names: String = layers.iter().flat_map(|id| [id.as_str(), "/"]).collect();
         // Short, since overlayfs takes few bytes of paths.
-        let name: String = sha.finalize().iter().take(10).map(|b| format!("{b:02x}")).collect();
-        LayerId(format!("{SQUASHED}{name}").into())
+        LayerId(format!("{SQUASHED}{}", &Digest::of(names).hex()[..20]).into())
     }
 
     pub(crate) fn is_squashed(&self) -> bool {
-        self.0.len() > SQUASHED.len() + 10 && self.0.starts_with(SQUASHED)
+        // Other names are shorter.
+        self.0.len() == SQUASHED.len() + 20 && self.0.starts_with(SQUASHED)
     }
 
     pub fn as_str(&self) -> &str {

@@ -1,6 +1,7 @@
 //! What layers take on disk, and how much of it comes free.
 
 use std::collections::HashSet;
+use std::sync::PoisonError;
 
 use errdefs::Result;
 
@@ -55,6 +56,15 @@ impl Store {
             Ok(())
         })?;
         Ok(total)
+    }
+
+    /// Bytes on disk of what stands for other layers in mounts, those of these layers left out.
+    pub fn squashed_size(&self) -> Result<u64> {
+        let all: Vec<_> = {
+            let squashed = self.squashed.lock().unwrap_or_else(PoisonError::into_inner);
+            squashed.keys().cloned().collect()
+        };
+        all.iter().map(|id| self.own_size(id)).sum()
     }
 
     /// Removes a layer that nobody uses any more, with the objects that only it linked. One that is not there is no

@@ -96,7 +96,7 @@ impl Fetched {
         self.file.view().await?.open(self.filename.as_bytes())
     }
 
-    async fn checksum(&self, request: &ChecksumRequest) -> Result<String> {
+    async fn checksum(&self, request: &ChecksumRequest) -> Result<Digest> {
         let (mut file, request) = (self.open().await?, request.clone());
         let summed = tokio::task::spawn_blocking(move || {
             sums::checksum(&mut file, request.algorithm, &request.suffix)
@@ -298,7 +298,7 @@ impl Source for HttpSource {
         self.verify(cx).await?;
         let fetched = self.fetched(cx).await?;
         let checksum = match &options.checksum {
-            Some(request) => Some((fetched.checksum(request).await?, request.clone())),
+            Some(request) => Some((fetched.checksum(request).await?.to_string(), request.clone())),
             None => None,
         };
         let Fetched { digest, filename, modified, .. } = fetched.clone();

@@ -155,7 +155,7 @@ fn judge(status: &str, reject_expired: bool, now: i64) -> Result<&str> {
                 return Err(Error::user(format!("{}: it or its key expired", by())));
             }
             "KEYEXPIRED" => expired = expired.min(number(1)).or(number(1)),
-            "VALIDSIG" => valid = Some(line.split(' ').collect::<Vec<_>>()),
+            "VALIDSIG" => valid = Some(words),
             _ => {}
         }
     }

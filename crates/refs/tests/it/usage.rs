@@ -103,3 +103,25 @@ async fn blobs_are_collected() {
     prune(&world, PruneOptions::default()).await;
     assert_eq!(all.map(|digest| content.contains(digest)), [false, false, false, false, false, true]);
 }
+
+/// More layers than one mount takes have trees of links that stand for them.
+#[tokio::test]
+async fn what_stands_for_many_layers_is_counted_once() {
+    let world = World::new().await;
+    let data = "x".repeat(16 << 10);
+    let mut top = None;
+    for i in 0..130 {
+        top = Some(world.state(top.as_ref(), &format!("f{i}={data}")).await);
+    }
+    let on_disk = || {
+        let mut du = std::process::Command::new("du");
+        let du = du.args(["-s", "-B1", "--exclude=metadata"]).arg(world.dir.path()).output().unwrap();
+        String::from_utf8(du.stdout).unwrap().split('\t').next().unwrap().parse::<u64>().unwrap()
+    };
+    let top = top.unwrap();
+    let before = (world.refs.room().await.unwrap().other, on_disk());
+    top.mount_source().await.unwrap();
+    let after = (world.refs.room().await.unwrap().other, on_disk());
+    assert!(after.1 > before.1);
+    assert_eq!(after.0 - before.0, after.1 - before.1);
+}
