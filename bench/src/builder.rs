@@ -12,11 +12,30 @@ use crate::process::{Background, find, run, run_within, version};
 /// A builder of which this machine has what it needs.
 #[derive(Debug, Clone)]
 pub enum Builder {
-    Kiln { kiln: PathBuf },
-    Buildctl { buildkitd: PathBuf, buildctl: PathBuf },
-    Buildx { buildkitd: PathBuf, buildx: PathBuf },
-    Buildah { buildah: PathBuf },
+    Kiln {
+        kiln: PathBuf,
+    },
+    /// Kiln's engine, driven by the stock client.
+    KilnByBuildx {
+        kiln: PathBuf,
+        buildx: PathBuf,
+    },
+    Buildctl {
+        buildkitd: PathBuf,
+        buildctl: PathBuf,
+    },
+    Buildx {
+        buildkitd: PathBuf,
+        buildx: PathBuf,
+    },
+    Buildah {
+        buildah: PathBuf,
+    },
 }
+
+pub const KILN: &str = "kiln";
+pub const KILN_BY_BUILDX: &str = "kiln by buildx";
+pub const BUILDX: &str = "buildx";
 
 /// How long one build may take. One that takes longer counts as having taken this long.
 pub const LIMIT: Duration = Duration::from_secs(120);
@@ -40,14 +59,14 @@ impl Builder {
     /// All builders of this machine; `kiln` is given.
     pub fn all(kiln: &Path) -> Vec<Builder> {
         let mut all = vec![Builder::Kiln { kiln: kiln.to_owned() }];
+        let plugin = PathBuf::from("/usr/libexec/docker/cli-plugins/docker-buildx");
+        let buildx = find("buildx").or_else(|| plugin.is_file().then_some(plugin));
+        all.extend(buildx.clone().map(|buildx| Builder::KilnByBuildx { kiln: kiln.to_owned(), buildx }));
         if let Some(buildkitd) = find("buildkitd") {
             if let Some(buildctl) = find("buildctl") {
                 all.push(Builder::Buildctl { buildkitd: buildkitd.clone(), buildctl });
             }
-            let plugin = PathBuf::from("/usr/libexec/docker/cli-plugins/docker-buildx");
-            if let Some(buildx) = find("buildx").or_else(|| plugin.is_file().then_some(plugin)) {
-                all.push(Builder::Buildx { buildkitd, buildx });
-            }
+            all.extend(buildx.map(|buildx| Builder::Buildx { buildkitd, buildx }));
         }
         all.extend(find("buildah").map(|buildah| Builder::Buildah { buildah }));
         all
@@ -55,16 +74,17 @@ impl Builder {
 
     pub fn name(&self) -> &'static str {
         match self {
-            Builder::Kiln { .. } => "kiln",
+            Builder::Kiln { .. } => KILN,
+            Builder::KilnByBuildx { .. } => KILN_BY_BUILDX,
             Builder::Buildctl { .. } => "buildctl",
-            Builder::Buildx { .. } => "buildx",
+            Builder::Buildx { .. } => BUILDX,
             Builder::Buildah { .. } => "buildah",
         }
     }
 
     pub fn version(&self) -> String {
         match self {
-            Builder::Kiln { kiln } => version(kiln, &["version"]),
+            Builder::Kiln { kiln } | Builder::KilnByBuildx { kiln, .. } => version(kiln, &["version"]),
             Builder::Buildctl { buildctl, .. } => version(buildctl, &["--version"]),
             Builder::Buildx { buildx, .. } => version(buildx, &["version"]),
             Builder::Buildah { buildah } => version(buildah, &["--version"]),
@@ -74,6 +94,11 @@ impl Builder {
     /// Whether the builder has this output. Buildah makes an image in any case, and no folder.
     pub fn can(&self, output: Output) -> bool {
         !matches!((self, output), (Builder::Buildah { .. }, Output::Local | Output::Push))
+    }
+
+    /// Whether builds can be sent to its engine without its client. Those of other clients are the same engines.
+    pub fn takes_requests(&self) -> bool {
+        matches!(self, Builder::Kiln { .. } | Builder::Buildctl { .. })
     }
 
     /// Starts the builder on an empty store, or the one that `dir` holds.
@@ -86,7 +111,7 @@ impl Builder {
         let address = format!("unix://{}", socket.display());
         let started = Instant::now();
         let engine = match self {
-            Builder::Kiln { kiln } => {
+            Builder::Kiln { kiln } | Builder::KilnByBuildx { kiln, .. } => {
                 let mut command = Command::new(kiln);
                 command.arg("daemon").arg("--root").arg(dir).args(["--addr", &address]);
                 Some(Background::start(command, &log)?)
@@ -106,7 +131,7 @@ impl Builder {
         let mut bench = Bench { builder: self, dir: dir.to_owned(), address, engine, ready: Duration::ZERO };
         bench.wait(&socket)?;
         bench.ready = started.elapsed();
-        if let Builder::Buildx { buildx, .. } = self {
+        if let Builder::Buildx { buildx, .. } | Builder::KilnByBuildx { buildx, .. } = self {
             let mut command = bench.client(buildx);
             run(command.args(["create", "--name", "bench", "--driver", "remote", &bench.address]))?;
         }
@@ -125,6 +150,10 @@ pub struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     pub fn engine(&self) -> Option<u32> {
         self.engine.as_ref().map(Background::id)
     }
@@ -184,7 +213,7 @@ impl Bench<'_> {
                 command.args(["-o", to.as_deref().unwrap_or("type=cacheonly")]);
                 run(command.arg(context))
             }
-            Builder::Buildx { buildx, .. } => {
+            Builder::Buildx { buildx, .. } | Builder::KilnByBuildx { buildx, .. } => {
                 let mut command = self.client(buildx);
                 command.args(["build", "--builder=bench", "--progress=plain"]);
                 command.args(["-o", to.as_deref().unwrap_or("type=cacheonly")]);

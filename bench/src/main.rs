@@ -9,6 +9,7 @@ mod measure;
 mod process;
 mod records;
 mod registry;
+mod request;
 mod rows;
 mod table;
 mod workload;
@@ -29,12 +30,13 @@ use crate::table::Line;
 /// Compares builders on the same workloads.
 #[derive(Parser)]
 struct Args {
-    /// Rows to run: small, context, big-file, chain, stages, copies, local, oci-files, oci-big, pull, engine, growth, records
+    /// Rows to run: small, context, big-file, chain, stages, copies, local, oci-files, oci-big, pull, crowd, graph,
+    /// engine, growth, records
     rows: Vec<String>,
     /// The program to measure [default: the release build of this checkout]
     #[arg(long)]
     kiln: Option<PathBuf>,
-    /// Compare only these: kiln, buildctl, buildx, buildah
+    /// Compare only these: kiln, kiln by buildx, buildctl, buildx, buildah
     #[arg(long, value_delimiter = ',')]
     builders: Vec<String>,
     /// How often each row is run
@@ -120,7 +122,9 @@ fn run_row(row: &Row, builders: &[Builder], runs: usize, work: &Path) -> Result<
         .steps
         .iter()
         .filter_map(|step| match step {
-            Step::Time(title, _, goal) => Some(Line { title, goal: *goal, samples: BTreeMap::new() }),
+            Step::Time(title, _, goal) | Step::Requests(title, _, goal) => {
+                Some(Line { title, goal: *goal, by_buildx: row.by_buildx, samples: BTreeMap::new() })
+            }
             _ => None,
         })
         .collect();
@@ -128,11 +132,7 @@ fn run_row(row: &Row, builders: &[Builder], runs: usize, work: &Path) -> Result<
     for round in 0..runs {
         for at in 0..builders.len() {
             let builder = &builders[(at + round) % builders.len()];
-            if row
-                .steps
-                .iter()
-                .any(|step| matches!(step, Step::Build(o) | Step::Time(_, o, _) if !builder.can(*o)))
-            {
+            if !row.steps.iter().all(|step| step.is_for(builder)) {
                 continue;
             }
             turn += 1;
@@ -172,12 +172,15 @@ fn run_once(row: &Row, builder: &Builder, context: &Path, work: &Path, turn: u64
                 let build = || bench.build(context, *output, &out, "bench");
                 samples.push(measure(bench.engine(), build)?);
             }
+            Step::Requests(_, load, _) => {
+                samples.push(measure(bench.engine(), || load.run(bench.address(), context))?);
+            }
         }
         let _ = std::fs::remove_dir_all(&out);
         // What one step left to be written is not the next one's to wait for.
         rustix::fs::sync();
         let used = disk.used()?;
-        if let (Step::Time(..), Some(sample)) = (step, samples.last_mut()) {
+        if let (Step::Time(..) | Step::Requests(..), Some(sample)) = (step, samples.last_mut()) {
             sample.grown = used.saturating_sub(full);
         }
         full = used;
@@ -190,8 +193,7 @@ fn run_once(row: &Row, builder: &Builder, context: &Path, work: &Path, turn: u64
 /// How long engines take to answer, and what they hold when idle.
 fn engines(builders: &[Builder], kiln: &Path, work: &Path) -> Result<()> {
     println!("| engine | to its first answer | idle |\n| --- | --- | --- |");
-    for builder in builders.iter().filter(|b| !matches!(b, Builder::Buildx { .. } | Builder::Buildah { .. }))
-    {
+    for builder in builders.iter().filter(|b| b.takes_requests()) {
         let mut ready = Vec::new();
         let mut idle = 0;
         for _ in 0..7 {

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::builder::Output;
+use crate::builder::{Builder, Output};
+use crate::request::Load;
 use crate::workload;
 
 /// Builds of one context, one after the other, each on what the one before left.
@@ -18,6 +19,8 @@ pub struct Row {
     pub runs: usize,
     /// The context begins with an image of the registry.
     pub from_registry: bool,
+    /// How many times faster than BuildKit it is to be where the stock client drives both.
+    pub by_buildx: f64,
 }
 
 pub enum Step {
@@ -25,12 +28,25 @@ pub enum Step {
     Build(Output),
     /// A build that is: its title, its output, and how many times faster than BuildKit it is to be.
     Time(&'static str, Output, f64),
+    /// Requests to the engine without a client's program.
+    Requests(&'static str, Load, f64),
     /// One file of the context changes.
     Change(&'static str),
 }
 
+impl Step {
+    /// Whether the builder can do it.
+    pub fn is_for(&self, builder: &Builder) -> bool {
+        match self {
+            Step::Build(output) | Step::Time(_, output, _) => builder.can(*output),
+            Step::Requests(..) => builder.takes_requests(),
+            Step::Change(_) => true,
+        }
+    }
+}
+
 use Output::{Image, Local, Nothing, Oci};
-use Step::{Build, Change, Time};
+use Step::{Build, Change, Requests, Time};
 
 const FILE: &str = "d000/s3/f345.bin";
 
@@ -42,6 +58,7 @@ pub const ROWS: &[Row] = &[
         steps: &[Time("small build, first", Image, 3.0), Time("small build, nothing changed", Image, 5.0)],
         runs: 7,
         from_registry: false,
+        by_buildx: 2.0,
     },
     Row {
         name: "context",
@@ -55,6 +72,7 @@ pub const ROWS: &[Row] = &[
         ],
         runs: 3,
         from_registry: false,
+        by_buildx: 2.0,
     },
     Row {
         name: "big-file",
@@ -63,6 +81,7 @@ pub const ROWS: &[Row] = &[
         steps: &[Time("context of one 512 MB file, first", Nothing, 3.0)],
         runs: 3,
         from_registry: false,
+        by_buildx: 2.0,
     },
     Row {
         name: "chain",
@@ -71,6 +90,7 @@ pub const ROWS: &[Row] = &[
         steps: &[Time("50 chained RUN steps", Nothing, 5.0)],
         runs: 3,
         from_registry: false,
+        by_buildx: 2.0,
     },
     Row {
         name: "stages",
@@ -79,6 +99,7 @@ pub const ROWS: &[Row] = &[
         steps: &[Time("20 independent stages of 0.2 s", Nothing, 2.0)],
         runs: 3,
         from_registry: false,
+        by_buildx: 2.0,
     },
     Row {
         name: "copies",
@@ -87,6 +108,7 @@ pub const ROWS: &[Row] = &[
         steps: &[Time("300 COPY --from steps", Nothing, 10.0)],
         runs: 3,
         from_registry: false,
+        by_buildx: 2.0,
     },
     Row {
         name: "local",
@@ -95,6 +117,7 @@ pub const ROWS: &[Row] = &[
         steps: &[Build(Nothing), Time("20,000 files to type=local", Local, 20.0)],
         runs: 3,
         from_registry: false,
+        by_buildx: 3.0,
     },
     Row {
         name: "oci-files",
@@ -103,6 +126,7 @@ pub const ROWS: &[Row] = &[
         steps: &[Build(Oci), Change(FILE), Time("20,000 files, one changed, to a gzip OCI tar", Oci, 5.0)],
         runs: 3,
         from_registry: false,
+        by_buildx: 2.0,
     },
     Row {
         name: "oci-big",
@@ -111,6 +135,7 @@ pub const ROWS: &[Row] = &[
         steps: &[Build(Oci), Change("big.bin"), Time("512 MB file changed, to a gzip OCI tar", Oci, 2.5)],
         runs: 3,
         from_registry: false,
+        by_buildx: 2.0,
     },
     Row {
         name: "pull",
@@ -119,6 +144,25 @@ pub const ROWS: &[Row] = &[
         steps: &[Time("pull and unpack 10 layers, 1 GB", Nothing, 3.0)],
         runs: 3,
         from_registry: true,
+        by_buildx: 2.0,
+    },
+    Row {
+        name: "crowd",
+        make: workload::numbered,
+        size: 0,
+        steps: &[Requests("64 small builds at once", Load::Crowd(64), 3.0)],
+        runs: 3,
+        from_registry: false,
+        by_buildx: 2.0,
+    },
+    Row {
+        name: "graph",
+        make: workload::small,
+        size: 0,
+        steps: &[Requests("one graph of 10,000 vertices", Load::Graph { chains: 100, steps: 100 }, 3.0)],
+        runs: 3,
+        from_registry: false,
+        by_buildx: 2.0,
     },
 ];
 

@@ -59,6 +59,12 @@ pub fn small(dir: &Path, _: usize) -> Result<()> {
     Ok(())
 }
 
+/// A small build that differs by its argument `N` from its third step on.
+pub fn numbered(dir: &Path, _: usize) -> Result<()> {
+    small(dir, 0)?;
+    with_shell(dir, "WORKDIR /app\nCOPY src src\nARG N\nRUN echo $N > out\nRUN cat src/* > all\n")
+}
+
 /// `count` files of 20 kB, a hundred to a folder.
 pub fn files(dir: &Path, count: usize) -> Result<()> {
     for i in 0..count {
