@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use errdefs::Result;
+use errdefs::{Error, Result, ResultExt as _};
+use tokio::sync::oneshot;
 
 use crate::prune::PruneOptions;
-use crate::refs::{Inner, Refs, blocking};
+use crate::refs::{Inner, Refs};
 
 /// How long changes are gathered before a look at them.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -13,6 +14,8 @@ const SETTLE: Duration = Duration::from_millis(300);
 const PERIOD: Duration = Duration::from_secs(60);
 /// A look takes at most one part in this many of a core, so that a large store does not slow builds down.
 const SHARE: u32 = 5;
+/// How far looks step back behind builds, see setpriority(2).
+const NICE: i32 = 15;
 /// How often files and blobs are looked for that nothing needs, where no limit calls for it.
 const LEFTOVERS: Duration = Duration::from_secs(3600);
 /// How long a blob stays that nothing needs: what was resolved for one build serves the next.
@@ -57,8 +60,20 @@ impl Collector {
 
     async fn look(&self, leftovers: bool) -> Result<Removed> {
         let (refs, policies) = (self.refs.0.clone(), self.policies.clone());
-        blocking(move || refs.keep_within(&policies, leftovers)).await
+        aside(move || refs.keep_within(&policies, leftovers)).await
     }
+}
+
+/// Works on a thread of its own that steps back where a build wants the processor: the first look counts every file.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let (done, result) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("collector".into()).spawn(move || {
+        // Of Linux, for this thread alone. Where that is not allowed, it works as any other.
+        let _unchanged = rustix::process::setpriority_process(None, NICE);
+        let _nobody_waits = done.send(work());
+    });
+    thread.context("failed to start a thread")?;
+    result.await.unwrap_or_else(|_| Err(Error::internal("the collector ended")))
 }
 
 /// What a look removed.

@@ -56,6 +56,10 @@ impl Images {
 
     /// Gives a name to an image, away from another one if need be. Durable when it returns.
     pub fn tag(&self, name: &str, target: &Descriptor) -> Result<Image> {
+        // Most builds come to what was there, and no name was ever given without waiting for the disk.
+        if let Some(known) = self.get(name)?.filter(|known| known.target == *target) {
+            return Ok(known);
+        }
         let now = Timestamp::now();
         let txn = begin(&self.0)?;
         let image = {

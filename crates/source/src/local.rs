@@ -98,15 +98,16 @@ impl Source for LocalSource {
         let syncs = &self.shared.syncs;
         let last = syncs.last(&self.shared.refs, &place)?;
         let base = match &last {
-            Some((synced, sync)) if self.options.compare => Some(Last {
+            Some((synced, sync)) => Some(Last {
                 view: synced.view().await?,
                 entries: sync.entries,
                 listing: syncs.listings.get(&sync.id),
                 may_stack: sync.stacked < MOST_STACKED,
             }),
-            _ => None,
+            None => None,
         };
-        let receiver = Receiver::new(Arc::clone(self.shared.refs.snapshots()), base)?;
+        let compare = self.options.compare;
+        let receiver = Receiver::new(Arc::clone(self.shared.refs.snapshots()), base, compare)?;
         let received = match &self.options.metadata_only {
             None => self.receive(cx, &session, receiver).await?,
             Some(wanted) => {

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -69,26 +69,29 @@ impl Drop for Stop {
 /// Files that are wanted.
 type Wanted = Vec<(Vec<u8>, Box<dyn FileSink>)>;
 
-/// This thread lists and decides; others read.
+/// This thread lists and decides; others read. Those are started as there is work for them: mostly there is none.
 fn copy<R: SyncReceiver>(tree: &dyn Tree, mut receiver: R, state: &State) -> Result<R> {
-    let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
     let failure = Mutex::new(None);
     let (queue, wanted) = sync_channel(QUEUE);
     let wanted = Mutex::new(wanted);
+    let read = || {
+        let failed = |e| {
+            // The first one tells, before the others are broken off for it.
+            failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+            state.stop.store(true, Ordering::SeqCst);
+        };
+        take_files(tree, &wanted, state, &failed);
+    };
     std::thread::scope(|scope| {
-        let readers: Vec<_> = (0..threads)
-            .map(|_| {
-                scope.spawn(|| {
-                    let failed = |e| {
-                        // The first one tells, before the others are broken off for it.
-                        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
-                        state.stop.store(true, Ordering::SeqCst);
-                    };
-                    take_files(tree, &wanted, state, &failed);
-                })
-            })
-            .collect();
-        let listed = list(tree, &mut receiver, &queue, state);
+        let (mut readers, mut most) = (Vec::new(), 1);
+        let mut hand_on = |batch: Wanted| {
+            if readers.len() < most {
+                readers.push(scope.spawn(read));
+                most = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
+            }
+            queue.send(batch).map_err(|_| Error::canceled())
+        };
+        let listed = list(tree, &mut receiver, &mut hand_on, state);
         drop(queue);
         for reader in readers {
             if let Err(panic) = reader.join() {
@@ -109,7 +112,7 @@ fn copy<R: SyncReceiver>(tree: &dyn Tree, mut receiver: R, state: &State) -> Res
 fn list<R: SyncReceiver>(
     tree: &dyn Tree,
     receiver: &mut R,
-    queue: &SyncSender<Wanted>,
+    hand_on: &mut dyn FnMut(Wanted) -> Result<()>,
     state: &State,
 ) -> Result<()> {
     let mut checker = Checker::default();
@@ -124,12 +127,14 @@ fn list<R: SyncReceiver>(
             bytes += size;
             if batch.len() == BATCH || bytes >= BATCH_BYTES {
                 bytes = 0;
-                queue.send(std::mem::take(&mut batch)).map_err(|_| Error::canceled())?;
+                hand_on(std::mem::take(&mut batch))?;
             }
         }
         Ok(())
     })?;
-    queue.send(batch).map_err(|_| Error::canceled())?;
+    if !batch.is_empty() {
+        hand_on(batch)?;
+    }
     receiver.listed()
 }
 

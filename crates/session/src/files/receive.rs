@@ -45,10 +45,12 @@ pub trait FileSink: Send {
     fn finish(self: Box<Self>) -> Result<()>;
 }
 
-/// Chunks that wait for one thread, so that what a peer sends ahead stays bounded.
-const QUEUE: usize = 64;
-/// Entries that wait for the decision.
-const LISTING_QUEUE: usize = 1024;
+/// Packets that came together are handed on together, up to this many: waking a thread costs more than most of them.
+const TOGETHER: usize = 32;
+/// What waits for one thread, in such bundles, so that what a peer sends ahead stays bounded.
+const QUEUE: usize = 2;
+/// Entries that wait for the decision, in such bundles.
+const LISTING_QUEUE: usize = 32;
 
 /// Receives a tree and gives the receiver back once all contents are in. `on_bytes` hears how much came so far.
 pub async fn receive<R: SyncReceiver>(
@@ -64,11 +66,10 @@ pub async fn receive<R: SyncReceiver>(
         let shared = shared.clone();
         spawn_blocking(move || take_listing(receiver, entries, &shared))
     };
-    let sinks = start_writers(&shared);
     let result = tokio::select! {
         biased;
         failure = failures.recv() => Err(failure.unwrap_or_else(Error::canceled)),
-        done = take_packets(&mut packets, &shared, listing, sinks, on_bytes) => done,
+        done = take_packets(&mut packets, &shared, listing, on_bytes) => done,
     };
     if let Err(e) = result {
         // A queue that closed early has its reason here.
@@ -83,46 +84,68 @@ pub async fn receive<R: SyncReceiver>(
 /// Hands each packet to the thread that it is for, and speaks the end of the protocol.
 async fn take_packets(
     packets: &mut (impl Stream<Item = Result<Packet, Status>> + Unpin),
-    shared: &Shared,
-    listing: mpsc::Sender<Entry>,
-    sinks: Vec<mpsc::Sender<(u32, Bytes)>>,
+    shared: &Arc<Shared>,
+    listing: mpsc::Sender<Vec<Entry>>,
     on_bytes: &mut (dyn FnMut(u64) + Send),
 ) -> Result<()> {
+    let mut packets = packets.ready_chunks(TOGETHER);
     let (mut finished, mut total) = (false, 0);
+    let (mut entries, mut writers) = (Vec::new(), Vec::new());
     loop {
-        let packet = tokio::select! {
+        let bundle = tokio::select! {
             () = shared.complete.notified(), if !finished => {
                 finished = true;
-                listing.send(Entry::Complete).await.map_err(|_| Error::canceled())?;
+                listing.send(vec![Entry::Complete]).await.map_err(|_| Error::canceled())?;
                 continue;
             }
-            packet = packets.next() => packet,
+            bundle = packets.next() => bundle,
         };
-        let Some(packet) = packet.transpose().map_err(grpcerr::from_status)? else {
+        let Some(bundle) = bundle else {
             return if finished { Ok(()) } else { Err(cut_short()) };
         };
-        total += packet.encoded_len() as u64;
+        for packet in bundle {
+            let packet = packet.map_err(grpcerr::from_status)?;
+            total += packet.encoded_len() as u64;
+            let kind = PacketType::try_from(packet.r#type);
+            match kind.map_err(|_| Error::user(format!("unknown packet type {}", packet.r#type)))? {
+                PacketType::PacketStat => {
+                    let stat = packet.stat.map(Stat::try_from).transpose().map_err(bad_stat)?;
+                    entries.push(stat.map_or(Entry::End, Entry::Next));
+                }
+                PacketType::PacketData => {
+                    // Mostly nothing changed, and none is needed.
+                    if writers.is_empty() {
+                        writers = start_writers(shared);
+                    }
+                    let writer = packet.id as usize % writers.len();
+                    writers[writer].1.push((packet.id, packet.data));
+                }
+                PacketType::PacketFin if finished => return Ok(()),
+                PacketType::PacketFin => return Err(cut_short()),
+                PacketType::PacketErr => {
+                    let message = format!("error from sender: {}", String::from_utf8_lossy(&packet.data));
+                    return Err(Error::environment(message));
+                }
+                PacketType::PacketReq => return Err(Error::user("the sender of files asked for a file")),
+            }
+        }
         on_bytes(total);
-        let kind = PacketType::try_from(packet.r#type);
-        match kind.map_err(|_| Error::user(format!("unknown packet type {}", packet.r#type)))? {
-            PacketType::PacketStat => {
-                let entry = packet.stat.map(Stat::try_from).transpose().map_err(bad_stat)?;
-                listing.send(entry.map_or(Entry::End, Entry::Next)).await.map_err(|_| Error::canceled())?;
-            }
-            PacketType::PacketData => {
-                let queue = &sinks[packet.id as usize % sinks.len()];
-                queue.send((packet.id, packet.data)).await.map_err(|_| Error::canceled())?;
-            }
-            PacketType::PacketFin if finished => return Ok(()),
-            PacketType::PacketFin => return Err(cut_short()),
-            PacketType::PacketErr => {
-                let message = format!("error from sender: {}", String::from_utf8_lossy(&packet.data));
-                return Err(Error::environment(message));
-            }
-            PacketType::PacketReq => return Err(Error::user("the sender of files asked for a file")),
+        hand_on(&listing, &mut entries).await?;
+        for (queue, chunks) in &mut writers {
+            hand_on(queue, chunks).await?;
         }
     }
 }
+
+async fn hand_on<T>(queue: &mpsc::Sender<Vec<T>>, bundle: &mut Vec<T>) -> Result<()> {
+    if bundle.is_empty() {
+        return Ok(());
+    }
+    queue.send(std::mem::take(bundle)).await.map_err(|_| Error::canceled())
+}
+
+/// A piece of the file that was asked for by this number; an empty one is its end.
+type Chunk = (u32, Bytes);
 
 enum Entry {
     Next(Stat),
@@ -173,10 +196,14 @@ impl Shared {
     }
 }
 
-fn take_listing<R: SyncReceiver>(mut receiver: R, mut entries: mpsc::Receiver<Entry>, shared: &Shared) -> R {
+fn take_listing<R: SyncReceiver>(
+    mut receiver: R,
+    mut entries: mpsc::Receiver<Vec<Entry>>,
+    shared: &Shared,
+) -> R {
     let mut checker = Checker::default();
     let mut next_id = 0;
-    while let Some(entry) = entries.blocking_recv() {
+    for entry in std::iter::from_fn(|| entries.blocking_recv()).flatten() {
         let result = match entry {
             Entry::Next(stat) => {
                 let id = next_id;
@@ -209,8 +236,11 @@ fn take_entry(
     Ok(())
 }
 
+/// The way to a thread that writes, and what is gathered for it.
+type Writer = (mpsc::Sender<Vec<Chunk>>, Vec<Chunk>);
+
 /// Starts the threads that write; all pieces of one file go to the same one.
-fn start_writers(shared: &Arc<Shared>) -> Vec<mpsc::Sender<(u32, Bytes)>> {
+fn start_writers(shared: &Arc<Shared>) -> Vec<Writer> {
     let count = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
     let start = |_| {
         let (queue, mut chunks) = mpsc::channel(QUEUE);
@@ -221,14 +251,14 @@ fn start_writers(shared: &Arc<Shared>) -> Vec<mpsc::Sender<(u32, Bytes)>> {
                 shared.fail(e);
             }
         });
-        queue
+        (queue, Vec::new())
     };
     (0..count).map(start).collect()
 }
 
-fn write_chunks(chunks: &mut mpsc::Receiver<(u32, Bytes)>, shared: &Shared) -> Result<()> {
+fn write_chunks(chunks: &mut mpsc::Receiver<Vec<Chunk>>, shared: &Shared) -> Result<()> {
     let mut open: HashMap<u32, Box<dyn FileSink>> = HashMap::new();
-    while let Some((id, chunk)) = chunks.blocking_recv() {
+    for (id, chunk) in std::iter::from_fn(|| chunks.blocking_recv()).flatten() {
         let sink = open.remove(&id).or_else(|| shared.waiting().remove(&id));
         let mut sink = sink.ok_or_else(|| Error::user(format!("invalid file request {id}")))?;
         if chunk.is_empty() {

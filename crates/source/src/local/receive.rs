@@ -41,6 +41,8 @@ pub struct Last {
 pub struct Receiver {
     store: Arc<Store>,
     last: Option<(View, Memory)>,
+    /// All is sent, whatever the last sync has.
+    resent: Option<Resent>,
     may_stack: bool,
     entries: u64,
     listing: Listing,
@@ -56,6 +58,24 @@ enum Memory {
     Store {
         entries: u64,
     },
+}
+
+/// What is sent again only to be looked at: mostly it is what the last sync has.
+struct Resent {
+    view: View,
+    beside: Beside,
+    /// No entry differs so far.
+    same: bool,
+}
+
+impl Resent {
+    /// Whether all that came is as it was, byte by byte.
+    fn is_same(&self, arrived: &Arrived) -> bool {
+        let as_it_was = |(path, object): &(Vec<u8>, Object)| {
+            self.view.path_hash(path, &HashOptions::default()).is_ok_and(|was| was == object.digest())
+        };
+        self.same && arrived.files().placed.iter().all(as_it_was)
+    }
 }
 
 /// Files whose contents came, by path. What no tree came to hold goes with them.
@@ -110,13 +130,18 @@ enum State {
 }
 
 impl Receiver {
-    pub fn new(store: Arc<Store>, last: Option<Last>) -> Result<Self> {
-        let (mut may_stack, mut memory) = (false, None);
+    /// Where `compare` is false, all files are to be sent, as they may differ where their times do not.
+    pub fn new(store: Arc<Store>, last: Option<Last>, compare: bool) -> Result<Self> {
+        let (mut may_stack, mut memory, mut resent) = (false, None, None);
         if let Some(last) = last {
             let beside = last.listing.and_then(Beside::new);
-            may_stack = last.may_stack && beside.is_some();
-            let remembered = beside.map_or(Memory::Store { entries: last.entries }, Memory::Listing);
-            memory = Some((last.view, remembered));
+            if compare {
+                may_stack = last.may_stack && beside.is_some();
+                let remembered = beside.map_or(Memory::Store { entries: last.entries }, Memory::Listing);
+                memory = Some((last.view, remembered));
+            } else {
+                resent = beside.map(|beside| Resent { view: last.view, beside, same: true });
+            }
         }
         let state = match memory {
             Some(_) => State::Same { seen: Vec::new(), retimed: Vec::new() },
@@ -124,13 +149,18 @@ impl Receiver {
         };
         let (entries, listing) = Default::default();
         let arrived = Arc::new(Arrived { store: Arc::clone(&store), files: Mutex::default() });
-        Ok(Receiver { store, last: memory, may_stack, entries, listing, state, arrived })
+        Ok(Receiver { store, last: memory, resent, may_stack, entries, listing, state, arrived })
     }
 
     /// Ends the work on the tree.
     pub fn finish(self) -> Result<Received> {
-        let Receiver { state, entries, listing, arrived, .. } = self;
+        let Receiver { state, entries, listing, arrived, resent, .. } = self;
         match state {
+            State::Building { .. } if resent.is_some_and(|resent| resent.is_same(&arrived)) => {
+                // Its tree goes before its files.
+                drop(state);
+                Ok(Received::Same(listing))
+            }
             State::Same { .. } => Ok(Received::Same(listing)),
             State::Building { mut builder, stacked, .. } => {
                 if stacked {
@@ -296,6 +326,10 @@ impl SyncReceiver for Receiver {
             self.place_arrived()?;
         }
         self.listing.push(stat.clone());
+        if let Some(Resent { beside, same, .. }) = &mut self.resent {
+            let was = beside.next(&stat, &mut |_| *same = false);
+            *same &= was == Was::Same { same_time: true };
+        }
         let was = self.was(&stat)?;
         if was == Was::Other {
             self.build()?;
@@ -332,6 +366,9 @@ impl SyncReceiver for Receiver {
 
     fn listed(&mut self) -> Result<()> {
         let mut gone = Vec::new();
+        if let Some(Resent { beside, same, .. }) = &mut self.resent {
+            beside.end(&mut |_| *same = false);
+        }
         match &mut self.last {
             Some((_, Memory::Listing(beside))) => beside.end(&mut |path| gone.push(path.to_vec())),
             // Fewer entries than the last time: something went.

@@ -115,6 +115,34 @@ async fn the_same_size_at_another_time_is_sent() {
 }
 
 #[tokio::test]
+async fn what_is_sent_whatever_its_time_is_the_same_state_where_its_bytes_are() {
+    let (world, dir) = (World::new().await, tempfile::tempdir().expect("a folder"));
+    let file = dir.path().join("a");
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let set = |text: &str| {
+        write(dir.path(), "a", text);
+        std::fs::File::options().write(true).open(&file).expect("opens").set_modified(time).expect("set");
+    };
+    let get = async || {
+        let cx = world.client("s", offer(dir.path())).await;
+        let state = world.get(&cx, ID, &[("local.differ", "none")]).await.expect("comes");
+        (state.id().to_owned(), listing(&state).await)
+    };
+    set("one");
+    let first = get().await;
+    assert_eq!(get().await, first);
+    set("two");
+    let second = get().await;
+    assert_ne!(second.0, first.0);
+    assert_eq!(second.1, ["a = two 644 0:0"]);
+    assert_eq!(get().await, second);
+    std::fs::remove_file(&file).expect("removed");
+    let third = get().await;
+    assert!(third.0 != second.0 && third.1.is_empty(), "{third:?}");
+    assert_eq!(get().await, third);
+}
+
+#[tokio::test]
 async fn only_what_is_asked_for_comes() {
     let (world, dir) = (World::new().await, folder());
     let cx = world.client("s", offer(dir.path())).await;

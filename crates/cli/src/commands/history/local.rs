@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 
 use crate::environment::Environment;
 
-/// As many builds are remembered.
+/// As many builds are remembered, at least.
 const ENTRIES: usize = 500;
+/// So many more are let come before the oldest are looked for: that takes a look at each.
+const MORE: usize = 100;
 
 /// What was built.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,14 +51,15 @@ fn dir(env: &Environment) -> Option<PathBuf> {
 }
 
 fn forget_oldest(dir: &Path) {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut files: Vec<_> =
-        entries.filter_map(|e| Some((e.metadata().ok()?.modified().ok()?, e.path()))).collect();
-    if files.len() > ENTRIES {
-        files.sort();
-        for (_, path) in &files[..files.len() - ENTRIES] {
-            let _another_one_did = std::fs::remove_file(path);
-        }
+    let entries: Vec<_> = std::fs::read_dir(dir).into_iter().flatten().flatten().collect();
+    if entries.len() <= ENTRIES + MORE {
+        return;
+    }
+    let when = |e: &std::fs::DirEntry| Some((e.metadata().ok()?.modified().ok()?, e.path()));
+    let mut files: Vec<_> = entries.iter().filter_map(when).collect();
+    files.sort();
+    for (_, path) in files.iter().rev().skip(ENTRIES) {
+        let _another_one_did = std::fs::remove_file(path);
     }
 }
 
@@ -73,5 +76,21 @@ mod tests {
         assert_eq!(Local::load("abc1", &env), local);
         assert_eq!(Local::load("other", &env), Local::default());
         assert_eq!(Local::load("../kiln", &env), Local::default());
+    }
+
+    #[test]
+    fn the_oldest_builds_are_forgotten() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let at = |number: usize| std::time::UNIX_EPOCH + std::time::Duration::from_secs(number as u64);
+        for number in 0..=ENTRIES + MORE {
+            let file = std::fs::File::create(dir.path().join(number.to_string())).expect("made");
+            file.set_modified(at(number)).expect("set");
+            forget_oldest(dir.path());
+        }
+        let left = || std::fs::read_dir(dir.path()).expect("is there").count();
+        assert_eq!(left(), ENTRIES);
+        assert!(
+            !dir.path().join(MORE.to_string()).exists() && dir.path().join((MORE + 1).to_string()).exists()
+        );
     }
 }
