@@ -1,6 +1,7 @@
 //! What a build reads: its context, its Dockerfile, named contexts.
 
 mod layout;
+mod page;
 mod stdin;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use session::Attachables;
 use tempfile::TempDir;
 
 use crate::commands::Local;
+use crate::engine::Place;
 use crate::environment::Environment;
 use crate::inputs::stdin::Stdin;
 use crate::settings::{BuildSettings, not_yet};
@@ -36,7 +38,8 @@ enum Dockerfile {
 }
 
 impl Inputs {
-    pub(crate) async fn open(settings: &BuildSettings, env: &Environment) -> Result<Self> {
+    /// What lies in the web, the engine at `place` fetches.
+    pub(crate) async fn open(settings: &BuildSettings, place: &Place, env: &Environment) -> Result<Self> {
         let mut inputs = Inputs {
             attrs: BTreeMap::new(),
             attachables: Attachables::new(),
@@ -46,7 +49,7 @@ impl Inputs {
         };
         let dockerfile = match inputs.context(settings, env).await? {
             Some(dockerfile) => dockerfile,
-            None => inputs.dockerfile(settings, env).await?,
+            None => inputs.dockerfile(settings, place, env).await?,
         };
         match dockerfile {
             Dockerfile::Local { dir, name } => {
@@ -126,14 +129,23 @@ impl Inputs {
         self.inline_dockerfile(&text).map(Some)
     }
 
-    async fn dockerfile(&mut self, settings: &BuildSettings, env: &Environment) -> Result<Dockerfile> {
+    async fn dockerfile(
+        &mut self,
+        settings: &BuildSettings,
+        place: &Place,
+        env: &Environment,
+    ) -> Result<Dockerfile> {
         let is_folder = !self.attrs.contains_key("context");
         match settings.dockerfile.as_deref() {
             Some("-") => {
                 let text = Stdin::open().await?.read_all().await?;
                 self.inline_dockerfile(&text)
             }
-            Some(url) if is_http(url) => Err(not_yet("`--file` with a URL").hint("download the file first")),
+            Some(url) if is_http(url) => {
+                let dir = self.temporary()?;
+                page::fetch(place, url, &dir).await.with_context(|| format!("failed to fetch `{url}`"))?;
+                Ok(self.dockerfile_of_its_own(dir))
+            }
             Some(file) if is_folder || Path::new(file).is_absolute() => {
                 let path = env.cwd.join(file);
                 let name = path.file_name().ok_or_else(|| Error::user(format!("`{file}` is not a file")))?;
@@ -156,9 +168,14 @@ impl Inputs {
 
     fn inline_dockerfile(&mut self, text: &[u8]) -> Result<Dockerfile> {
         let dir = self.temporary()?;
-        std::fs::write(dir.join("Dockerfile"), text).context("failed to keep the Dockerfile from stdin")?;
+        std::fs::write(dir.join(page::NAME), text).context("failed to keep the Dockerfile from stdin")?;
+        Ok(self.dockerfile_of_its_own(dir))
+    }
+
+    /// A file `Dockerfile` in a folder where nothing else is.
+    fn dockerfile_of_its_own(&mut self, dir: PathBuf) -> Dockerfile {
         self.set("dockerfilekey", "dockerfile");
-        Ok(Dockerfile::Local { dir, name: "Dockerfile".into() })
+        Dockerfile::Local { dir, name: page::NAME.into() }
     }
 
     fn named(&mut self, name: &str, source: &str, env: &Environment) -> Result<()> {

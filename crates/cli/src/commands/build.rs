@@ -107,7 +107,7 @@ async fn prepare(
     sender: mpsc::Sender<SolveStatus>,
 ) -> Result<Prepared> {
     let secrets = Secrets::new(&settings.secrets, env)?;
-    let inputs = Inputs::open(settings, env).await?;
+    let inputs = Inputs::open(settings, place, env).await?;
     let attachables = inputs.attachables.secrets(Arc::new(secrets)).auth(Arc::new(docker));
     let sink: Arc<dyn Sink> = Arc::new(LocalSink(sender.clone()));
     let may_delete = settings.frontend.may_delete;

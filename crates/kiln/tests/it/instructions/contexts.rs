@@ -120,6 +120,18 @@ fn a_context_from_the_web() {
 }
 
 #[test]
+fn a_dockerfile_from_the_web() {
+    let engine = Engine::new();
+    let context = Folder::new(&[("a", "a"), ("Dockerfile", "FROM nowhere")]);
+    let web = Folder::with_dockerfile("FROM scratch\nCOPY a /web", &[]);
+    let server = FileServer::start(&web);
+    let built = engine.build(&context).args(["-f", &server.url("Dockerfile")]).tar();
+    assert_eq!(list_tar(&built), ["644 0:0 web 'a'"]);
+    let url = server.url("missing");
+    engine.build(&context).args(["-f", &url]).fails(1, &[&format!("failed to fetch `{url}`"), "404"]);
+}
+
+#[test]
 fn unusual_names_in_a_context() {
     let engine = Engine::new();
     let context = Folder::with_dockerfile(
