@@ -31,6 +31,10 @@ pub struct Args {
     #[arg(long = "allow-insecure-entitlement", value_name = "NAME")]
     pub allow: Vec<String>,
 
+    /// Let the steps of all builds reach the network only through proxies, which keep account.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub proxy_network: Option<bool>,
+
     /// Let no step ask for devices.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
         hide = true)]

@@ -31,6 +31,9 @@ pub struct Config {
     pub dns: Option<Dns>,
     pub history: History,
     pub cdi: Cdi,
+    /// Steps reach the network only through proxies, which keep account.
+    #[serde(rename = "proxyNetwork")]
+    pub proxy_network: bool,
     /// A folder of JSON files, whose fields are told with all provenance.
     #[serde(rename = "provenanceEnvDir")]
     pub provenance_env_dir: Option<PathBuf>,

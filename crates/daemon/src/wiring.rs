@@ -14,6 +14,7 @@ use errdefs::{Error, Result, ResultExt};
 use executor::Executor;
 use exporter::Exporters;
 use frontend::{Frontend, Worker};
+use network::Networks;
 use oci::{Digest, Platform};
 use ops::Ops;
 use refs::PruneOptions;
@@ -83,7 +84,13 @@ pub async fn engine(
         registry: registry.clone(),
     }));
     let devices = devices(args, config);
-    let ops = Ops::new(ops::Parts { refs: refs.clone(), sources: Arc::clone(&sources), executor, devices });
+    let ops = Ops::new(ops::Parts {
+        refs: refs.clone(),
+        sources: Arc::clone(&sources),
+        executor,
+        devices,
+        networks: Networks::host(),
+    });
     let sessions = Sessions::new();
     let importer = Arc::new(Importer::new(registry.clone(), sessions.clone(), refs.clone()));
     let exporters = Arc::new(Exporters::new(refs.clone(), registry));
@@ -108,6 +115,7 @@ pub async fn engine(
             ]),
         ),
         entitlements: entitlements(name, args, config),
+        proxied: args.proxy_network.unwrap_or(config.proxy_network),
         worker: worker(args, config, root),
         told,
     });

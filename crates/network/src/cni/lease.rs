@@ -1,0 +1,272 @@
+//! Namespaces that are part of a network, and what is done so that none of it stays.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use errdefs::{Error, Result, ResultExt as _};
+use executor::Namespace;
+use futures_util::future::join_all;
+use oci::Digest;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+
+use super::list::List;
+use super::plugin::{Container, Plugins, Verb};
+
+/// What the magic number of a file system says that holds namespaces.
+const NSFS: u64 = 0x6e73_6673;
+
+/// A network that steps can become part of.
+pub struct Cni {
+    list: List,
+    plugins: Plugins,
+    /// Where leases are written down.
+    state: PathBuf,
+    /// Leases that wait for their next user.
+    idle: Mutex<VecDeque<Lease>>,
+    pool_size: usize,
+    /// Leases that are being ended.
+    ending: TaskTracker,
+    runtime: Handle,
+}
+
+/// A namespace in the network. Dropping it ends it in the background.
+pub struct Lease {
+    cni: Arc<Cni>,
+    namespace: Arc<Namespace>,
+    file: PathBuf,
+    /// Nothing once it has ended.
+    record: Option<Record>,
+}
+
+/// What must be known to end a lease.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Record {
+    id: String,
+    list: List,
+    args: String,
+    /// What the plugins have made; null until they have.
+    result: Value,
+}
+
+impl Cni {
+    /// Tries whether the network can be made.
+    pub async fn open(
+        list: List,
+        folder: Option<PathBuf>,
+        state: &Path,
+        pool_size: usize,
+    ) -> Result<Arc<Self>> {
+        let plugins = Plugins::new(folder);
+        list.types().try_for_each(|kind| plugins.find(kind).map(drop))?;
+        let (state, runtime) = (state.to_owned(), Handle::current());
+        let (idle, ending) = Default::default();
+        let cni = Arc::new(Cni { list, plugins, state, idle, pool_size, ending, runtime });
+        let first =
+            cni.make("").await.with_context(|| format!("network `{}` does not work", cni.list.name()))?;
+        first.give_back();
+        let filling = (1..pool_size).map(|_| cni.clone().fill());
+        filling.for_each(|fill| drop(cni.runtime.spawn(fill)));
+        Ok(cni)
+    }
+
+    async fn fill(self: Arc<Self>) {
+        match self.make("").await {
+            Ok(lease) => lease.give_back(),
+            Err(e) => tracing::warn!("a network namespace cannot be made ahead: {e}"),
+        }
+    }
+
+    /// A namespace for a container; plugins are told its hostname, unless that is empty.
+    pub async fn lease(self: &Arc<Self>, hostname: &str) -> Result<Lease> {
+        let idle = hostname.is_empty().then(|| self.idle().pop_front()).flatten();
+        match idle {
+            Some(lease) => Ok(lease),
+            None => self.make(hostname).await,
+        }
+    }
+
+    /// In a task of its own: a plugin is not interrupted by a step that is not wanted any more.
+    async fn make(self: &Arc<Self>, hostname: &str) -> Result<Lease> {
+        let (cni, args) = (Arc::clone(self), args(hostname));
+        let made = self.runtime.spawn(async move {
+            let lease = Lease::begin(&cni, args)?;
+            lease.set_up().await
+        });
+        made.await
+            .unwrap_or_else(|e| Err(Error::internal(format!("making a network ended unexpectedly: {e}"))))
+    }
+
+    /// Ends all leases that nobody has, and waits for those that are being ended.
+    pub async fn close(&self) {
+        let idle = std::mem::take(&mut *self.idle());
+        drop(idle);
+        self.ending.close();
+        self.ending.wait().await;
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, VecDeque<Lease>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lease {
+    fn begin(cni: &Arc<Cni>, args: String) -> Result<Lease> {
+        let id = unique_id(&cni.state);
+        let record = Record { id, list: cni.list.clone(), args, result: Value::Null };
+        record.write(&cni.state)?;
+        let file = record.file(&cni.state);
+        let pinned = Namespace::new().and_then(|namespace| namespace.pin(&file).map(|()| namespace));
+        let namespace = pinned.map_err(|e| {
+            record.forget(&cni.state);
+            Error::from(e).context("failed to make a network namespace")
+        })?;
+        Ok(Lease { cni: Arc::clone(cni), namespace: Arc::new(namespace), file, record: Some(record) })
+    }
+
+    async fn set_up(mut self) -> Result<Lease> {
+        let Some(mut record) = self.record.clone() else { return Ok(self) };
+        record.result = record.add(&self.cni.plugins, &self.file).await?;
+        record.write(&self.cni.state)?;
+        self.record = Some(record);
+        Ok(self)
+    }
+
+    pub fn namespace(&self) -> &Arc<Namespace> {
+        &self.namespace
+    }
+
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The next step may have it, where leases are kept for that.
+    pub fn give_back(self) {
+        let cni = Arc::clone(&self.cni);
+        let is_plain = self.record.as_ref().is_some_and(|record| record.args == args(""));
+        let mut idle = cni.idle();
+        if is_plain && idle.len() < cni.pool_size && !cni.ending.is_closed() {
+            idle.push_back(self);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(record) = self.record.take() else { return };
+        let (plugins, state) = (self.cni.plugins.clone(), self.cni.state.clone());
+        self.cni.ending.spawn_on(async move { record.end(&plugins, &state).await }, &self.cni.runtime);
+    }
+}
+
+impl Record {
+    fn file(&self, state: &Path) -> PathBuf {
+        state.join(&self.id)
+    }
+
+    fn write(&self, state: &Path) -> Result<()> {
+        let file = self.file(state).with_extension("json");
+        let write = || {
+            std::fs::create_dir_all(state)?;
+            // A reader finds all of it or what was there before.
+            let new = file.with_extension("new");
+            std::fs::write(&new, serde_json::to_vec(self)?)?;
+            std::fs::rename(&new, &file)
+        };
+        write().with_context(|| format!("failed to write `{}`", file.display()))
+    }
+
+    fn forget(&self, state: &Path) {
+        let file = self.file(state);
+        let gone = Namespace::unpin(&file).and_then(|()| std::fs::remove_file(file.with_extension("json")));
+        if let Err(e) = gone {
+            tracing::warn!("what is known of a network namespace stays in `{}`: {e}", file.display());
+        }
+    }
+
+    async fn add(&self, plugins: &Plugins, namespace: &Path) -> Result<Value> {
+        let container = Container { id: &self.id, namespace: Some(namespace), args: &self.args };
+        let mut result = None;
+        for (index, kind) in self.list.types().enumerate() {
+            let config = self.list.told(index, result.as_ref());
+            result = Some(plugins.run(kind, Verb::Add, &container, &config).await?);
+        }
+        Ok(result.unwrap_or_default())
+    }
+
+    /// Undoes what was done, in whatever state that is. What fails is told, and the rest is done all the same.
+    async fn end(self, plugins: &Plugins, state: &Path) {
+        let file = self.file(state);
+        let namespace = is_namespace(&file).then_some(file.as_path());
+        let container = Container { id: &self.id, namespace, args: &self.args };
+        let result = Some(&self.result).filter(|result| !result.is_null());
+        for (index, kind) in self.list.types().enumerate().collect::<Vec<_>>().into_iter().rev() {
+            if let Err(e) = plugins.run(kind, Verb::Del, &container, &self.list.told(index, result)).await {
+                tracing::warn!("a network namespace is not quite gone: {e}");
+            }
+        }
+        self.forget(state);
+    }
+}
+
+/// Ends what an engine left that was killed.
+pub async fn sweep(folder: Option<PathBuf>, state: &Path) {
+    let plugins = Plugins::new(folder);
+    let entries: Vec<PathBuf> = match std::fs::read_dir(state) {
+        Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
+        Err(_) => return,
+    };
+    join_all(
+        entries.iter().filter(|path| has_extension(path, "json")).map(|path| end_left(path, &plugins, state)),
+    )
+    .await;
+    entries
+        .iter()
+        .filter(|path| has_extension(path, "new"))
+        .for_each(|path| drop(std::fs::remove_file(path)));
+}
+
+fn has_extension(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|found| found == extension)
+}
+
+async fn end_left(path: &Path, plugins: &Plugins, state: &Path) {
+    let text = std::fs::read(path).map_err(Error::from);
+    let record = text.and_then(|text| {
+        serde_json::from_slice::<Record>(&text)
+            .map_err(|e| Error::environment(format!("it is no record: {e}")))
+    });
+    match record {
+        Ok(record) => record.end(plugins, state).await,
+        Err(e) => {
+            tracing::warn!("`{}` tells nothing of a network namespace: {e}", path.display());
+            let gone = Namespace::unpin(&path.with_extension("")).and_then(|()| std::fs::remove_file(path));
+            gone.unwrap_or_else(|e| tracing::warn!("`{}` stays: {e}", path.display()));
+        }
+    }
+}
+
+fn is_namespace(file: &Path) -> bool {
+    rustix::fs::statfs(file).is_ok_and(|of| of.f_type as u64 == NSFS)
+}
+
+/// Plugins that give names find the hostname where Kubernetes tells them that of a pod.
+fn args(hostname: &str) -> String {
+    match hostname {
+        "" => "IgnoreUnknown=1".into(),
+        name => format!("IgnoreUnknown=1;K8S_POD_NAME={name}"),
+    }
+}
+
+/// Twenty-five digits, as those of BuildKit's containers.
+fn unique_id(state: &Path) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    let seed = format!("{} {n} {} {:?}", state.display(), std::process::id(), SystemTime::now());
+    Digest::of(seed).hex()[..25].to_owned()
+}

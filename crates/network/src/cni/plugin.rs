@@ -1,0 +1,126 @@
+//! One plugin, once.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use errdefs::{Error, Result, ResultExt as _};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+/// Where distributions put plugins, after the place that the specification's authors use.
+const FOLDERS: [&str; 3] = ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"];
+/// Where plugins find the programs that they need, whatever the engine was started with.
+const SYSTEM: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The name of the interface inside.
+const INTERFACE: &str = "eth0";
+
+/// The folders that plugins are in.
+#[derive(Debug, Clone)]
+pub struct Plugins(Vec<PathBuf>);
+
+#[derive(Debug, Clone, Copy)]
+pub enum Verb {
+    Add,
+    Del,
+}
+
+/// Whom it is done for.
+pub struct Container<'a> {
+    pub id: &'a str,
+    /// Its namespace; None when that is gone.
+    pub namespace: Option<&'a Path>,
+    pub args: &'a str,
+}
+
+/// What a plugin says that failed.
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct Failure {
+    msg: String,
+    details: String,
+}
+
+impl Plugins {
+    /// In a folder, or where they usually are.
+    pub fn new(folder: Option<PathBuf>) -> Self {
+        Plugins(folder.map_or_else(|| FOLDERS.map(PathBuf::from).into(), |folder| vec![folder]))
+    }
+
+    pub fn find(&self, name: &str) -> Result<PathBuf> {
+        let places = self.0.iter().map(|folder| folder.join(name));
+        places.clone().find(|path| path.is_file()).ok_or_else(|| {
+            let places: Vec<_> = places.map(|path| format!("`{}`", path.display())).collect();
+            Error::environment(format!("the CNI plugin `{name}` is missing: there is no {}", places.join(", no ")))
+                .hint("install the CNI plugins, as Debian's package containernetworking-plugins, or say where they are")
+        })
+    }
+
+    /// Runs a plugin; what it answers to [`Verb::Add`] is the network so far.
+    pub async fn run(
+        &self,
+        name: &str,
+        verb: Verb,
+        container: &Container<'_>,
+        config: &Value,
+    ) -> Result<Value> {
+        let word = match verb {
+            Verb::Add => "ADD",
+            Verb::Del => "DEL",
+        };
+        let run = self.start(name, word, container, config).await;
+        run.with_context(|| format!("CNI plugin `{name}` failed to {word}"))
+    }
+
+    async fn start(
+        &self,
+        name: &str,
+        word: &str,
+        container: &Container<'_>,
+        config: &Value,
+    ) -> Result<Value> {
+        let folders = std::env::join_paths(&self.0)
+            .map_err(|e| Error::user(format!("a folder of CNI plugins cannot be named: {e}")))?;
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut child = Command::new(self.find(name)?)
+            .env("PATH", format!("{path}:{SYSTEM}").trim_start_matches(':'))
+            .env("CNI_COMMAND", word)
+            .env("CNI_CONTAINERID", container.id)
+            .env("CNI_NETNS", container.namespace.unwrap_or(Path::new("")))
+            .env("CNI_IFNAME", INTERFACE)
+            .env("CNI_PATH", folders)
+            .env("CNI_ARGS", container.args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("it does not start")?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // One that does not read to the end says why by how it ends.
+            let _ = stdin.write_all(config.to_string().as_bytes()).await;
+        }
+        let output = child.wait_with_output().await.context("it cannot be waited for")?;
+        if !output.status.success() {
+            return Err(Error::environment(why(&output)));
+        }
+        match output.stdout.trim_ascii() {
+            [] => Ok(Value::Null),
+            answer => serde_json::from_slice(answer)
+                .map_err(|e| Error::environment(format!("its answer is no JSON: {e}"))),
+        }
+    }
+}
+
+/// From what the plugin says on stdout, as it should, or on stderr.
+fn why(output: &std::process::Output) -> String {
+    let told: Failure = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    match (told.msg.as_str(), told.details.as_str(), stderr.as_str()) {
+        ("", _, "") => output.status.to_string(),
+        ("", _, stderr) => stderr.to_owned(),
+        (msg, "", _) => msg.to_owned(),
+        (msg, details, _) => format!("{msg}: {details}"),
+    }
+}
