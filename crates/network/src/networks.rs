@@ -92,9 +92,14 @@ impl Networks {
         }
     }
 
+    /// Steps that ask for no network share that of the host.
+    pub fn is_host(&self) -> bool {
+        self.0.cni.is_none()
+    }
+
     /// What clients are told: `cni` or `host`, as BuildKit does.
     pub fn name(&self) -> &'static str {
-        if self.0.cni.is_some() { "cni" } else { "host" }
+        if self.is_host() { "host" } else { "cni" }
     }
 
     /// Makes what a container needs.

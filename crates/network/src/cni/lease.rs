@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use errdefs::{Error, Result, ResultExt as _};
 use executor::Namespace;
@@ -18,6 +18,8 @@ use tokio_util::task::TaskTracker;
 use super::list::List;
 use super::plugin::{Container, Plugins, Verb};
 
+/// How long a namespace waits for its next user, beyond those that are always kept. BuildKit's time.
+const KEPT: Duration = Duration::from_secs(300);
 /// What the magic number of a file system says that holds namespaces.
 const NSFS: u64 = 0x6e73_6673;
 
@@ -27,8 +29,8 @@ pub struct Cni {
     plugins: Plugins,
     /// Where leases are written down.
     state: PathBuf,
-    /// Leases that wait for their next user.
-    idle: Mutex<VecDeque<Lease>>,
+    /// Leases that wait for their next user, and since when; the last one goes first.
+    idle: Mutex<VecDeque<(Instant, Lease)>>,
     pool_size: usize,
     /// Leases that are being ended.
     ending: TaskTracker,
@@ -67,26 +69,32 @@ impl Cni {
         let (state, runtime) = (state.to_owned(), Handle::current());
         let (idle, ending) = Default::default();
         let cni = Arc::new(Cni { list, plugins, state, idle, pool_size, ending, runtime });
-        let first =
-            cni.make("").await.with_context(|| format!("network `{}` does not work", cni.list.name()))?;
-        first.give_back();
-        let filling = (1..pool_size).map(|_| cni.clone().fill());
-        filling.for_each(|fill| drop(cni.runtime.spawn(fill)));
+        match cni.make("").await {
+            Ok(first) => first.give_back(),
+            Err(e) => {
+                cni.close().await;
+                return Err(e.context(format!("network `{}` does not work", cni.list.name())));
+            }
+        }
+        cni.runtime.spawn(Arc::clone(&cni).fill());
         Ok(cni)
     }
 
+    /// Makes those that are always kept, one after the other, as none is needed yet.
     async fn fill(self: Arc<Self>) {
-        match self.make("").await {
-            Ok(lease) => lease.give_back(),
-            Err(e) => tracing::warn!("a network namespace cannot be made ahead: {e}"),
+        for _ in 1..self.pool_size {
+            match self.make("").await {
+                Ok(lease) => lease.give_back(),
+                Err(e) => return tracing::warn!("a network namespace cannot be made ahead: {e}"),
+            }
         }
     }
 
     /// A namespace for a container; plugins are told its hostname, unless that is empty.
     pub async fn lease(self: &Arc<Self>, hostname: &str) -> Result<Lease> {
-        let idle = hostname.is_empty().then(|| self.idle().pop_front()).flatten();
+        let idle = hostname.is_empty().then(|| self.idle().pop_back()).flatten();
         match idle {
-            Some(lease) => Ok(lease),
+            Some((_, lease)) => Ok(lease),
             None => self.make(hostname).await,
         }
     }
@@ -104,13 +112,22 @@ impl Cni {
 
     /// Ends all leases that nobody has, and waits for those that are being ended.
     pub async fn close(&self) {
+        // From now on, nobody gives one back.
+        self.ending.close();
         let idle = std::mem::take(&mut *self.idle());
         drop(idle);
-        self.ending.close();
         self.ending.wait().await;
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, VecDeque<Lease>> {
+    /// Ends those that have waited for too long.
+    fn trim(&self) {
+        let mut idle = self.idle();
+        while idle.len() > self.pool_size && idle.front().is_some_and(|(since, _)| since.elapsed() >= KEPT) {
+            idle.pop_front();
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, VecDeque<(Instant, Lease)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -145,13 +162,21 @@ impl Lease {
         &self.file
     }
 
-    /// The next step may have it, where leases are kept for that.
+    /// The next step may have it, unless it was made for a hostname.
     pub fn give_back(self) {
         let cni = Arc::clone(&self.cni);
         let is_plain = self.record.as_ref().is_some_and(|record| record.args == args(""));
         let mut idle = cni.idle();
-        if is_plain && idle.len() < cni.pool_size && !cni.ending.is_closed() {
-            idle.push_back(self);
+        if !is_plain || cni.ending.is_closed() {
+            return;
+        }
+        idle.push_back((Instant::now(), self));
+        if idle.len() > cni.pool_size {
+            let trimmed = Arc::clone(&cni);
+            cni.runtime.spawn(async move {
+                tokio::time::sleep(KEPT).await;
+                trimmed.trim();
+            });
         }
     }
 }

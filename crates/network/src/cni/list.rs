@@ -27,7 +27,7 @@ impl List {
         let text = std::fs::read_to_string(path).map_err(Error::from);
         let is_list = path.extension() == Some(OsStr::new("conflist"));
         text.and_then(|text| Self::parse(&text, is_list))
-            .with_context(|| format!("failed to read CNI configuration `{}`", path.display()))
+            .with_context(|| format!("failed to read cni config `{}`", path.display()))
     }
 
     fn parse(text: &str, is_list: bool) -> Result<Self> {

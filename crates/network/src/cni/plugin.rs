@@ -2,17 +2,21 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use errdefs::{Error, Result, ResultExt as _};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
+use tokio::time::timeout;
 
 /// Where distributions put plugins, after the place that the specification's authors use.
 const FOLDERS: [&str; 3] = ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"];
 /// Where plugins find the programs that they need, whatever the engine was started with.
 const SYSTEM: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// A plugin that takes longer has lost its way: addresses by DHCP take seconds.
+const LONGEST: Duration = Duration::from_secs(120);
 /// The name of the interface inside.
 const INTERFACE: &str = "eth0";
 
@@ -95,15 +99,23 @@ impl Plugins {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .kill_on_drop(true)
             .spawn()
             .context("it does not start")?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // One that does not read to the end says why by how it ends.
-            let _ = stdin.write_all(config.to_string().as_bytes()).await;
-        }
-        let output = child.wait_with_output().await.context("it cannot be waited for")?;
+        let end = async {
+            if let Some(mut stdin) = child.stdin.take() {
+                // One that does not read to the end says why by how it ends.
+                let _ = stdin.write_all(config.to_string().as_bytes()).await;
+            }
+            child.wait_with_output().await
+        };
+        let late = |_| Error::environment(format!("it does not end within {} s", LONGEST.as_secs()));
+        let output = timeout(LONGEST, end).await.map_err(late)?.context("it cannot be waited for")?;
         if !output.status.success() {
-            return Err(Error::environment(why(&output)));
+            let why = why(&output);
+            let lacks_iptables = why.contains("iptables") && why.contains("not found");
+            let error = Error::environment(why);
+            return Err(if lacks_iptables { error.hint("install iptables") } else { error });
         }
         match output.stdout.trim_ascii() {
             [] => Ok(Value::Null),
