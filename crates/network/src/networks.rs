@@ -69,21 +69,21 @@ impl Networks {
     pub async fn open(options: Options) -> Result<Self> {
         let Options { mode, plugins, pool_size, state } = options;
         cni::sweep(plugins.clone(), &state).await;
+        let wanted = match &mode {
+            Mode::Bridge { name, .. } => Some(&**name),
+            _ => None,
+        };
+        Bridge::sweep(&state, wanted);
         let (list, bridge) = match mode {
-            Mode::Host => {
-                Bridge::sweep(&state, None);
-                return Ok(Self::host());
-            }
-            Mode::Cni(list) => {
-                Bridge::sweep(&state, None);
-                (list, None)
-            }
+            Mode::Host => return Ok(Self::host()),
+            Mode::Cni(list) => (list, None),
             Mode::Bridge { name, subnet } => {
-                Bridge::sweep(&state, Some(&name));
                 (List::bridge(&name, &subnet), Some(Bridge::claim(&state, &name)?))
             }
         };
-        match Cni::open(list, plugins, &state, pool_size).await {
+        let opened = Cni::open(list, plugins, &state, pool_size).await;
+        bridge.iter().for_each(Bridge::mark);
+        match opened {
             Ok(cni) => Ok(Networks(Arc::new(Inner { cni: Some(cni), bridge }))),
             Err(e) => {
                 bridge.iter().for_each(Bridge::remove);

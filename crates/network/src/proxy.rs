@@ -105,3 +105,6 @@ fn into_tokio(listener: std::net::TcpListener) -> io::Result<tokio::net::TcpList
     listener.set_nonblocking(true)?;
     tokio::net::TcpListener::from_std(listener)
 }
+
+#[cfg(test)]
+mod tests;

@@ -295,3 +295,6 @@ fn unique_id(state: &Path) -> String {
     let seed = format!("{} {n} {} {:?}", state.display(), std::process::id(), SystemTime::now());
     Digest::of(seed).hex()[..25].to_owned()
 }
+
+#[cfg(test)]
+mod tests;
