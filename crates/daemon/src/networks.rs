@@ -30,7 +30,9 @@ fn mode(name: Name, args: &Args, config: &Config, bridge_auto: bool) -> Result<M
     let list = given.unwrap_or_else(|| name.cni_config());
     let bridge = || {
         let (bridge, subnet) = name.bridge();
-        let or = |configured: &String, own: &str| Some(configured.clone()).filter(|c| !c.is_empty()).unwrap_or(own.into());
+        let or = |configured: &String, own: &str| {
+            Some(configured.clone()).filter(|c| !c.is_empty()).unwrap_or(own.into())
+        };
         Mode::Bridge { name: or(&worker.bridge_name, bridge), subnet: or(&worker.bridge_subnet, subnet) }
     };
     match args.network.as_deref().unwrap_or(&worker.network_mode) {
@@ -40,8 +42,10 @@ fn mode(name: Name, args: &Args, config: &Config, bridge_auto: bool) -> Result<M
         "auto" | "" if bridge_auto => Ok(bridge()),
         "auto" | "" if list.exists() => List::read(&list).map(Mode::Cni),
         "auto" | "" => Ok(Mode::Host),
-        other => Err(Error::user(format!("invalid network mode: `{other}`"))
-            .hint("give auto, host, cni or bridge")),
+        other => {
+            Err(Error::user(format!("invalid network mode: `{other}`"))
+                .hint("give auto, host, cni or bridge"))
+        }
     }
 }
 
@@ -91,7 +95,13 @@ mod tests {
         check(Kiln, &["--oci-worker-net", "host"], &key, true, Ok("host"));
         check(Kiln, &["--oci-worker-net=cni"], &key, false, Ok("cni given"));
         check(Kiln, &[], "cniConfigPath = \"/nowhere/x.json\"", false, Ok("host"));
-        check(Kiln, &["--oci-cni-config-path=/nowhere"], "networkMode = \"cni\"", false, Err("failed to read cni config `/nowhere`"));
+        check(
+            Kiln,
+            &["--oci-cni-config-path=/nowhere"],
+            "networkMode = \"cni\"",
+            false,
+            Err("failed to read cni config `/nowhere`"),
+        );
         check(
             Buildkitd,
             &["--oci-worker-net=bridge"],

@@ -104,8 +104,7 @@ async fn serve(
     let clients = Clients::default();
     let options = listen_options(args, config, &clients)?;
     let env = told::env(config, name)?;
-    let Wired { engine, networks, broken } =
-        wiring::engine(name, args, config, root, executor, env).await?;
+    let Wired { engine, networks, broken } = wiring::engine(name, args, config, root, executor, env).await?;
     let refs = engine.refs().clone();
     let policies = wiring::policies(args, config, root)?;
     if !policies.is_empty() {

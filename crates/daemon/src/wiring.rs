@@ -225,13 +225,7 @@ pub fn policies(args: &Args, config: &Config, root: &Path) -> Result<Vec<PruneOp
 }
 
 /// What the engine says of itself.
-pub fn about(
-    args: &Args,
-    config: &Config,
-    root: &Path,
-    networks: &Networks,
-    gc: Vec<PruneOptions>,
-) -> About {
+pub fn about(args: &Args, config: &Config, root: &Path, networks: &Networks, gc: Vec<PruneOptions>) -> About {
     let Worker { id, labels, platforms } = worker(args, config, root, networks);
     About {
         package: "kiln".into(),

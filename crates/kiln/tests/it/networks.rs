@@ -32,7 +32,10 @@ fn unique(name: &str) -> String {
 fn assert_gone(net: &Net, engine: &Engine, bridge: &str) {
     assert_eq!(net.links(), ["lo"]);
     let state = std::fs::read_dir(engine.root().join("networks")).expect("a folder");
-    assert_eq!(state.flatten().map(|entry| entry.path()).collect::<Vec<_>>(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(
+        state.flatten().map(|entry| entry.path()).collect::<Vec<_>>(),
+        Vec::<std::path::PathBuf>::new()
+    );
     assert!(!Path::new("/run/kiln/networks").join(bridge).exists());
 }
 
@@ -44,7 +47,8 @@ fn stderr(output: &Output) -> String {
 fn a_step_on_a_bridge_has_a_network_of_its_own() {
     let (net, bridge) = (Net::new(), unique("a"));
     let engine = on_bridge(&net, &bridge);
-    let server = |address| FileServer::start_by(net.tool("python3"), address, &Folder::new(&[("f", "hello")]));
+    let files = Folder::new(&[("f", "hello")]);
+    let server = |address| FileServer::start_by(net.tool("python3"), address, &files);
     let (reached, local) = (server("10.77.0.1"), server("127.0.0.1"));
     let dockerfile = format!(
         "FROM busybox AS run\n\
@@ -57,8 +61,8 @@ fn a_step_on_a_bridge_has_a_network_of_its_own() {
         reached.url("f"),
         local.url("f"),
     );
-    let build = engine.build(&Folder::with_dockerfile(&dockerfile, &[]));
-    let files = list_tar(&build.args(["--allow", "network.host"]).tar());
+    let context = Folder::with_dockerfile(&dockerfile, &[]);
+    let files = list_tar(&engine.build(&context).args(["--allow", "network.host"]).tar());
     let expected = ["got 'hello'", "host", "near 'hello'", "none 'lo\\n'", "own 'eth0 lo\\n'"];
     for (file, expected) in files.iter().zip(expected) {
         assert!(file.contains(expected), "{expected}: {files:?}");
@@ -77,7 +81,7 @@ fn a_step_on_a_bridge_has_a_network_of_its_own() {
 fn the_network_of_a_killed_engine_goes_with_the_next() {
     let (net, bridge) = (Net::new(), unique("k"));
     let mut engine = on_bridge(&net, &bridge);
-    let slow = Folder::with_dockerfile(&format!("FROM busybox\nRUN STEP={bridge}; sleep 600"), &[]);
+    let slow = Folder::with_dockerfile(&format!("FROM busybox\nRUN sleep 600 && echo STEP={bridge}"), &[]);
     let mut build = engine.build(&slow).spawn();
     while Engine::processes_with(&format!("STEP={bridge}")).is_empty() {
         assert!(build.try_wait().expect("a build").is_none(), "the step does not start");
@@ -108,13 +112,14 @@ fn plugins_of_a_configuration_make_a_network() {
         addresses.join("net.conflist")
     );
     let engine = in_net(&net).configured(&config);
-    let dockerfile = "FROM busybox AS run\nRUN ip -4 -o addr show dev eth0 >/own\nFROM scratch\nCOPY --from=run /own /\n";
+    let dockerfile = "FROM busybox AS run\nRUN ip -4 -o addr show dev eth0 | grep -o 'inet [0-9.]*' >/own\nFROM scratch\nCOPY --from=run /own /\n";
     let files = list_tar(&engine.build(&Folder::with_dockerfile(dockerfile, &[])).tar());
     assert!(files[0].contains("inet 10.78.0."), "{files:?}");
     engine.stop();
     assert_eq!(net.links(), ["lo"]);
     let left = std::fs::read_dir(addresses.join(list["name"].as_str().expect("a name"))).expect("a folder");
-    let left: Vec<_> = left.flatten().filter(|f| f.file_name().to_string_lossy().starts_with("10.")).collect();
+    let left: Vec<_> =
+        left.flatten().filter(|f| f.file_name().to_string_lossy().starts_with("10.")).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -131,7 +136,10 @@ fn check_refused(flags: &[&str], told: &[&str]) {
 
 #[test]
 fn a_network_that_cannot_be_is_told_at_the_start() {
-    check_refused(&["--oci-worker-net=none"], &["invalid network mode: `none`", "hint: give auto, host, cni or bridge"]);
+    check_refused(
+        &["--oci-worker-net=none"],
+        &["invalid network mode: `none`", "hint: give auto, host, cni or bridge"],
+    );
     check_refused(
         &["--oci-worker-net=bridge", "--oci-cni-binary-dir=/nowhere"],
         &["the CNI plugin `bridge` is missing: there is no `/nowhere/bridge`", "containernetworking-plugins"],
@@ -163,7 +171,8 @@ fn provenance_of_last(engine: &Engine) -> Value {
 #[test]
 fn what_a_step_fetches_through_a_proxy_is_told_and_judged() {
     let engine = Engine::with_config("proxyNetwork = true\n");
-    let server = FileServer::start(&Folder::new(&[("page", "hello"), ("secret", "x")]));
+    let files = Folder::new(&[("page", "hello"), ("secret", "x")]);
+    let server = FileServer::start(&files);
     let url = server.url("page");
     let built = engine.build(&fetching(&url)).ok();
     for text in ["proxy network requests:", &format!("- GET {url} -> 200")] {
@@ -185,6 +194,8 @@ fn what_a_step_fetches_through_a_proxy_is_told_and_judged() {
     let rules = r#"{"version":1,"rules":[{"action":"DENY","selector":{"identifier":"http*/secret"}}]}"#;
     let policy = Folder::new(&[("policy.json", rules)]);
     let variable = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY";
-    let denied = engine.build(&fetching(&server.url("secret"))).env(variable, &policy.join("policy.json").display().to_string());
-    denied.fails(1, &["403 Forbidden", &format!("- GET {} -> 403: ", server.url("secret")), "denied by policy"]);
+    let secret = server.url("secret");
+    let context = fetching(&secret);
+    let denied = engine.build(&context).env(variable, &policy.join("policy.json").display().to_string());
+    denied.fails(1, &["403 Forbidden", &format!("- GET {secret} -> 403: "), "denied by policy"]);
 }

@@ -144,7 +144,10 @@ async fn tls_is_opened() {
     let stream = connect(&proxy);
     stream.set_nonblocking(true).expect("set");
     let mut stream = tokio::net::TcpStream::from_std(stream).expect("a stream");
-    stream.write_all(b"CONNECT nowhere.invalid:443 HTTP/1.1\r\nHost: nowhere.invalid\r\n\r\n").await.expect("sent");
+    stream
+        .write_all(b"CONNECT nowhere.invalid:443 HTTP/1.1\r\nHost: nowhere.invalid\r\n\r\n")
+        .await
+        .expect("sent");
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.expect("an answer"));
@@ -158,7 +161,10 @@ async fn tls_is_opened() {
     let config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
     let name = ServerName::try_from("nowhere.invalid").expect("a name");
     let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("trusted");
-    stream.write_all(b"GET /secret HTTP/1.1\r\nHost: nowhere.invalid\r\nConnection: close\r\n\r\n").await.expect("sent");
+    stream
+        .write_all(b"GET /secret HTTP/1.1\r\nHost: nowhere.invalid\r\nConnection: close\r\n\r\n")
+        .await
+        .expect("sent");
     let mut answer = String::new();
     // It need not say goodbye in TLS.
     let _ = stream.read_to_string(&mut answer).await;
