@@ -17,3 +17,4 @@ mod plugin;
 pub(crate) use bridge::Bridge;
 pub(crate) use lease::{Cni, Lease, sweep};
 pub use list::List;
+pub(crate) use plugin::Plugins;

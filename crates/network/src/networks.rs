@@ -6,7 +6,7 @@ use std::sync::Arc;
 use errdefs::Result;
 use executor::Network;
 
-use crate::cni::{self, Bridge, Cni, Lease, List};
+use crate::cni::{self, Bridge, Cni, Lease, List, Plugins};
 use crate::proxy::{Egress, Judge, Proxy, Traffic};
 
 /// What the network of a step is that asks for none.
@@ -68,7 +68,7 @@ impl Networks {
     /// Clears up what a killed engine left, and tries whether the network works.
     pub async fn open(options: Options) -> Result<Self> {
         let Options { mode, plugins, pool_size, state } = options;
-        cni::sweep(plugins.clone(), &state).await;
+        cni::sweep(&state).await;
         let wanted = match &mode {
             Mode::Bridge { name, .. } => Some(&**name),
             _ => None,
@@ -78,7 +78,8 @@ impl Networks {
             Mode::Host => return Ok(Self::host()),
             Mode::Cni(list) => (list, None),
             Mode::Bridge { name, subnet } => {
-                (List::bridge(&name, &subnet), Some(Bridge::claim(&state, &name)?))
+                let list = List::bridge(&name, &subnet, Plugins::prefix_for_bridges());
+                (list, Some(Bridge::claim(&state, &name)?))
             }
         };
         let opened = Cni::open(list, plugins, &state, pool_size).await;

@@ -80,7 +80,17 @@ fn a_step_on_a_bridge_has_a_network_of_its_own() {
 #[test]
 fn the_network_of_a_killed_engine_goes_with_the_next() {
     let (net, bridge) = (Net::new(), unique("k"));
-    let mut engine = on_bridge(&net, &bridge);
+    // With plugins as BuildKit names them.
+    let plugins = Folder::new(&[]);
+    for name in ["bridge", "host-local", "firewall"] {
+        let path = plugins.join(&format!("buildkit-cni-{name}"));
+        std::os::unix::fs::symlink(format!("/usr/lib/cni/{name}"), path).expect("linked");
+    }
+    let path = format!("PATH={}:/usr/sbin:/usr/bin:/sbin:/bin", plugins.path().display());
+    let [nsenter, into] = net.wrapper();
+    let mut engine = Engine::new()
+        .wrapped(&[&nsenter, &into, "env", &path])
+        .configured(&format!("{}cniBinaryPath = \"/nowhere\"\n", bridge_config(&bridge)));
     let slow = Folder::with_dockerfile(&format!("FROM busybox\nRUN sleep 600 && echo STEP={bridge}"), &[]);
     let mut build = engine.build(&slow).spawn();
     while Engine::processes_with(&format!("STEP={bridge}")).is_empty() {

@@ -1,6 +1,7 @@
 //! Namespaces that are part of a network, and what is done so that none of it stays.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,6 +52,7 @@ pub struct Lease {
 struct Record {
     id: String,
     list: List,
+    plugins: Plugins,
     args: String,
     /// What the plugins have made; null until they have.
     result: Value,
@@ -135,20 +137,23 @@ impl Cni {
 impl Lease {
     fn begin(cni: &Arc<Cni>, args: String) -> Result<Lease> {
         let id = unique_id(&cni.state);
-        let record = Record { id, list: cni.list.clone(), args, result: Value::Null };
+        let (list, plugins) = (cni.list.clone(), cni.plugins.clone());
+        let record = Record { id, list, plugins, args, result: Value::Null };
         record.write(&cni.state)?;
         let file = record.file(&cni.state);
         let pinned = Namespace::new().and_then(|namespace| namespace.pin(&file).map(|()| namespace));
         let namespace = pinned.map_err(|e| {
             record.forget(&cni.state);
-            Error::from(e).context("failed to make a network namespace")
+            let denied = e.kind() == io::ErrorKind::PermissionDenied;
+            let error = Error::from(e).context("failed to make a network namespace");
+            if denied { error.hint("the engine needs CAP_SYS_ADMIN and CAP_NET_ADMIN") } else { error }
         })?;
         Ok(Lease { cni: Arc::clone(cni), namespace: Arc::new(namespace), file, record: Some(record) })
     }
 
     async fn set_up(mut self) -> Result<Lease> {
         let Some(mut record) = self.record.clone() else { return Ok(self) };
-        record.result = record.add(&self.cni.plugins, &self.file).await?;
+        record.result = record.add(&self.file).await?;
         record.write(&self.cni.state)?;
         self.record = Some(record);
         Ok(self)
@@ -184,8 +189,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some(record) = self.record.take() else { return };
-        let (plugins, state) = (self.cni.plugins.clone(), self.cni.state.clone());
-        self.cni.ending.spawn_on(async move { record.end(&plugins, &state).await }, &self.cni.runtime);
+        let state = self.cni.state.clone();
+        self.cni.ending.spawn_on(async move { record.end(&state).await }, &self.cni.runtime);
     }
 }
 
@@ -214,24 +219,25 @@ impl Record {
         }
     }
 
-    async fn add(&self, plugins: &Plugins, namespace: &Path) -> Result<Value> {
+    async fn add(&self, namespace: &Path) -> Result<Value> {
         let container = Container { id: &self.id, namespace: Some(namespace), args: &self.args };
         let mut result = None;
         for (index, kind) in self.list.types().enumerate() {
             let config = self.list.told(index, result.as_ref());
-            result = Some(plugins.run(kind, Verb::Add, &container, &config).await?);
+            result = Some(self.plugins.run(kind, Verb::Add, &container, &config).await?);
         }
         Ok(result.unwrap_or_default())
     }
 
     /// Undoes what was done, in whatever state that is. What fails is told, and the rest is done all the same.
-    async fn end(self, plugins: &Plugins, state: &Path) {
+    async fn end(self, state: &Path) {
         let file = self.file(state);
         let namespace = is_namespace(&file).then_some(file.as_path());
         let container = Container { id: &self.id, namespace, args: &self.args };
         let result = Some(&self.result).filter(|result| !result.is_null());
         for (index, kind) in self.list.types().enumerate().collect::<Vec<_>>().into_iter().rev() {
-            if let Err(e) = plugins.run(kind, Verb::Del, &container, &self.list.told(index, result)).await {
+            let config = self.list.told(index, result);
+            if let Err(e) = self.plugins.run(kind, Verb::Del, &container, &config).await {
                 tracing::warn!("a network namespace is not quite gone: {e}");
             }
         }
@@ -240,16 +246,13 @@ impl Record {
 }
 
 /// Ends what an engine left that was killed.
-pub async fn sweep(folder: Option<PathBuf>, state: &Path) {
-    let plugins = Plugins::new(folder);
+pub async fn sweep(state: &Path) {
     let entries: Vec<PathBuf> = match std::fs::read_dir(state) {
         Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
         Err(_) => return,
     };
-    join_all(
-        entries.iter().filter(|path| has_extension(path, "json")).map(|path| end_left(path, &plugins, state)),
-    )
-    .await;
+    let records = entries.iter().filter(|path| has_extension(path, "json"));
+    join_all(records.map(|path| end_left(path, state))).await;
     entries
         .iter()
         .filter(|path| has_extension(path, "new"))
@@ -260,14 +263,14 @@ fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|found| found == extension)
 }
 
-async fn end_left(path: &Path, plugins: &Plugins, state: &Path) {
+async fn end_left(path: &Path, state: &Path) {
     let text = std::fs::read(path).map_err(Error::from);
     let record = text.and_then(|text| {
         serde_json::from_slice::<Record>(&text)
             .map_err(|e| Error::environment(format!("it is no record: {e}")))
     });
     match record {
-        Ok(record) => record.end(plugins, state).await,
+        Ok(record) => record.end(state).await,
         Err(e) => {
             tracing::warn!("`{}` tells nothing of a network namespace: {e}", path.display());
             let gone = Namespace::unpin(&path.with_extension("")).and_then(|()| std::fs::remove_file(path));

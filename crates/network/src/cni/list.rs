@@ -64,14 +64,18 @@ impl List {
         }
     }
 
-    /// A network of our own: a bridge from which addresses are translated, as BuildKit's.
-    pub fn bridge(bridge: &str, subnet: &str) -> Self {
+    /// A network of our own: a bridge from which addresses are translated, as BuildKit's. The names of plugins have this
+    /// prefix.
+    pub fn bridge(bridge: &str, subnet: &str, prefix: &str) -> Self {
+        let named = |name: &str| format!("{prefix}{name}");
         let plugins = [
             json!({
-                "type": "bridge", "bridge": bridge, "isDefaultGateway": true, "ipMasq": true,
-                "ipam": {"type": "host-local", "dataDir": ADDRESSES, "ranges": [[{"subnet": subnet}]]},
+                "type": named("bridge"), "bridge": bridge, "isDefaultGateway": true, "ipMasq": true,
+                "ipam": {
+                    "type": named("host-local"), "dataDir": ADDRESSES, "ranges": [[{"subnet": subnet}]],
+                },
             }),
-            json!({"type": "firewall", "ingressPolicy": "same-bridge"}),
+            json!({"type": named("firewall"), "ingressPolicy": "same-bridge"}),
         ];
         let plugins = plugins.into_iter().filter_map(|plugin| plugin.as_object().cloned()).collect();
         List { name: bridge.to_owned(), version: "1.0.0".into(), plugins }
@@ -139,8 +143,13 @@ mod tests {
         );
         let result = json!({"ips": []});
         assert_eq!(list.told(0, Some(&result))["prevResult"], result);
-        let bridge = List::bridge("b0", "10.0.0.0/24");
+        let bridge = List::bridge("b0", "10.0.0.0/24", "our-");
         assert!(bridge.check().is_ok());
-        assert_eq!(bridge.told(0, None)["ipam"]["ranges"], json!([[{"subnet": "10.0.0.0/24"}]]));
+        assert_eq!(bridge.types().collect::<Vec<_>>(), ["our-bridge", "our-firewall"]);
+        let ipam = &bridge.told(0, None)["ipam"];
+        assert_eq!(
+            (&ipam["type"], &ipam["ranges"]),
+            (&json!("our-host-local"), &json!([[{"subnet": "10.0.0.0/24"}]]))
+        );
     }
 }

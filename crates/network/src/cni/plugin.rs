@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use errdefs::{Error, Result, ResultExt as _};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
@@ -13,6 +13,8 @@ use tokio::time::timeout;
 
 /// Where distributions put plugins, after the place that the specification's authors use.
 const FOLDERS: [&str; 3] = ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"];
+/// What the names of plugins begin with that come with BuildKit. They are in PATH, not in a folder of plugins.
+const BUILDKIT: &str = "buildkit-cni-";
 /// Where plugins find the programs that they need, whatever the engine was started with.
 const SYSTEM: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// A plugin that takes longer has lost its way: addresses by DHCP take seconds.
@@ -21,7 +23,7 @@ const LONGEST: Duration = Duration::from_secs(120);
 const INTERFACE: &str = "eth0";
 
 /// The folders that plugins are in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Plugins(Vec<PathBuf>);
 
 #[derive(Debug, Clone, Copy)]
@@ -53,8 +55,16 @@ impl Plugins {
         Plugins(folder.map_or_else(|| FOLDERS.map(PathBuf::from).into(), |folder| vec![folder]))
     }
 
+    /// What the names of the plugins begin with that a bridge needs: those of BuildKit count first.
+    pub fn prefix_for_bridges() -> &'static str {
+        let is_there = |name| Plugins(Vec::new()).find(&format!("{BUILDKIT}{name}")).is_ok();
+        if ["bridge", "host-local", "firewall"].into_iter().all(is_there) { BUILDKIT } else { "" }
+    }
+
     pub fn find(&self, name: &str) -> Result<PathBuf> {
-        let places = self.0.iter().map(|folder| folder.join(name));
+        let path = std::env::var_os("PATH").filter(|_| name.starts_with(BUILDKIT)).unwrap_or_default();
+        let path: Vec<_> = std::env::split_paths(&path).filter(|folder| folder.is_absolute()).collect();
+        let places = self.0.iter().chain(&path).map(|folder| folder.join(name));
         places.clone().find(|path| path.is_file()).ok_or_else(|| {
             let places: Vec<_> = places.map(|path| format!("`{}`", path.display())).collect();
             Error::environment(format!("the CNI plugin `{name}` is missing: there is no {}", places.join(", no ")))
@@ -85,10 +95,13 @@ impl Plugins {
         container: &Container<'_>,
         config: &Value,
     ) -> Result<Value> {
-        let folders = std::env::join_paths(&self.0)
+        let program = self.find(name)?;
+        // Plugins start others, such as those that give addresses.
+        let folders = self.0.iter().map(PathBuf::as_path).chain(program.parent());
+        let folders = std::env::join_paths(folders)
             .map_err(|e| Error::user(format!("a folder of CNI plugins cannot be named: {e}")))?;
         let path = std::env::var("PATH").unwrap_or_default();
-        let mut child = Command::new(self.find(name)?)
+        let mut child = Command::new(&program)
             .env("PATH", format!("{path}:{SYSTEM}").trim_start_matches(':'))
             .env("CNI_COMMAND", word)
             .env("CNI_CONTAINERID", container.id)

@@ -152,8 +152,6 @@ impl Server {
             Ok(None) => uri,
             Ok(Some((other, url))) => {
                 shown = url;
-                // The client puts the host's name there again.
-                request.headers_mut().remove(header::HOST);
                 other
             }
             Err(why) => {
@@ -165,6 +163,8 @@ impl Server {
         *request.uri_mut() = uri;
         *request.version_mut() = Version::HTTP_11;
         without_hops(request.headers_mut());
+        // The client says the host of the address again: what was judged is what is asked for.
+        request.headers_mut().remove(header::HOST);
         // What is hashed is what is there, not how it was packed on the way.
         request.headers_mut().remove(header::ACCEPT_ENCODING);
         let mut response = match self.0.client.request(request).await {
@@ -221,6 +221,8 @@ impl Server {
 
 fn http() -> http1::Builder {
     let mut builder = http1::Builder::new();
+    // Some clients, as busybox's wget, say that they are done when they have asked.
+    builder.half_close(true);
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD).auto_date_header(false);
     builder
 }

@@ -1,7 +1,7 @@
 //! A proxy before a server on this machine, asked from its namespace.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 
 use oci::Digest;
 use rustls::pki_types::pem::PemObject as _;
@@ -28,6 +28,7 @@ fn answer(mut stream: TcpStream) -> io::Result<()> {
     }
     let head = String::from_utf8_lossy(&head).into_owned();
     assert!(!head.to_lowercase().contains("accept-encoding"), "{head}");
+    assert!(head.contains(&format!("\r\nhost: {}\r\n", stream.local_addr()?)), "{head}");
     let status = match head.split(' ').nth(1) {
         Some("/page") => "200 OK",
         Some("/moved") => "302 Found\r\nLocation: /page",
@@ -46,6 +47,8 @@ struct Rules {
 #[async_trait]
 impl Judge for Rules {
     async fn judge(&self, url: &str) -> Judgement {
+        // Long enough to see what else a client does.
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         match url.rsplit('/').next() {
             Some("secret") => Judgement::Denied("it is secret".into()),
             Some("other") => Judgement::Replaced(format!("http://{}/page", self.server)),
@@ -67,10 +70,11 @@ fn connect(proxy: &Proxy) -> TcpStream {
 
 /// The first line of the answer to a request with some more headers. It blocks: the proxy runs on other threads.
 fn ask(proxy: &Proxy, method: &str, url: &str, headers: &str) -> String {
-    let host = url.split('/').nth(2).expect("a host");
     let (mut stream, mut answer) = (connect(proxy), String::new());
-    let head = format!("{method} {url} HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: gzip\r\n{headers}");
+    let head = format!("{method} {url} HTTP/1.1\r\nHost: elsewhere\r\nAccept-Encoding: gzip\r\n{headers}");
     write!(stream, "{head}Connection: close\r\n\r\n").expect("it reads");
+    // Some clients say now that they are done. They want an answer all the same.
+    stream.shutdown(Shutdown::Write).expect("a connection");
     stream.read_to_string(&mut answer).expect("it answers");
     answer.lines().next().unwrap_or_default().to_owned()
 }

@@ -146,7 +146,7 @@ async fn what_a_killed_engine_left_is_ended_by_the_next() {
     fs::write(fake.state().join("half.new"), "").expect("written");
     assert_eq!(fake.asked().len(), 2 * ADDED.len());
 
-    sweep(Some(fake.dir.path().to_owned()), &fake.state()).await;
+    sweep(&fake.state()).await;
     let asked = fake.asked();
     let nowhere = asked.iter().filter(|line| line.contains("eth0 nowhere")).count();
     assert_eq!((asked.len(), nowhere), (2 * ENDED.len(), 2), "{asked:?}");
