@@ -1,6 +1,6 @@
 //! How steps reach the network, by buildkitd's words for it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use errdefs::{Error, Result};
 use network::{List, Mode, Networks, Options};
@@ -17,7 +17,7 @@ pub async fn open(name: Name, args: &Args, config: &Config, root: &Path) -> Resu
     let worker = &config.worker.oci;
     let options = Options {
         mode: mode(name, args, config, std::env::var(BRIDGE_AUTO).is_ok_and(|value| is_true(&value)))?,
-        plugins: args.cni_binary_dir.clone().or_else(|| worker.cni_binary_path.clone()),
+        plugins: given(&args.cni_binary_dir, &worker.cni_binary_path),
         pool_size: args.cni_pool_size.unwrap_or(worker.cni_pool_size),
         state: root.join("networks"),
     };
@@ -26,8 +26,7 @@ pub async fn open(name: Name, args: &Args, config: &Config, root: &Path) -> Resu
 
 fn mode(name: Name, args: &Args, config: &Config, bridge_auto: bool) -> Result<Mode> {
     let worker = &config.worker.oci;
-    let given = args.cni_config_path.clone().or_else(|| worker.cni_config_path.clone());
-    let list = given.unwrap_or_else(|| name.cni_config());
+    let list = given(&args.cni_config_path, &worker.cni_config_path).unwrap_or_else(|| name.cni_config());
     let bridge = || {
         let (bridge, subnet) = name.bridge();
         let or = |configured: &String, own: &str| {
@@ -47,6 +46,11 @@ fn mode(name: Name, args: &Args, config: &Config, bridge_auto: bool) -> Result<M
                 .hint("give auto, host, cni or bridge"))
         }
     }
+}
+
+/// By a flag, or by a key; an empty one says nothing.
+fn given(flag: &Option<PathBuf>, key: &Option<PathBuf>) -> Option<PathBuf> {
+    flag.as_ref().or(key.as_ref()).filter(|path| !path.as_os_str().is_empty()).cloned()
 }
 
 /// As Go reads it.

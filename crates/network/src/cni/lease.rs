@@ -283,11 +283,12 @@ fn is_namespace(file: &Path) -> bool {
     rustix::fs::statfs(file).is_ok_and(|of| of.f_type as u64 == NSFS)
 }
 
-/// Plugins that give names find the hostname where Kubernetes tells them that of a pod.
+/// Plugins that give names find the hostname where Kubernetes tells them that of a pod. What is no name, and so might
+/// tell them something else, they are not told.
 fn args(hostname: &str) -> String {
-    match hostname {
-        "" => "IgnoreUnknown=1".into(),
-        name => format!("IgnoreUnknown=1;K8S_POD_NAME={name}"),
+    match hostname.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) {
+        true if !hostname.is_empty() => format!("IgnoreUnknown=1;K8S_POD_NAME={hostname}"),
+        _ => "IgnoreUnknown=1".into(),
     }
 }
 

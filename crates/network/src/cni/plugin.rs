@@ -41,9 +41,8 @@ pub struct Container<'a> {
 }
 
 /// What a plugin says that failed.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
-#[derive(Default)]
 struct Failure {
     msg: String,
     details: String,

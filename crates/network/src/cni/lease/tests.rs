@@ -103,6 +103,7 @@ async fn plugins_are_told_a_hostname_and_nobody_else_gets_its_namespace() {
     plain.give_back();
     cni.close().await;
     assert_eq!(fake.left(), 0);
+    assert_eq!(args("web;IP=10.0.0.1"), args(""));
 }
 
 #[tokio::test]
