@@ -14,6 +14,7 @@ use oci::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::list::List;
@@ -33,8 +34,8 @@ pub struct Cni {
     /// Leases that wait for their next user, and since when; the last one goes first.
     idle: Mutex<VecDeque<(Instant, Lease)>>,
     pool_size: usize,
-    /// Leases that are being ended.
-    ending: TaskTracker,
+    /// Leases that are being made or ended. Closed once no more are given out.
+    work: TaskTracker,
     runtime: Handle,
 }
 
@@ -69,8 +70,8 @@ impl Cni {
         let plugins = Plugins::new(folder);
         list.types().try_for_each(|kind| plugins.find(kind).map(drop))?;
         let (state, runtime) = (state.to_owned(), Handle::current());
-        let (idle, ending) = Default::default();
-        let cni = Arc::new(Cni { list, plugins, state, idle, pool_size, ending, runtime });
+        let (idle, work) = Default::default();
+        let cni = Arc::new(Cni { list, plugins, state, idle, pool_size, work, runtime });
         match cni.make("").await {
             Ok(first) => first.give_back(),
             Err(e) => {
@@ -78,13 +79,16 @@ impl Cni {
                 return Err(e.context(format!("network `{}` does not work", cni.list.name())));
             }
         }
-        cni.runtime.spawn(Arc::clone(&cni).fill());
+        cni.work.spawn_on(Arc::clone(&cni).fill(), &cni.runtime);
         Ok(cni)
     }
 
     /// Makes those that are always kept, one after the other, as none is needed yet.
     async fn fill(self: Arc<Self>) {
         for _ in 1..self.pool_size {
+            if self.work.is_closed() {
+                return;
+            }
             match self.make("").await {
                 Ok(lease) => lease.give_back(),
                 Err(e) => return tracing::warn!("a network namespace cannot be made ahead: {e}"),
@@ -104,21 +108,26 @@ impl Cni {
     /// In a task of its own: a plugin is not interrupted by a step that is not wanted any more.
     async fn make(self: &Arc<Self>, hostname: &str) -> Result<Lease> {
         let (cni, args) = (Arc::clone(self), args(hostname));
-        let made = self.runtime.spawn(async move {
-            let lease = Lease::begin(&cni, args)?;
-            lease.set_up().await
-        });
-        made.await
-            .unwrap_or_else(|e| Err(Error::internal(format!("making a network ended unexpectedly: {e}"))))
+        let (sender, made) = oneshot::channel();
+        let work = async move {
+            let lease = match Lease::begin(&cni, args) {
+                Ok(lease) => lease.set_up().await,
+                Err(e) => Err(e),
+            };
+            // One that nobody waits for any more is let go of here.
+            drop(sender.send(lease));
+        };
+        self.work.spawn_on(work, &self.runtime);
+        made.await.unwrap_or_else(|_| Err(Error::internal("making a network ended unexpectedly")))
     }
 
-    /// Ends all leases that nobody has, and waits for those that are being ended.
+    /// Ends all leases that nobody has, and waits for those that are being made or ended.
     pub async fn close(&self) {
         // From now on, nobody gives one back.
-        self.ending.close();
+        self.work.close();
         let idle = std::mem::take(&mut *self.idle());
         drop(idle);
-        self.ending.wait().await;
+        self.work.wait().await;
     }
 
     /// Ends those that have waited for too long.
@@ -172,7 +181,7 @@ impl Lease {
         let cni = Arc::clone(&self.cni);
         let is_plain = self.record.as_ref().is_some_and(|record| record.args == args(""));
         let mut idle = cni.idle();
-        if !is_plain || cni.ending.is_closed() {
+        if !is_plain || cni.work.is_closed() {
             return;
         }
         idle.push_back((Instant::now(), self));
@@ -190,7 +199,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let Some(record) = self.record.take() else { return };
         let state = self.cni.state.clone();
-        self.cni.ending.spawn_on(async move { record.end(&state).await }, &self.cni.runtime);
+        self.cni.work.spawn_on(async move { record.end(&state).await }, &self.cni.runtime);
     }
 }
 
