@@ -31,6 +31,26 @@ pub struct Args {
     #[arg(long = "allow-insecure-entitlement", value_name = "NAME")]
     pub allow: Vec<String>,
 
+    /// Let the steps of all builds reach the network only through proxies, which keep account.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub proxy_network: Option<bool>,
+
+    /// How steps reach the network: auto, host, cni or bridge.
+    #[arg(long = "oci-worker-net", value_name = "MODE")]
+    pub network: Option<String>,
+
+    /// Configuration of the network of steps, for CNI plugins.
+    #[arg(long = "oci-cni-config-path", value_name = "FILE")]
+    pub cni_config_path: Option<PathBuf>,
+
+    /// Folder of CNI plugins.
+    #[arg(long = "oci-cni-binary-dir", value_name = "FOLDER")]
+    pub cni_binary_dir: Option<PathBuf>,
+
+    /// Network namespaces that are kept ready for steps.
+    #[arg(long = "oci-cni-pool-size", value_name = "COUNT")]
+    pub cni_pool_size: Option<usize>,
+
     /// Let no step ask for devices.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
         hide = true)]

@@ -31,6 +31,9 @@ pub struct Config {
     pub dns: Option<Dns>,
     pub history: History,
     pub cdi: Cdi,
+    /// Steps reach the network only through proxies, which keep account.
+    #[serde(rename = "proxyNetwork")]
+    pub proxy_network: bool,
     /// A folder of JSON files, whose fields are told with all provenance.
     #[serde(rename = "provenanceEnvDir")]
     pub provenance_env_dir: Option<PathBuf>,
@@ -118,8 +121,20 @@ pub struct Worker {
     /// Steps that run at the same time; 0 is no limit.
     #[serde(rename = "max-parallelism")]
     pub max_parallelism: usize,
+    /// `auto`, `host`, `cni` or `bridge`; empty is `auto`.
     #[serde(rename = "networkMode")]
     pub network_mode: String,
+    #[serde(rename = "cniConfigPath")]
+    pub cni_config_path: Option<PathBuf>,
+    #[serde(rename = "cniBinaryPath")]
+    pub cni_binary_path: Option<PathBuf>,
+    /// Network namespaces that are kept ready.
+    #[serde(rename = "cniPoolSize")]
+    pub cni_pool_size: usize,
+    #[serde(rename = "bridgeName")]
+    pub bridge_name: String,
+    #[serde(rename = "bridgeSubnet")]
+    pub bridge_subnet: String,
     #[serde(flatten)]
     pub gc: GcConfig,
     #[serde(flatten)]
@@ -254,7 +269,12 @@ mod tests {
               reservedSpace = "30%"
               maxUsedSpace = "60%"
               minFreeSpace = "20GB"
+              networkMode = "bridge"
+              cniConfigPath = "/etc/buildkit/cni.json"
+              cniBinaryPath = "/opt/cni/bin"
               cniPoolSize = 16
+              bridgeName = "buildkit0"
+              bridgeSubnet = "10.10.0.0/16"
               [worker.oci.labels]
                 "foo" = "bar"
               [[worker.oci.gcpolicy]]
@@ -284,7 +304,6 @@ mod tests {
             "otel",
             "system",
             "worker.containerd",
-            "worker.oci.cniPoolSize",
             "worker.oci.enabled",
             "worker.oci.platforms",
             "worker.oci.snapshotter",
@@ -294,6 +313,7 @@ mod tests {
         assert_eq!(config.grpc.tls.ca.as_deref(), Some(Path::new("/etc/buildkit/tlsca.crt")));
         assert_eq!(config.history.max_entries, Some(50));
         assert_eq!(config.worker.oci.gc.gcpolicy.len(), 1);
+        assert_eq!(config.worker.oci.cni_pool_size, 16);
         assert_eq!(config.registry["docker.io"].keypair.len(), 1);
         assert_eq!(config.frontend["gateway.v0"].enabled, Some(false));
         assert_eq!(config.frontend["gateway.v0"].allowed_repositories.len(), 1);

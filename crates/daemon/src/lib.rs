@@ -17,6 +17,7 @@ mod idle;
 mod listen;
 mod lock;
 mod log;
+mod networks;
 mod notify;
 mod place;
 mod run;

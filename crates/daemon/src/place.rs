@@ -34,6 +34,19 @@ impl Name {
         }
     }
 
+    /// The network of steps, which is used if the file is there.
+    pub fn cni_config(self) -> PathBuf {
+        self.config_file().with_file_name("cni.json")
+    }
+
+    /// The name of a bridge for steps, and its addresses. They differ, so that both may be on one machine.
+    pub fn bridge(self) -> (&'static str, &'static str) {
+        match self {
+            Name::Kiln => ("kiln0", "10.12.0.0/16"),
+            Name::Buildkitd => ("buildkit0", "10.10.0.0/16"),
+        }
+    }
+
     /// The folder of the store.
     pub fn root(self, args: &Args, config: &Config) -> Result<PathBuf> {
         if let Some(root) = args.root.clone().or_else(|| config.root.clone()) {

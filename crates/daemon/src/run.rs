@@ -18,6 +18,7 @@ use crate::listen::{Listener, Options, Owner, listen};
 use crate::place::Name;
 use crate::stores::Stores;
 use crate::tls::Tls;
+use crate::wiring::Wired;
 use crate::{check, debug, foreign, group, lock, log, notify, told, wiring};
 
 /// The exit code of a check that found damage.
@@ -103,14 +104,14 @@ async fn serve(
     let clients = Clients::default();
     let options = listen_options(args, config, &clients)?;
     let env = told::env(config, name)?;
-    let (engine, broken) = wiring::engine(name, args, config, root, executor, env).await?;
+    let Wired { engine, networks, broken } = wiring::engine(name, args, config, root, executor, env).await?;
     let refs = engine.refs().clone();
     let policies = wiring::policies(args, config, root)?;
     if !policies.is_empty() {
         tokio::spawn(refs::Collector::new(refs.clone(), policies.clone()).run());
     }
     tokio::spawn(engine.history().clone().keep_limits());
-    let routes = control::routes(engine.clone(), &wiring::about(args, config, root, policies));
+    let routes = control::routes(engine.clone(), &wiring::about(args, config, root, &networks, policies));
     let mut listeners = Vec::new();
     for address in name.addresses(args, config, root) {
         let opened = listen(&address, &options).await?;
@@ -142,6 +143,7 @@ async fn serve(
         served = serving => served,
         () = stop.patience_is_over() => Ok(Vec::new()),
     };
+    networks.close().await;
     Stores::close(&refs, root).await;
     tracing::info!("stopped");
     if broken.is_cancelled() {

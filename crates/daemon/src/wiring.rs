@@ -14,6 +14,7 @@ use errdefs::{Error, Result, ResultExt};
 use executor::Executor;
 use exporter::Exporters;
 use frontend::{Frontend, Worker};
+use network::Networks;
 use oci::{Digest, Platform};
 use ops::Ops;
 use refs::PruneOptions;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::Args;
 use crate::config::Config;
 use crate::gc;
+use crate::networks;
 use crate::place::Name;
 use crate::stores::Stores;
 
@@ -59,7 +61,15 @@ pub fn executor(root: &Path, config: &Config) -> Result<Executor> {
     Executor::start(options)
 }
 
-/// Opens the store and puts the engine together. The token tells when the store can be used no more.
+/// What [`engine`] puts together.
+pub struct Wired {
+    pub engine: Engine,
+    pub networks: Networks,
+    /// Tells when the store can be used no more.
+    pub broken: CancellationToken,
+}
+
+/// Opens the store and puts the engine together.
 pub async fn engine(
     name: Name,
     args: &Args,
@@ -67,7 +77,7 @@ pub async fn engine(
     root: &Path,
     executor: Executor,
     env: BTreeMap<String, Value>,
-) -> Result<(Engine, CancellationToken)> {
+) -> Result<Wired> {
     let told = Told { dockerfile_version: DOCKERFILE_VERSION.into(), env };
     let stores = Stores::open(root, false, history(config, root)).await?;
     let Stores { content, refs, records, more: history, broken, .. } = stores;
@@ -83,7 +93,15 @@ pub async fn engine(
         registry: registry.clone(),
     }));
     let devices = devices(args, config);
-    let ops = Ops::new(ops::Parts { refs: refs.clone(), sources: Arc::clone(&sources), executor, devices });
+    let networks = networks::open(name, args, config, root).await?;
+    let proxied = args.proxy_network.unwrap_or(config.proxy_network);
+    let ops = Ops::new(ops::Parts {
+        refs: refs.clone(),
+        sources: Arc::clone(&sources),
+        executor,
+        devices,
+        networks: networks.clone(),
+    });
     let sessions = Sessions::new();
     let importer = Arc::new(Importer::new(registry.clone(), sessions.clone(), refs.clone()));
     let exporters = Arc::new(Exporters::new(refs.clone(), registry));
@@ -107,11 +125,12 @@ pub async fn engine(
                 ("gateway.v0".to_owned(), Arc::new(gateway) as _),
             ]),
         ),
-        entitlements: entitlements(name, args, config),
-        worker: worker(args, config, root),
+        entitlements: entitlements(name, args, config, networks.is_host() && !proxied),
+        proxied,
+        worker: worker(args, config, root, &networks),
         told,
     });
-    Ok((engine, broken))
+    Ok(Wired { engine, networks, broken })
 }
 
 /// Without those that the configuration turns off.
@@ -139,11 +158,11 @@ fn history(config: &Config, root: &Path) -> impl Fn(&refs::Refs) -> Result<Histo
     move |refs| History::open(refs, &root, wire.clone(), limits)
 }
 
-/// A user's own engine grants the host's network, which its steps share anyway; in BuildKit's place it grants what it is
-/// told to. Devices are for those whom the client lets have them.
-fn entitlements(name: Name, args: &Args, config: &Config) -> BTreeSet<String> {
+/// A user's own engine grants the host's network where its steps share that anyway; in BuildKit's place it grants what it
+/// is told to. Devices are for those whom the client lets have them.
+fn entitlements(name: Name, args: &Args, config: &Config, shares_network: bool) -> BTreeSet<String> {
     let asked = args.allow.iter().chain(&config.insecure_entitlements).cloned();
-    let network = (name == Name::Kiln).then(|| "network.host".to_owned());
+    let network = (name == Name::Kiln && shares_network).then(|| "network.host".to_owned());
     let devices = has_devices(args, config).then(|| "device".to_owned());
     asked.chain(network).chain(devices).collect()
 }
@@ -206,8 +225,8 @@ pub fn policies(args: &Args, config: &Config, root: &Path) -> Result<Vec<PruneOp
 }
 
 /// What the engine says of itself.
-pub fn about(args: &Args, config: &Config, root: &Path, gc: Vec<PruneOptions>) -> About {
-    let Worker { id, labels, platforms } = worker(args, config, root);
+pub fn about(args: &Args, config: &Config, root: &Path, networks: &Networks, gc: Vec<PruneOptions>) -> About {
+    let Worker { id, labels, platforms } = worker(args, config, root, networks);
     About {
         package: "kiln".into(),
         version: VERSION.into(),
@@ -221,14 +240,14 @@ pub fn about(args: &Args, config: &Config, root: &Path, gc: Vec<PruneOptions>) -
 }
 
 /// Who runs the steps.
-fn worker(args: &Args, config: &Config, root: &Path) -> Worker {
+fn worker(args: &Args, config: &Config, root: &Path, networks: &Networks) -> Worker {
     let mut labels = config.worker.oci.labels.clone();
     labels.extend(args.labels.iter().cloned());
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     for (key, value) in [
         ("executor", "kiln"),
         ("snapshotter", "overlayfs"),
-        ("network", "host"),
+        ("network", networks.name()),
         ("hostname", hostname.as_str()),
         ("oci.process-mode", "sandbox"),
     ] {

@@ -90,7 +90,12 @@ impl BuildBridge {
         let root = Arc::clone(&frame);
         let inner =
             Inner { parts, context, job, log, known, next, inputs, caches, rules, root, registered, cancel };
-        BuildBridge { inner: Arc::new(inner), frame }
+        let bridge = BuildBridge { inner: Arc::new(inner), frame };
+        if bridge.inner.rules.proxied {
+            // Nobody else sets it.
+            let _ = bridge.inner.context.judge.set(Arc::new(bridge.proxy_judge()));
+        }
+        bridge
     }
 
     /// Ends the job and waits for what it still runs, unless somebody else holds the bridge: then it ends with them.
@@ -188,12 +193,21 @@ impl BuildBridge {
 
     /// What a graph that was computed used.
     pub(crate) async fn used(&self, graph: &Graph) -> Capture {
-        let is_source = |d: &&Digest| matches!(graph.ops[*d].op.kind, OpKind::Source(_));
-        let sources: Vec<Digest> = graph.order.iter().filter(is_source).cloned().collect();
-        let asked = self.inner.job.ops(sources.clone()).await;
-        let pins = sources.into_iter().zip(asked).filter_map(|(d, op)| Some((d, ops::pin(&*op?)?)));
-        let pins: HashMap<Digest, String> = pins.collect();
-        Capture::of_graph(graph, |digest| pins.get(digest).cloned())
+        let tells = |d: &&Digest| match &graph.ops[*d].op.kind {
+            OpKind::Source(_) => true,
+            OpKind::Exec(exec) => exec.proxied,
+            _ => false,
+        };
+        let asked: Vec<Digest> = graph.order.iter().filter(tells).cloned().collect();
+        let told = self.inner.job.ops(asked.clone()).await;
+        let told: HashMap<_, _> = asked.into_iter().zip(told).filter_map(|(d, op)| Some((d, op?))).collect();
+        let mut used = Capture::of_graph(graph, |digest| ops::pin(&**told.get(digest)?));
+        for (vertex, op) in &told {
+            if let OpKind::Exec(exec) = &graph.ops[vertex].op.kind {
+                origins::add_traffic(&mut used, vertex, exec, ops::traffic(&**op));
+            }
+        }
+        used
     }
 
     /// Runs a frontend, and remembers what it was asked.

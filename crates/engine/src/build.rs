@@ -54,6 +54,8 @@ pub struct Parts {
     pub frontends: BTreeMap<String, Arc<dyn Frontend>>,
     /// What this engine may grant: `network.host`, `security.insecure`.
     pub entitlements: BTreeSet<String>,
+    /// All builds reach the network through proxies only, not just those that ask for it.
+    pub proxied: bool,
     /// What frontends are told of who runs the steps.
     pub worker: Worker,
     pub told: Told,
@@ -177,6 +179,7 @@ impl Engine {
             entitlements: self.entitlements(&request.entitlements)?,
             meanings: Meanings::default(),
             failures: Failures::default(),
+            judge: OnceLock::new(),
         });
         let recording = (!request.internal).then(|| self.parts.history.begin(BuildRecord::of(&request)));
         let sink: Arc<dyn Sink> = Arc::clone(&build.log) as _;
@@ -189,7 +192,11 @@ impl Engine {
         let asked = Asked::new(frontend, &request.attrs, &inputs);
         let start = Start { asked, inputs, producers: Arc::clone(&self.producers) };
         let (parts, log) = (Arc::clone(&self.parts), Arc::clone(&build.log));
-        let rules = Rules { policies: request.policies.clone(), session: request.policy_session.clone() };
+        let rules = Rules {
+            policies: request.policies.clone(),
+            session: request.policy_session.clone(),
+            proxied: request.proxied || self.parts.proxied,
+        };
         let bridge = BuildBridge::new(parts, context, job, log, start, rules, cancel.clone());
         let captured = OnceLock::new();
         let work = async {

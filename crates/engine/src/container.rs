@@ -11,6 +11,7 @@ use errdefs::{Code, Error, Result, ResultExt};
 use executor::{Control, Executor, Exit, Io, Output, Spec, Tty, WinSize};
 use fsutil::mount::Mount;
 use jiff::Timestamp;
+use network::{Attached, Needs, Networks};
 use oci::{Descriptor, Digest};
 use refs::{BlobProvider, BlobStream, ImmutableRef, LayerBlob, MutableRef, Refs};
 use tokio::io::AsyncWriteExt;
@@ -60,12 +61,13 @@ struct Prepared {
     spec: Spec,
     /// What the container writes, and throws away.
     top: MutableRef,
+    attached: Attached,
 }
 
 impl Engine {
     /// Starts a container. `output` may block, and then stops the program: the runtime must have several threads.
     pub async fn run_container(&self, request: RunRequest, output: Output) -> Result<Running> {
-        let prepared = prepare(self.refs(), &request).await?;
+        let prepared = prepare(self.refs(), &self.parts().ops.parts().networks, &request).await?;
         let (sender, stdin) = match request.stdin && request.tty.is_none() {
             true => {
                 let (sender, receiver) = pipe::pipe().context("failed to make a pipe")?;
@@ -176,7 +178,7 @@ async fn attend(
     started: oneshot::Sender<Remote>,
     stop: CancellationToken,
 ) -> Result<Exit> {
-    let Prepared { spec, top } = prepared;
+    let Prepared { spec, top, attached } = prepared;
     let run = async {
         let mut container = executor.spawn(spec, io).await?;
         let control = container.control();
@@ -197,12 +199,13 @@ async fn attend(
         Err(Error::canceled())
     };
     let end = run.await;
+    attached.detach().await;
     let removed = tokio::task::spawn_blocking(move || drop(top)).await;
     removed.map_err(|e| Error::internal(format!("the container's files are not removed: {e}")))?;
     end
 }
 
-async fn prepare(refs: &Refs, request: &RunRequest) -> Result<Prepared> {
+async fn prepare(refs: &Refs, networks: &Networks, request: &RunRequest) -> Result<Prepared> {
     let found = images::find(refs, &request.image, request.platform.clone()).await?;
     let id = unique_id();
     let hostname = if request.hostname.is_empty() { id.clone() } else { request.hostname.clone() };
@@ -215,16 +218,20 @@ async fn prepare(refs: &Refs, request: &RunRequest) -> Result<Prepared> {
         files.persist();
     }
     let root = Mount::new(top.mount_source()?, "/");
+    let needs =
+        Needs { network: request.network, hostname: &request.hostname, privileged: false, judge: None };
+    let attached = networks.attach(needs).await.context("failed to set up the network")?;
     let spec = Spec {
         process,
         mounts,
         hostname,
         extra_hosts: request.extra_hosts.clone(),
         network: request.network,
+        namespace: attached.namespace(),
         readonly_root: request.readonly,
         ..Spec::new(format!("run-{id}"), root, [""; 0])
     };
-    Ok(Prepared { spec, top })
+    Ok(Prepared { spec, top, attached })
 }
 
 /// The files of an image; nothing where it has no layers.

@@ -16,11 +16,31 @@ mod statement;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use llb::Definition;
+use errdefs::MissingMaterial;
+use llb::{Definition, ExecOp};
+use network::Traffic;
+use oci::Digest;
+use provenance::Capture;
+
+/// Why nothing is known of what a step fetched.
+const NOT_RUN: &str = "result_from_cache";
 
 pub use capture::Captured;
 pub use frame::{Asked, Frame, each_ref};
 pub use producers::{Producers, Registered};
+
+/// Adds what a step fetched through its proxy. Where its result was known, nobody knows that.
+pub fn add_traffic(used: &mut Capture, vertex: &Digest, exec: &ExecOp, traffic: Option<Traffic>) {
+    let missing = |method: String, uri: String, reason: &str| {
+        let (op, name, reason) = (vertex.to_string(), exec.meta.args.join(" "), reason.to_owned());
+        MissingMaterial { op, name, method, uri, reason }
+    };
+    let Some(traffic) = traffic else {
+        return used.add_missing(missing(String::new(), String::new(), NOT_RUN));
+    };
+    traffic.materials.into_iter().for_each(|page| used.add_page(&page.url, page.digest));
+    traffic.missing.into_iter().for_each(|m| used.add_missing(missing(m.method, m.url, m.reason)));
+}
 
 /// What a build starts from.
 pub struct Start {

@@ -25,6 +25,8 @@ pub struct BuildRequest {
     pub policies: Policies,
     /// The session of a client that judges them too.
     pub policy_session: Option<String>,
+    /// Steps reach the network only through proxies, which ask the policies and keep account.
+    pub proxied: bool,
     /// Options for a frontend, also where the client is its own: for the record of the build.
     pub attrs: BTreeMap<String, String>,
     /// Leaves no record.

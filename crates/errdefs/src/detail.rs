@@ -78,10 +78,21 @@ pub enum Detail {
     Solve { input_ids: Vec<String>, mount_ids: Vec<String>, op: Vec<u8>, subject: Option<Subject> },
 }
 
-/// Something that a build uses and that has no digest to be told by.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Something that a build uses and that has no digest to be told by. What is empty is not known, or has no meaning.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct MissingMaterial {
+    /// The vertex that used it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub op: String,
+    /// The command of that, or the name of a folder.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// Of a request through a proxy.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub method: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub uri: String,
     /// In one word, as `local_source`.
     pub reason: String,
 }

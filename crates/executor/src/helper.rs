@@ -21,6 +21,7 @@ mod root;
 mod stubs;
 mod supervisor;
 mod terminal;
+mod trust;
 mod user;
 
 use std::os::fd::{AsFd, OwnedFd};

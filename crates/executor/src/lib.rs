@@ -12,6 +12,7 @@ mod executor;
 mod helper;
 mod hosts;
 mod io;
+mod namespace;
 mod seccomp;
 mod spec;
 mod wire;
@@ -22,6 +23,7 @@ pub use executor::{Executor, Options};
 pub use helper::entry;
 pub use hosts::Dns;
 pub use io::{Io, Output, Stream};
+pub use namespace::Namespace;
 pub use spec::{DEFAULT_HOSTNAME, Exit, HostIp, Network, Process, Resources, Spec, Ulimit, WinSize};
 
 /// Makes a test binary fit to be its own helper: [`entry`] is called before `main`, which the test harness owns.

@@ -1,6 +1,7 @@
 //! What to run and in what: plain data, sent whole to the helper process.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use cdi::Node as Device;
 use fsutil::mount::Mount;
@@ -25,6 +26,11 @@ pub struct Spec {
     /// Names added to `/etc/hosts`.
     pub extra_hosts: Vec<HostIp>,
     pub network: Network,
+    /// A network namespace of somebody else's, who keeps it until the container has ended. It takes the place of the one
+    /// that `network` names.
+    pub namespace: Option<PathBuf>,
+    /// A certificate in PEM, which the container trusts while it runs.
+    pub trusted: Option<String>,
     /// Device nodes besides those that every container has; it may use what they stand for.
     pub devices: Vec<Device>,
     /// Every capability, no seccomp filter, writable sysfs and all devices (`--security=insecure`).
@@ -58,8 +64,7 @@ pub struct Process {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Network {
-    /// BuildKit's default, a network of the container's own. No network provider is there yet, so that it is the
-    /// host's, as BuildKit's `auto` has it without CNI; only loopback name servers are not used.
+    /// BuildKit's default: that of the spec's namespace, or without one the host's. Loopback name servers are not used.
     #[default]
     Sandbox,
     /// The network of the host.
@@ -128,6 +133,8 @@ impl Spec {
             hostname: String::new(),
             extra_hosts: Vec::new(),
             network: Network::default(),
+            namespace: None,
+            trusted: None,
             devices: Vec::new(),
             insecure: false,
             readonly_root: false,

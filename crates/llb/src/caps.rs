@@ -52,6 +52,7 @@ caps! {
     EXEC_META_BASE = "exec.meta.base",
     EXEC_META_CGROUP_PARENT = "exec.meta.cgroup.parent",
     EXEC_META_NETWORK = "exec.meta.network",
+    EXEC_META_NETWORK_PROXY = "exec.meta.network.proxy",
     EXEC_META_PROXY = "exec.meta.proxyenv",
     EXEC_META_SECURITY = "exec.meta.security",
     EXEC_META_SETS_DEFAULT_PATH = "exec.meta.setsdefaultpath",

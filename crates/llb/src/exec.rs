@@ -18,6 +18,10 @@ pub struct ExecOp {
     pub secret_env: Vec<SecretEnv>,
     #[serde(rename = "cdiDevices", skip_serializing_if = "Vec::is_empty")]
     pub cdi_devices: Vec<CdiDevice>,
+    /// The network is reached through a proxy of the engine. It says so itself of the graphs of a build; nobody else
+    /// knows the field.
+    #[serde(skip)]
+    pub proxied: bool,
 }
 
 /// What the process is given.

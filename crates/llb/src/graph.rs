@@ -8,6 +8,7 @@ use oci::Digest;
 
 use crate::caps;
 use crate::definition::{Definition, SourceMap};
+use crate::exec::NetMode;
 use crate::metadata::OpMetadata;
 use crate::node::{Node, Output};
 use crate::op::{Op, OpKind, SourceOp};
@@ -117,11 +118,25 @@ impl Graph {
 impl Definition {
     /// The same graph with other sources in the place of some, which their vertices name.
     pub fn with_sources(&self, mut others: HashMap<Digest, SourceOp>) -> Result<Definition> {
-        let (root, became) = Graph::load(self)?.rebuild(|digest, op| {
+        self.changed(|digest, op| {
             if let Some(other) = others.remove(digest) {
                 op.kind = OpKind::Source(other);
             }
-        })?;
+        })
+    }
+
+    /// The same graph whose steps reach the network, where they may, through a proxy. Their vertices have other digests,
+    /// so that they are not taken for those of a build that does without.
+    pub fn proxied(&self) -> Result<Definition> {
+        self.changed(|_, op| {
+            if let OpKind::Exec(exec) = &mut op.kind {
+                exec.proxied = exec.network != NetMode::None;
+            }
+        })
+    }
+
+    fn changed(&self, change: impl FnMut(&Digest, &mut Op)) -> Result<Definition> {
+        let (root, became) = Graph::load(self)?.rebuild(change)?;
         let moved =
             |(digest, places): (&Digest, &Vec<_>)| Some((became.get(digest)?.clone(), places.clone()));
         let locations = self.source.locations.iter().filter_map(moved).collect();

@@ -1,10 +1,11 @@
 //! What flows through the solver in a build.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use errdefs::{Class, Code, Error, Result, Subject};
+use network::Judge;
 use oci::Digest;
 use refs::ImmutableRef;
 use session::{Session, Sessions};
@@ -36,6 +37,8 @@ pub struct BuildContext {
     pub meanings: Meanings,
     /// What steps that failed have left.
     pub failures: Failures,
+    /// Says what steps may fetch, where they reach the network through proxies only.
+    pub judge: OnceLock<Arc<dyn Judge>>,
 }
 
 /// What a step had when it failed. `None` is scratch, or nothing that could be kept.

@@ -1,17 +1,20 @@
 //! Runs one process on mounts.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use cdi::{Devices, Wanted};
 use errdefs::{Class, Code, Detail, Error, Result, ResultExt};
 use executor::{Exit, Io, Network, Process, Resources, Spec};
 use llb::{CdiDevice, HostIp, LinuxResources, Mount, MountType, NetMode, SecretEnv, SecurityMode};
+use network::{Attached, Judge, Needs, Traffic};
 use oci::Platform;
 use solver::{CacheMap, CacheMapPart, ContentKey, Dep, Op, OpContext, ParallelClass};
 
 use crate::content::{ContentHash, Selector, dedupe_paths};
 use crate::domain::{BuildContext, BuildDomain, Failure, Value, any_session};
+use crate::judge::AllBuilds;
 use crate::key;
 use crate::mounts::{self, Prepared, Purpose};
 use crate::tail::Tail;
@@ -29,6 +32,8 @@ pub struct ExecOp {
     inputs: usize,
     name: String,
     resources: Option<LinuxResources>,
+    /// What it fetched when it last ran, if that was through a proxy.
+    traffic: Mutex<Option<Traffic>>,
 }
 
 impl ExecOp {
@@ -40,7 +45,7 @@ impl ExecOp {
         name: String,
         resources: Option<LinuxResources>,
     ) -> Self {
-        ExecOp { ops, op, platform, inputs, name, resources }
+        ExecOp { ops, op, platform, inputs, name, resources, traffic: Mutex::default() }
     }
 
     /// How each input counts: the paths that are mounted of it, and whether its content decides.
@@ -66,7 +71,8 @@ impl ExecOp {
     }
 
     async fn run(&self, cx: &OpContext<BuildDomain>, prepared: &Prepared) -> Result<Exit> {
-        let spec = self.spec(cx, prepared).await?;
+        let attached = cx.while_wanted(self.attach(cx)).await?;
+        let spec = self.spec(cx, prepared, &attached).await?;
         let tail = Tail::default();
         let output = {
             let (step, tail) = (cx.step.clone(), tail.clone());
@@ -76,11 +82,32 @@ impl ExecOp {
             }
         };
         let result = self.ops.parts().executor.run(spec, Io::new(output), cx.cancel.clone()).await;
+        if let Some(traffic) = attached.detach().await {
+            if let Some(told) = traffic.told() {
+                cx.step.log(executor::Stream::Stderr.fd(), told.into());
+            }
+            *self.traffic() = Some(traffic);
+        }
         let exit = result.with_context(|| self.failure())?;
         if self.accepts(exit) {
             return Ok(exit);
         }
         Err(self.exit_error(exit, &tail))
+    }
+
+    async fn attach(&self, cx: &OpContext<BuildDomain>) -> Result<Attached> {
+        let judge = self.op.proxied.then(|| Arc::new(AllBuilds(cx.jobs())) as Arc<dyn Judge>);
+        let needs = Needs {
+            network: network(self.op.network),
+            hostname: &self.op.meta.hostname,
+            privileged: self.op.security == SecurityMode::Insecure,
+            judge,
+        };
+        self.ops.parts().networks.attach(needs).await.context("failed to set up the network")
+    }
+
+    fn traffic(&self) -> MutexGuard<'_, Option<Traffic>> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps what is there after a failure for all builds that want this step.
@@ -129,7 +156,12 @@ impl ExecOp {
         given.context("CDI device injection failed")
     }
 
-    async fn spec(&self, cx: &OpContext<BuildDomain>, prepared: &Prepared) -> Result<Spec> {
+    async fn spec(
+        &self,
+        cx: &OpContext<BuildDomain>,
+        prepared: &Prepared,
+        attached: &Attached,
+    ) -> Result<Spec> {
         let meta = &self.op.meta;
         let mut env = meta.env.clone();
         env.extend(proxy_env(meta.proxy_env.as_ref()));
@@ -137,6 +169,7 @@ impl ExecOp {
         env.extend(secret_env(&self.op.secret_env, &cx.job_contexts()).await?);
         let given = self.devices().await?;
         env.extend(given.env);
+        env.extend(attached.env());
         let mut mounts = prepared.mounts.clone();
         mounts.extend(given.mounts);
         let ulimits =
@@ -156,6 +189,8 @@ impl ExecOp {
             hostname: meta.hostname.clone(),
             extra_hosts: extra_hosts(&meta.extra_hosts)?,
             network: network(self.op.network),
+            namespace: attached.namespace(),
+            trusted: attached.certificate(),
             insecure: self.op.security == SecurityMode::Insecure,
             readonly_root: prepared.readonly_root,
             remove_stubs_recursive: meta.remove_mount_stubs_recursive,
@@ -164,6 +199,11 @@ impl ExecOp {
             ..Spec::new(mounts::unique_id(), prepared.root.clone(), [""; 0])
         })
     }
+}
+
+/// What a step fetched through its proxy when it ran; nothing for other ops, and where its result was known.
+pub fn traffic(op: &dyn Op<BuildDomain>) -> Option<Traffic> {
+    (op as &dyn Any).downcast_ref::<ExecOp>()?.traffic().clone()
 }
 
 /// What a step gets of the devices that it may use.

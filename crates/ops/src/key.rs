@@ -8,6 +8,7 @@
 //! | args, env, cwd, user, hostname, ulimits, cgroup parent, exit codes | yes | - | - | - |
 //! | proxy environment, IPs of extra hosts | no: they change where, not what | - | - | - |
 //! | network and security mode, secret names, devices | yes | - | - | - |
+//! | a proxy before the network | yes, unlike BuildKit's: what ran without was not judged | - | - | - |
 //! | mounts | yes, unless `/` is the only one: old caches were written so | - | - | - |
 //! | selector of a mount | no: it enters the key of the dependency | - | - | - |
 //! | id and sharing of a cache mount | only where they are the Dockerfile's defaults | - | - | - |
@@ -60,7 +61,7 @@ pub fn exec(op: &ExecOp, platform: &Platform) -> Key {
     {
         keyed.mounts.clear();
     }
-    let json = oci::json::to_vec(&Exec {
+    let mut json = oci::json::to_vec(&Exec {
         r#type: "buildkit.exec.v0",
         exec: &keyed,
         os: &platform.os,
@@ -69,12 +70,17 @@ pub fn exec(op: &ExecOp, platform: &Platform) -> Key {
         os_version: &platform.os_version,
         os_features: &platform.os_features,
     });
+    if op.proxied {
+        // With what BuildKit marks the digests of such vertices.
+        json.extend_from_slice(b"\0buildkit.proxy-network.v0");
+    }
     let meta = &op.meta;
     let mut ingredients =
         vec![("command".into(), meta.args.join(" ")), ("directory".into(), meta.cwd.clone())];
     ingredients.extend(meta.env.iter().map(|e| ("environment".into(), e.clone())));
     ingredients.push(("user".into(), meta.user.clone()));
     ingredients.push(("platform".into(), platform.to_string()));
+    ingredients.extend(op.proxied.then(|| ("network".into(), "behind a proxy".into())));
     ingredients.extend(op.mounts.iter().filter(|m| m.dest != "/").map(|m| ("mount".into(), m.dest.clone())));
     Key { digest: Digest::of(&json), ingredients }
 }

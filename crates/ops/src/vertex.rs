@@ -7,6 +7,7 @@ use cdi::{Devices, Rights};
 use errdefs::{Class, Code, Error, Result};
 use executor::Executor;
 use llb::{CdiDevice, Graph, LoadedOp, NetMode, OpKind, SecurityMode};
+use network::Networks;
 use oci::{Digest, Platform};
 use refs::Refs;
 use solver::{Edge, Op, Vertex, VertexOptions};
@@ -21,6 +22,7 @@ pub struct Parts {
     pub sources: Arc<::source::Sources>,
     pub executor: Executor,
     pub devices: Devices,
+    pub networks: Networks,
 }
 
 /// Makes vertices.

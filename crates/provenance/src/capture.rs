@@ -28,6 +28,10 @@ pub struct Capture {
     pub(crate) ssh: BTreeMap<String, bool>,
     /// A step had a network.
     pub(crate) network: bool,
+    /// A step had a proxy before its network.
+    pub(crate) proxied: bool,
+    /// What went through a proxy and has no digest.
+    pub(crate) missing: BTreeSet<MissingMaterial>,
     /// Something was used that is not told of here.
     pub(crate) incomplete: bool,
 }
@@ -85,6 +89,7 @@ impl Capture {
                         capture.add_secret(&secret.id, secret.optional);
                     }
                     capture.network |= exec.network != NetMode::None;
+                    capture.proxied |= exec.proxied;
                 }
                 OpKind::Build(_) => capture.incomplete = true,
                 _ => {}
@@ -147,6 +152,16 @@ impl Capture {
         }
     }
 
+    /// A page that a step fetched through a proxy.
+    pub fn add_page(&mut self, url: &str, digest: Digest) {
+        self.http.entry(without_login(url)).or_insert(digest);
+    }
+
+    /// What is not known of what a step did through a proxy.
+    pub fn add_missing(&mut self, missing: MissingMaterial) {
+        self.missing.insert(missing);
+    }
+
     /// An image that was looked at, or used.
     pub fn add_image(&mut self, image: ImageSource, digest: Option<Digest>) {
         self.images.entry(image).or_insert(digest);
@@ -163,7 +178,8 @@ impl Capture {
 
     /// What another one used is used here too.
     pub fn merge(&mut self, other: Capture) {
-        let Capture { images, blobs, git, http, locals, secrets, ssh, network, incomplete } = other;
+        let Capture { images, blobs, git, http, locals, secrets, ssh, network, proxied, missing, incomplete } =
+            other;
         images.into_iter().for_each(|(image, digest)| self.add_image(image, digest));
         self.blobs.extend(blobs);
         git.into_iter().for_each(|(url, commit)| _ = self.git.entry(url).or_insert(commit));
@@ -172,6 +188,8 @@ impl Capture {
         secrets.iter().for_each(|(id, optional)| self.add_secret(id, *optional));
         ssh.iter().for_each(|(id, optional)| self.add_ssh(id, *optional));
         self.network |= network;
+        self.proxied |= proxied;
+        self.missing.extend(missing);
         self.incomplete |= incomplete;
     }
 
@@ -201,13 +219,26 @@ impl Capture {
         for name in &self.locals {
             text.push_str(&format!("\n  - {name}\n    reason: {LOCAL}"));
         }
-        let missing = |name: &String| MissingMaterial { name: name.clone(), reason: LOCAL.into() };
-        let missing = self.locals.iter().map(missing).collect();
+        if !self.missing.is_empty() {
+            text.push_str("\n\nUncaptured requests:");
+        }
+        for MissingMaterial { name, method, uri, reason, .. } in &self.missing {
+            text.push_str(&format!("\n  - {name}"));
+            let facts = [("method", method), ("url", uri), ("reason", reason)];
+            facts.iter().filter(|(_, fact)| !fact.is_empty()).for_each(|(key, fact)| {
+                text.push_str(&format!("\n    {key}: {fact}"));
+            });
+        }
+        let local = |name: &String| {
+            let (name, reason) = (name.clone(), LOCAL.to_owned());
+            MissingMaterial { name, reason, ..MissingMaterial::default() }
+        };
+        let missing = self.locals.iter().map(local).chain(self.missing.iter().cloned()).collect();
         Err(Error::user(text).with_detail(Detail::MaterialsIncomplete { missing }))
     }
 
     /// Whether all is told of: folders of the client have no digest.
     pub(crate) fn is_complete(&self) -> bool {
-        !self.incomplete && self.locals.is_empty()
+        !self.incomplete && self.locals.is_empty() && self.missing.is_empty()
     }
 }

@@ -20,6 +20,7 @@ mod request;
 mod steps;
 mod v02;
 
+pub use address::without_login;
 pub use capture::{Capture, ImageSource};
 pub use options::{Mode, Options, Version, attestations};
 pub use predicate::{Layers, Predicate, Run};

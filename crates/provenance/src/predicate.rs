@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use errdefs::Result;
+use errdefs::{MissingMaterial, Result};
 use jiff::Timestamp;
 use llb::{Definition, Graph};
 use oci::{Descriptor, Digest, Platform};
@@ -110,6 +110,29 @@ struct MoreMetadata {
     source: Option<Source>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     layers: BTreeMap<String, Vec<Vec<Descriptor>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<NetworkMetadata>,
+}
+
+/// How steps reached the network, where that was through proxies.
+#[derive(Serialize)]
+struct NetworkMetadata {
+    mode: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy: Option<ProxyMetadata>,
+}
+
+#[derive(Serialize)]
+struct ProxyMetadata {
+    incomplete: Vec<MissingMaterial>,
+}
+
+impl NetworkMetadata {
+    fn of(used: &Capture) -> Option<Self> {
+        let incomplete: Vec<_> = used.missing.iter().cloned().collect();
+        let proxy = (!incomplete.is_empty()).then_some(ProxyMetadata { incomplete });
+        used.proxied.then_some(NetworkMetadata { mode: "proxy", proxy })
+    }
 }
 
 #[derive(Serialize)]
@@ -162,7 +185,12 @@ impl<'a> Predicate<'a> {
                     invocation: run.id,
                     started: run.started,
                     finished: run.finished,
-                    more: MoreMetadata { vcs, source, layers: BTreeMap::new() },
+                    more: MoreMetadata {
+                        vcs,
+                        source,
+                        layers: BTreeMap::new(),
+                        network: NetworkMetadata::of(used),
+                    },
                     hermetic: used.is_complete() && !used.network,
                     completeness: Completeness {
                         request: knows_request,

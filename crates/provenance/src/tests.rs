@@ -167,7 +167,9 @@ fn folders_are_no_complete_materials() {
     assert!(pins(&definition(NetMode::Unset, false)).check_complete().is_ok());
     let error = pins(&definition(NetMode::Unset, true)).check_complete().expect_err("has a folder");
     insta::assert_snapshot!(error.to_string());
-    let missing = vec![MissingMaterial { name: "context".into(), reason: "local_source".into() }];
+    let missing =
+        MissingMaterial { name: "context".into(), reason: "local_source".into(), ..Default::default() };
+    let missing = vec![missing];
     assert_eq!(error.details(), [Detail::MaterialsIncomplete { missing }]);
 }
 

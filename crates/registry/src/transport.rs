@@ -23,6 +23,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use crate::config::ProxyConfig;
 use connect::Connector;
 
+pub use dns::Dns;
 pub use fault::Fault;
 pub use tls::Tls;
 

@@ -47,6 +47,7 @@ pub(crate) fn build_request(mut request: wire::SolveRequest) -> Result<BuildRequ
         entitlements: request.entitlements,
         policies: request.source_policy.into_iter().map(Policy::try_from).collect::<Result<_>>()?,
         policy_session: Some(request.source_policy_session).filter(|id| !id.is_empty()),
+        proxied: request.proxy_network,
         attrs,
         internal: request.internal,
     })
@@ -85,10 +86,7 @@ fn refuse_what_is_missing(request: &wire::SolveRequest) -> Result<()> {
             )));
         }
     }
-    match request.proxy_network {
-        true => Err(Error::unimplemented("proxy networks are not supported yet")),
-        false => Ok(()),
-    }
+    Ok(())
 }
 
 /// Imports and exports; the old fields count where the new ones are empty.
@@ -133,10 +131,6 @@ mod tests {
         check(
             wire::SolveRequest { compatibility_version: 10, ..default() },
             "unsupported compatibility-version 10 (supported: [30])",
-        );
-        check(
-            wire::SolveRequest { proxy_network: true, ..default() },
-            "proxy networks are not supported yet",
         );
         check(
             wire::SolveRequest { definition: Some(definition), frontend: "x".into(), ..default() },

@@ -89,6 +89,7 @@ impl ExecDraft {
             meta: self.meta,
             mounts,
             network: self.network,
+            proxied: false,
             security: self.security,
             cdi_devices: self.devices,
         }

@@ -12,6 +12,7 @@ use frontend::{
 };
 use fsutil::mount::{Mount, ONE_FILE, Source};
 use llb::SecurityMode;
+use network::{Attached, Needs};
 use oci::Platform;
 use ops::{BuildContext, Prepared, Purpose, Value};
 use tokio::io::AsyncWriteExt;
@@ -45,8 +46,9 @@ pub struct BuildContainer {
 
 enum State {
     Fresh,
-    /// The first process was started, and perhaps has ended.
-    Started(Control),
+    /// The first process was started, and perhaps has ended. All further ones have its network, and these variables for
+    /// it.
+    Started(Control, Vec<String>),
     /// The first process could not be started.
     Failed,
 }
@@ -106,14 +108,27 @@ impl BuildContainer {
         })
     }
 
+    /// What the container has of the network. Behind a proxy, what it fetches is judged, but told nowhere.
+    async fn attach(&self, security: SecurityMode) -> Result<Attached> {
+        let wanted = &self.request;
+        ops::allow(wanted.network, security, &self.context.entitlements)?;
+        let needs = Needs {
+            network: ops::network(wanted.network),
+            hostname: &wanted.hostname,
+            privileged: security == SecurityMode::Insecure,
+            judge: self.context.judge.get().cloned(),
+        };
+        self.parts.ops.parts().networks.attach(needs).await.context("failed to set up the network")
+    }
+
     fn spec(
         &self,
         request: &ProcessRequest,
         process: executor::Process,
         prepared: &Prepared,
+        attached: &Attached,
     ) -> Result<Spec> {
         let wanted = &self.request;
-        ops::allow(wanted.network, request.security, &self.context.entitlements)?;
         let mut mounts = prepared.mounts.clone();
         mounts.extend(wanted.files.iter().map(|(path, data)| memory_file(path, data)));
         Ok(Spec {
@@ -122,6 +137,8 @@ impl BuildContainer {
             hostname: wanted.hostname.clone(),
             extra_hosts: ops::extra_hosts(&wanted.extra_hosts)?,
             network: ops::network(wanted.network),
+            namespace: attached.namespace(),
+            trusted: attached.certificate(),
             insecure: request.security == SecurityMode::Insecure,
             readonly_root: prepared.readonly_root,
             remove_stubs_recursive: request.remove_mount_stubs_recursive,
@@ -129,28 +146,31 @@ impl BuildContainer {
         })
     }
 
-    /// Starts the first process, or one more.
+    /// Starts the first process, with which the network ends, or one more.
     async fn launch(
         &self,
         request: &ProcessRequest,
         io: Io,
         prepared: &Prepared,
-    ) -> Result<executor::Container> {
-        let process = self.process(request).await?;
+    ) -> Result<(executor::Container, Attached)> {
+        let mut process = self.process(request).await?;
         let mut state = self.state.lock().await;
         match &*state {
             State::Fresh => {
                 // Whatever comes of it: a container has one first process.
                 *state = State::Failed;
-                let spec = self.spec(request, process, prepared)?;
+                let attached = self.attach(request.security).await?;
+                process.env.extend(attached.env());
+                let spec = self.spec(request, process, prepared, &attached)?;
                 let container = self.parts.ops.parts().executor.spawn(spec, io).await?;
-                *state = State::Started(container.control());
-                Ok(container)
+                *state = State::Started(container.control(), attached.env());
+                Ok((container, attached))
             }
-            State::Started(control) => {
+            State::Started(control, env) => {
+                process.env.extend_from_slice(env);
                 let control = control.clone();
                 drop(state);
-                control.enter(&process, io).await
+                Ok((control.enter(&process, io).await?, Attached::default()))
             }
             State::Failed => Err(Error::not_found("the container's first process did not start")),
         }
@@ -169,7 +189,7 @@ impl Container for BuildContainer {
     async fn start(&self, request: ProcessRequest, io: ProcessIo) -> Result<Started> {
         let prepared = self.prepared().await?;
         let (io, written) = open(io, request.tty)?;
-        let container =
+        let (container, attached) =
             self.launch(&request, io, &prepared).await.map_err(|e| match self.stop.is_cancelled() {
                 // What comes of a start that meets a release is no failure of its own.
                 true => Error::canceled(),
@@ -185,6 +205,7 @@ impl Container for BuildContainer {
         let (stop, failure) = (self.stop.clone(), Arc::clone(&self.failure));
         self.attending.spawn(async move {
             let end = attend(container, stop).await;
+            attached.detach().await;
             let error = match &end {
                 Ok(exit) => exit.into_error(),
                 Err(e) => Some(e.clone()),

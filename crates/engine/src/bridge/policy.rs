@@ -1,6 +1,7 @@
 //! Which sources a build may fetch, and what it fetches instead.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,9 +10,10 @@ use frontend::{ResolveOptions, ResolvedImage, ResolvedSource, SourceOptions};
 use futures_util::future::try_join_all;
 use gateway::{Lookup, Verdict};
 use llb::{Definition, Graph, OpKind, Policies, SourceOp};
+use network::{Judge, Judgement};
 use oci::{Digest, Platform};
 
-use super::BuildBridge;
+use super::{BuildBridge, Inner};
 
 /// How often a client may replace one source.
 const MOST_CHANGES: usize = 10;
@@ -24,11 +26,17 @@ pub(crate) struct Rules {
     pub policies: Policies,
     /// The session of the client that judges too.
     pub session: Option<String>,
+    /// Steps reach the network through proxies only, and what they fetch is judged like sources.
+    pub proxied: bool,
 }
 
 impl BuildBridge {
     /// The graph with the sources that the policies put into it; `more` come after those of the build.
     pub(super) async fn govern(&self, definition: Definition, more: &Policies) -> Result<Definition> {
+        let definition = match self.inner.rules.proxied && !definition.is_empty() {
+            true => definition.proxied()?,
+            false => definition,
+        };
         if definition.is_empty() || self.lets_all_pass(more) {
             return Ok(definition);
         }
@@ -107,6 +115,32 @@ impl BuildBridge {
             }
         }
         Err(Error::user("too many policy requests"))
+    }
+}
+
+/// Judges what steps fetch as sources of HTTP. It does not keep the build.
+pub(super) struct ProxyJudge(Weak<Inner>);
+
+impl BuildBridge {
+    pub(super) fn proxy_judge(&self) -> ProxyJudge {
+        ProxyJudge(Arc::downgrade(&self.inner))
+    }
+}
+
+#[async_trait]
+impl Judge for ProxyJudge {
+    async fn judge(&self, url: &str) -> Judgement {
+        let Some(inner) = self.0.upgrade() else { return Judgement::Denied("the build has ended".into()) };
+        let frame = Arc::clone(&inner.root);
+        let source = SourceOp { identifier: url.to_owned(), ..SourceOp::default() };
+        match (BuildBridge { inner, frame }).judge(&source, None, &Policies::default()).await {
+            Ok(None) => Judgement::Allowed,
+            Ok(Some(other)) if other.attrs.is_empty() => Judgement::Replaced(other.identifier),
+            Ok(Some(_)) => Judgement::Denied(
+                "a policy adds attributes to it, which a request of a step cannot have".into(),
+            ),
+            Err(e) => Judgement::Denied(e.to_string()),
+        }
     }
 }
 

@@ -127,7 +127,7 @@ fn enter(process: &Process, stdio: Vec<OwnedFd>, progress: &OwnedFd, host: &Host
 fn namespaces(host: &Host<'_>) -> ThreadNameSpaceType {
     use ThreadNameSpaceType as Type;
     let mut types = Type::MOUNT | Type::INTER_PROCESS_COMMUNICATION | Type::HOST_NAME_AND_NIS_DOMAIN_NAME;
-    types.set(Type::NETWORK, host.spec.network == Network::None);
+    types.set(Type::NETWORK, host.spec.network == Network::None || host.spec.namespace.is_some());
     types.set(Type::CONTROL_GROUP, host.group.v2_dir().is_some());
     types
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use errdefs::{Result, ResultExt};
 use rustix::fs::{Gid, Uid};
 use rustix::process::Signal;
-use rustix::thread::UnshareFlags;
+use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
 use super::caps::Caps;
 use super::exec::{self, NoExec};
@@ -15,6 +15,7 @@ use super::root::RootFs;
 use super::user::User;
 use super::{Ground, places, rlimit};
 use crate::cgroup::Group;
+use crate::namespace::{self, loopback_up};
 use crate::seccomp::Filter;
 use crate::wire::{self, Job, Progress};
 use crate::{DEFAULT_HOSTNAME, Network, Process, Spec};
@@ -70,8 +71,11 @@ fn enter(init: Init<'_>) -> Result<NoExec> {
     new_keyring();
     let hostname = if spec.hostname.is_empty() { DEFAULT_HOSTNAME } else { &spec.hostname };
     check(rustix::system::sethostname(hostname.as_bytes()), "failed to set the hostname")?;
-    if spec.network == Network::None {
-        loopback_up().context("failed to bring `lo` up")?;
+    match &spec.namespace {
+        Some(path) => join_network(path)
+            .with_context(|| format!("failed to enter the network namespace `{}`", path.display()))?,
+        None if spec.network == Network::None => loopback_up().context("failed to bring `lo` up")?,
+        None => {}
     }
 
     let root = RootFs::build(job, group, root)?;
@@ -134,27 +138,17 @@ pub(super) fn die_with_supervisor(progress: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Before anything is mounted: sysfs shows the network of who mounts it.
+fn join_network(path: &Path) -> io::Result<()> {
+    let namespace = namespace::open(path)?;
+    Ok(rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?)
+}
+
 /// Keys of the engine's session are none of the container's. Kernels without keys need nothing.
 pub(super) fn new_keyring() {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
     // SAFETY: a null name asks for an unnamed keyring; no memory is touched.
     unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) };
-}
-
-fn loopback_up() -> io::Result<()> {
-    use std::os::fd::AsRawFd;
-    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
-    // SAFETY: every field is an integer or an array of them.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = from.cast_signed();
-    }
-    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-    // SAFETY: the request reads a name and flags, both set, from a structure that outlives the call.
-    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
 }
 
 /// Sees to it that the working directory is there, even below a mount, and gives its path.

@@ -17,6 +17,7 @@ use super::clone::{Side, clone};
 use super::guest::{Guests, Host};
 use super::init::{self, Init};
 use super::stubs::Stubs;
+use super::trust::Trust;
 use super::user::{Accounts, User};
 use super::{Ground, places};
 use crate::cgroup::{Access, Group};
@@ -50,6 +51,12 @@ fn run(engine: &OwnedFd, job: OwnedFd, stdio: Vec<OwnedFd>, ground: &Ground) -> 
     let stubs = Stubs::plan(root.as_fd(), stub_targets(spec), spec.remove_stubs_recursive);
     let user = resolve_user(root.as_fd(), &spec.process.user)?;
     make_cwd(root.as_fd(), spec, &user)?;
+    let trust = match &spec.trusted {
+        Some(certificate) => {
+            Trust::add(root.as_fd(), certificate).context("failed to add a trusted certificate")?
+        }
+        None => None,
+    };
 
     let (progress, theirs) = wire::pair().context("failed to make a socket")?;
     let namespaces = namespaces(spec);
@@ -68,7 +75,9 @@ fn run(engine: &OwnedFd, job: OwnedFd, stdio: Vec<OwnedFd>, ground: &Ground) -> 
     let end = child.attend(engine, progress, &mut |fds| guests.invite(fds));
     // All processes are dead, and their mounts gone with them: only this descriptor still holds the root.
     stubs.clear(root.as_fd());
+    let taken_back = trust.map_or(Ok(()), |trust| trust.take_back(root.as_fd()));
     drop(root);
+    taken_back.context("failed to take a trusted certificate back")?;
     let oom = group.ran_out_of_memory();
     end.map(|exit| Exit { oom, ..exit })
 }
@@ -122,8 +131,8 @@ fn make_cwd(root: BorrowedFd<'_>, spec: &Spec, user: &User) -> Result<()> {
 fn namespaces(spec: &Spec) -> i32 {
     let own = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     match spec.network {
-        Network::None => own | libc::CLONE_NEWNET,
-        Network::Host | Network::Sandbox => own,
+        Network::None if spec.namespace.is_none() => own | libc::CLONE_NEWNET,
+        _ => own,
     }
 }
 

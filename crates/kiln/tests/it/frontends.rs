@@ -44,3 +44,13 @@ fn a_frontend_that_fails_is_told_with_what_it_said() {
         &["exit code: 4", "build-arg:A=b", "more", "frontend.bin"],
     );
 }
+
+#[test]
+fn a_frontend_is_behind_a_proxy_where_all_builds_are() {
+    let engine = Engine::with_config("proxyNetwork = true\n");
+    let registry = Registry::open();
+    let script = "ls /sys/class/net | xargs echo networks: >&2; env | grep '^http_proxy=' >&2; exit 3";
+    let image = frontend(&engine, &registry, "proxied:1", script);
+    let own = Folder::with_dockerfile(&format!("# syntax={image}\nFROM scratch"), &[]);
+    engine.build(&own).fails(1, &["networks: lo\n", "http_proxy=http://127.0.0.1:"]);
+}

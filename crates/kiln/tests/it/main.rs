@@ -12,6 +12,7 @@ mod history;
 mod inodes;
 mod instructions;
 mod interrupt;
+mod networks;
 mod outputs;
 mod policies;
 mod provenance;

@@ -24,6 +24,7 @@ pub(super) fn to_wire(e: &ExecOp) -> pb::ExecOp {
             .iter()
             .map(|d| pb::CdiDevice { name: d.name.clone(), optional: d.optional })
             .collect(),
+        proxied: e.proxied,
     }
 }
 
@@ -50,6 +51,7 @@ pub(super) fn from_wire(e: pb::ExecOp) -> Result<ExecOp> {
             .into_iter()
             .map(|d| CdiDevice { name: d.name, optional: d.optional })
             .collect(),
+        proxied: e.proxied,
     })
 }
 

@@ -109,6 +109,7 @@ fn what_changes_a_result_is_in_its_key() {
     changed(&|op| op.meta.valid_exit_codes = vec![3]);
     changed(&|op| op.meta.remove_mount_stubs_recursive = true);
     changed(&|op| op.network = NetMode::None);
+    changed(&|op| op.proxied = true);
     changed(&|op| op.security = SecurityMode::Insecure);
     changed(&|op| op.mounts.push(Mount { dest: "/x".into(), ..Mount::default() }));
     assert_ne!(exec(&plain(), &Platform::new("linux", "arm64", "")).digest, before);

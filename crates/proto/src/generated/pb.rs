@@ -64,6 +64,9 @@ pub struct ExecOp {
     pub secretenv: ::prost::alloc::vec::Vec<SecretEnv>,
     #[prost(message, repeated, tag = "6")]
     pub cdi_devices: ::prost::alloc::vec::Vec<CdiDevice>,
+    /// Kiln's own, for graphs inside of an engine: the network is reached through a proxy.
+    #[prost(bool, tag = "1000")]
+    pub proxied: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Meta {

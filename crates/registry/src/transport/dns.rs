@@ -39,15 +39,15 @@ impl std::fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 impl Dns {
-    async fn lookup(self, name: String) -> Result<std::vec::IntoIter<SocketAddr>, Failure> {
+    /// The addresses of a name; at least one.
+    pub async fn lookup(self, name: String) -> Result<Vec<IpAddr>, Failure> {
         if name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost") {
-            let local = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-            return Ok(local.map(|ip| SocketAddr::new(ip, 0)).to_vec().into_iter());
+            return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
         }
         let unknown = |e: NetError| Failure::Unknown(name.clone(), e.to_string());
         let resolver = self.current().map_err(unknown)?;
         match resolver.lookup_ip(name.as_str()).await {
-            Ok(found) => Ok(found.iter().map(|ip| SocketAddr::new(ip, 0)).collect::<Vec<_>>().into_iter()),
+            Ok(found) => Ok(found.iter().collect()),
             Err(e) if e.is_no_records_found() || e.is_nx_domain() => Err(Failure::NoSuchHost(name)),
             Err(e) => Err(unknown(e)),
         }
@@ -78,6 +78,10 @@ impl Service<Name> for Dns {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        Box::pin(self.clone().lookup(name.as_str().to_owned()))
+        let lookup = self.clone().lookup(name.as_str().to_owned());
+        Box::pin(async move {
+            let at_no_port = |ip| SocketAddr::new(ip, 0);
+            Ok(lookup.await?.into_iter().map(at_no_port).collect::<Vec<_>>().into_iter())
+        })
     }
 }

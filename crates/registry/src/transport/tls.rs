@@ -25,8 +25,8 @@ impl Tls {
         Tls { insecure: host.insecure || insecure, ca: host.ca.clone(), keys: host.keys.clone() }
     }
 
-    /// Reads the files that are named.
-    pub(super) fn client_config(&self) -> Result<ClientConfig> {
+    /// For clients of whatever protocol. Reads the files that are named.
+    pub fn client_config(&self) -> Result<ClientConfig> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()

@@ -27,18 +27,25 @@ impl Engine {
 
     /// An engine with a configuration file, which runs from the start.
     pub fn with_config(text: &str) -> Self {
-        let mut engine = Engine::new();
-        engine.home.write("kiln.toml", text);
-        let log = std::fs::File::create(engine.root.join("engine.log")).expect("a log");
-        let mut daemon = engine.kiln(["daemon", "--config", "kiln.toml"]);
+        Engine::new().configured(text)
+    }
+
+    /// The same, also in the place of one that has ended.
+    pub fn configured(mut self, text: &str) -> Self {
+        if let Some(mut ended) = self.daemon.take() {
+            let _ = ended.wait();
+        }
+        self.home.write("kiln.toml", text);
+        let log = std::fs::File::create(self.root.join("engine.log")).expect("a log");
+        let mut daemon = self.kiln(["daemon", "--config", "kiln.toml"]);
         daemon.stdout(Stdio::null()).stderr(log);
-        engine.daemon = Some(daemon.spawn().expect("it starts"));
+        self.daemon = Some(daemon.spawn().expect("it starts"));
         let began = Instant::now();
-        while !engine.log().contains("listening on unix://") {
-            assert!(began.elapsed() < Duration::from_secs(20), "it does not start:\n{}", engine.log());
+        while !self.log().contains("listening on unix://") {
+            assert!(began.elapsed() < Duration::from_secs(20), "it does not start:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
-        engine
+        self
     }
 
     /// Bytes that the store takes, as `du` counts them.

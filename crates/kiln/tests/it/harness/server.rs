@@ -56,22 +56,27 @@ impl Drop for Process {
 /// A folder served over HTTP, on a port of this machine.
 pub struct FileServer {
     _process: Process,
+    address: String,
     port: u16,
 }
 
 impl FileServer {
     pub fn start(folder: &Folder) -> Self {
-        let mut python = tool("python3");
-        python.args(["-u", "-m", "http.server", "--bind", "127.0.0.1", "--directory"]);
+        FileServer::start_by(tool("python3"), "127.0.0.1", folder)
+    }
+
+    /// By a python of a network of its own, and at another of its addresses.
+    pub fn start_by(mut python: Command, address: &str, folder: &Folder) -> Self {
+        python.args(["-u", "-m", "http.server", "--bind", address, "--directory"]);
         python.arg(folder.path()).arg("0");
         let (process, port) = Process::start(&mut python, |line| {
-            let rest = line.strip_prefix("Serving HTTP on 127.0.0.1 port ")?;
+            let (_, rest) = line.strip_prefix("Serving HTTP on ")?.split_once(" port ")?;
             rest.split(' ').next()?.parse().ok()
         });
-        FileServer { _process: process, port }
+        FileServer { _process: process, address: address.to_owned(), port }
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}/{path}", self.port)
+        format!("http://{}:{}/{path}", self.address, self.port)
     }
 }
