@@ -26,6 +26,10 @@ impl Document {
             message: fault.message.clone().into(),
             ..Diagnostic::default()
         });
+        self.findings.get_or_init(|| {
+            let place = |finding: &Finding| (range(&self.text, &finding.ranges), finding.rule.name);
+            diagnosis.findings.iter().map(place).collect()
+        });
         let findings = diagnosis.findings.iter().map(|finding| of_finding(finding, &self.text));
         faults.chain(findings).collect()
     }

@@ -15,11 +15,13 @@ pub struct Document {
     pub(crate) version: i32,
     /// Made when somebody asks.
     model: OnceCell<Model>,
+    /// Rules that were found broken, once [`Document::diagnostics`] looked, and where.
+    pub(crate) findings: OnceCell<Vec<(Range, &'static str)>>,
 }
 
 impl Document {
     pub fn new(text: String, version: i32) -> Document {
-        Document { text: Text::new(text), version, model: OnceCell::new() }
+        Document { text: Text::new(text), version, ..Document::default() }
     }
 
     pub fn text(&self) -> &str {
@@ -34,8 +36,7 @@ impl Document {
                 Change::TextDocumentContentChangeWholeDocument(whole) => self.text = Text::new(whole.text),
             }
         }
-        self.version = version;
-        self.model = OnceCell::new();
+        *self = Document { text: std::mem::take(&mut self.text), version, ..Document::default() };
     }
 
     pub(crate) fn model(&self) -> &Model {

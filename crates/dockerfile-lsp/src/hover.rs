@@ -2,17 +2,27 @@
 
 use dockerfile::explain::{self, Flag, Instruction};
 use dockerfile::syntax::Statement;
-use lsp_types::{Contents, Hover, MarkupContent, MarkupKind, Position};
+use lsp_types::{Contents, Hover, MarkupContent, MarkupKind, Position, Range};
 
 use crate::document::Document;
 use crate::model::{Mention, What, fields};
 
 impl Document {
-    /// What stands at a position: a name, a keyword, a flag or a mount, in this order.
+    /// What stands at a position: a name, a keyword, a flag or a mount, in this order; then the pages of the rules that
+    /// it breaks.
     pub(crate) fn hover(&self, position: Position) -> Option<Hover> {
-        let (text, place) = self.explained(position)?;
-        let contents = Contents::MarkupContent(markdown(text));
-        Some(Hover { contents, range: place.map(|place| self.text.range(place)) })
+        let (text, place) = self.explained(position).unzip();
+        let texts: Vec<String> = text.into_iter().chain(self.pages(position)).collect();
+        let contents = Contents::MarkupContent(markdown(texts.join("\n\n---\n\n")));
+        let range = place.flatten().map(|place| self.text.range(place));
+        (!texts.is_empty()).then_some(Hover { contents, range })
+    }
+
+    fn pages(&self, position: Position) -> impl Iterator<Item = String> {
+        let covers = move |range: &Range| range.start <= position && position < range.end;
+        let findings = self.findings.get().into_iter().flatten();
+        let rules = findings.filter(move |(range, _)| covers(range)).map(|(_, rule)| rule);
+        rules.filter_map(|rule| dockerfile::explain::rule(rule)).map(str::to_owned)
     }
 
     fn explained(&self, position: Position) -> Option<(String, Option<errdefs::Range>)> {
@@ -51,6 +61,10 @@ impl Document {
 
     /// A stage or a variable: how it is made. Nothing for an image.
     fn name(&self, mention: &Mention) -> Option<String> {
+        // FROM makes a stage without a name.
+        if mention.name.is_empty() {
+            return None;
+        }
         let model = self.model();
         let maker = mention.target.map(|target| &model.mentions[target]);
         let made = maker.map(|maker| {

@@ -128,10 +128,11 @@ impl Model {
         }
     }
 
-    /// Names of stages in front of a statement.
+    /// Names of stages in front of the one that a statement is in.
     pub fn stages_before(&self, statement: usize) -> impl Iterator<Item = &Mention> {
-        let stages = self.stages.iter().take_while(move |stage| stage.from < statement);
-        stages.map(|stage| &self.mentions[stage.mention]).filter(|mention| !mention.name.is_empty())
+        let own = self.stages.partition_point(|stage| stage.from <= statement).saturating_sub(1);
+        let named = self.stages[..own].iter().map(|stage| &self.mentions[stage.mention]);
+        named.filter(|mention| !mention.name.is_empty())
     }
 }
 

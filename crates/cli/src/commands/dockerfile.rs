@@ -7,11 +7,12 @@ use errdefs::Result;
 use crate::args::DockerfileCommand;
 
 mod fmt;
+mod lsp;
 
 /// Does it and gives the exit code.
 pub(crate) fn dockerfile(command: &DockerfileCommand) -> Result<ExitCode> {
     match command {
         DockerfileCommand::Fmt(args) => fmt::fmt(args),
-        DockerfileCommand::Lsp(_) => Ok(ExitCode::SUCCESS),
+        DockerfileCommand::Lsp(_) => lsp::lsp(),
     }
 }
