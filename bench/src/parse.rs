@@ -11,8 +11,8 @@ use dockerfile::lint::{Linter, Settings, own};
 use dockerfile_llb::{Diagnosis, DockerfileFrontend};
 use errdefs::Error;
 use frontend::{
-    Bridge, BuildResult, Container, ContainerRequest, FileInfo, FileRange, Frontend as _, FrontendRequest, Ref,
-    Refs, ResolveOptions, ResolvedImage, ResolvedSource, SolveRequest, SourceOptions, Warning,
+    Bridge, BuildResult, Container, ContainerRequest, FileInfo, FileRange, Frontend as _, FrontendRequest,
+    Ref, Refs, ResolveOptions, ResolvedImage, ResolvedSource, SolveRequest, SourceOptions, Warning,
 };
 use oci::{Digest, Platform};
 
@@ -36,7 +36,9 @@ pub(crate) fn parse(runs: usize) -> Result<()> {
     ensure!(ops > lines / 10, "the graph has {ops} ops");
 
     println!("| Dockerfile of {lines} lines, {STAGES} stages, {ops} ops | median |\n| --- | --- |");
-    let row = |title: &str, work: &mut dyn FnMut()| println!("| {title} | {} |", table::seconds(median(runs, work)));
+    let row = |title: &str, work: &mut dyn FnMut()| {
+        println!("| {title} | {} |", table::seconds(median(runs, work)))
+    };
     row("parse", &mut || drop(dockerfile::parse(bytes, &mut Linter::new(Settings::silent()))));
     row("parse and lint", &mut || {
         let mut lint = Linter::default();
@@ -74,7 +76,8 @@ async fn lower(text: &str) -> Result<usize> {
 
 /// A file of stages of a hundred lines each: what people write, and more of it. The last stage needs all others.
 fn dockerfile(stages: usize) -> String {
-    let mut text = String::from("# syntax=docker/dockerfile:1\nARG RELEASE=12\nARG REGISTRY=docker.io/library\n");
+    let mut text =
+        String::from("# syntax=docker/dockerfile:1\nARG RELEASE=12\nARG REGISTRY=docker.io/library\n");
     for stage in 0..stages {
         stage_of(stage, &mut text);
     }
@@ -109,7 +112,10 @@ fn stage_of(stage: usize, text: &mut String) {
     for step in 0..4 {
         let _ = writeln!(text, "cp \"$PREFIX/bin/part-{step}\" /out/");
     }
-    let _ = write!(text, "EOF\nCOPY <<-conf /etc/part.conf\n\tname = $PART\n\tversion = ${{VERSION%.*}}\n\tconf\n\n");
+    let _ = write!(
+        text,
+        "EOF\nCOPY <<-conf /etc/part.conf\n\tname = $PART\n\tversion = ${{VERSION%.*}}\n\tconf\n\n"
+    );
     let _ = write!(text, "EXPOSE 80{stage:02}/tcp\nUSER nobody\nCMD [\"/out/part\", \"--serve\"]\n");
 }
 

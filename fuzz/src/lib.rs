@@ -68,7 +68,8 @@ pub fn editor(bytes: &[u8]) {
     if let Ok(formatted) = ::dockerfile::format::format(text.as_bytes(), Default::default()) {
         let change = |edit: TextEdit| {
             #[allow(deprecated, reason = "the field has no default")]
-            TextDocumentContentChangePartial { range: edit.range, range_length: None, text: edit.new_text }.into()
+            TextDocumentContentChangePartial { range: edit.range, range_length: None, text: edit.new_text }
+                .into()
         };
         let changes = document.formatting().into_iter().map(change).collect();
         document.change(changes, 1);
@@ -78,10 +79,12 @@ pub fn editor(bytes: &[u8]) {
     let params = json!({"processId": null, "rootUri": null, "capabilities": {}});
     server.handle(Message::Request(Request { id: 0.into(), method: "initialize".into(), params }));
     let file = json!({"uri": "a", "languageId": "dockerfile", "version": 1, "text": text});
-    let opened = Notification { method: "textDocument/didOpen".into(), params: json!({"textDocument": file}) };
+    let opened =
+        Notification { method: "textDocument/didOpen".into(), params: json!({"textDocument": file}) };
     server.handle(Message::Notification(opened));
     let last = text.lines().count().min(30);
-    for (line, character) in (0..=last).flat_map(|line| [0, 3, 7, 12, 20].map(|character| (line, character))) {
+    for (line, character) in (0..=last).flat_map(|line| [0, 3, 7, 12, 20].map(|character| (line, character)))
+    {
         let at = json!({
             "textDocument": {"uri": "a"},
             "position": {"line": line, "character": character},

@@ -94,10 +94,7 @@ async fn dispatch_async(command: Command, global: &GlobalArgs, env: &Environment
         Command::Du(args) => console::out(commands::du(&args, &Place::find(global, env)?).await?)?,
         Command::Prune(args) => commands::prune(&args, &Place::find(global, env)?, env).await?,
         Command::Engine(args) => return commands::engine(&args.command, &Place::find(global, env)?).await,
-        Command::Version
-        | Command::Completion { .. }
-        | Command::Dockerfile(_)
-        | Command::Daemon { .. } => {}
+        Command::Version | Command::Completion { .. } | Command::Dockerfile(_) | Command::Daemon { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
 use lsp_server::{Message, Notification, Request};
 use lsp_types::{
-    CompletionResponse, DocumentSymbolResponse, Hover, InitializeResult, PublishDiagnosticsParams, TextEdit, Uri,
+    CompletionResponse, DocumentSymbolResponse, Hover, InitializeResult, PublishDiagnosticsParams, TextEdit,
+    Uri,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -36,7 +37,10 @@ fn the_formatter_checks_formats_and_leaves_faulty_files() {
 
     let (code, names, faults) = fmt(&["faulty", "Dockerfile"], "");
     assert_eq!((code, names.as_str()), (Some(1), "Dockerfile\n"));
-    assert!(faults.contains("faulty:2") && faults.contains("unknown instruction: rnu (did you mean run?)"), "{faults}");
+    assert!(
+        faults.contains("faulty:2") && faults.contains("unknown instruction: rnu (did you mean run?)"),
+        "{faults}"
+    );
     assert_eq!(folder.read("faulty"), "from a\nrnu x\n");
     assert_eq!(folder.read("Dockerfile"), "FROM a\nRUN x\n");
     assert_eq!(fmt(&["--check"], ""), (Some(0), String::new(), String::new()));
@@ -89,7 +93,11 @@ impl Editor {
     fn diagnostics(&mut self) -> Vec<String> {
         let Message::Notification(n) = self.receive() else { panic!("no notification") };
         let params: PublishDiagnosticsParams = serde_json::from_value(n.params).expect("diagnostics");
-        params.diagnostics.into_iter().map(|d| serde_json::to_value(d.message).expect("JSON").to_string()).collect()
+        params
+            .diagnostics
+            .into_iter()
+            .map(|d| serde_json::to_value(d.message).expect("JSON").to_string())
+            .collect()
     }
 
     fn end(mut self) -> Option<i32> {
@@ -131,10 +139,13 @@ fn an_editor_is_served() {
     let range = |line, from, to| json!({"start": {"line": line, "character": from}, "end": {"line": line, "character": to}});
     let changes = json!([
         {"range": range(1, 0, 3), "text": "RUN"},
-        {"range": range(2, 19, 20), "text": ""},
-        {"range": range(2, 5, 16), "text": ""},
+        {"range": range(2, 17, 20), "text": ""},
+        {"range": range(2, 5, 17), "text": ""},
     ]);
-    editor.tell("textDocument/didChange", json!({"textDocument": {"uri": uri, "version": 2}, "contentChanges": changes}));
+    editor.tell(
+        "textDocument/didChange",
+        json!({"textDocument": {"uri": uri, "version": 2}, "contentChanges": changes}),
+    );
     let found = editor.diagnostics();
     assert!(found.len() == 1 && found[0].contains("secret"), "{found:?}");
 
@@ -183,7 +194,7 @@ local uri = vim.uri_from_bufnr(0)
 local out = { messages = vim.tbl_map(function(d) return d.message end, vim.diagnostic.get(0)) }
 local at = vim.diagnostic.get(0)[1]
 out.place = { at.lnum, at.col, at.end_col }
-vim.api.nvim_buf_set_lines(0, 1, 2, true, { "run echo 😀" })
+vim.api.nvim_buf_set_lines(0, 1, 2, true, { "  RUN echo 😀" })
 assert(vim.wait(60000, function() return #vim.diagnostic.get(0) == 0 end), "still diagnostics")
 local edit = ask("textDocument/rename", { textDocument = { uri = uri }, position = { line = 0, character = 17 }, newName = "first" })
 vim.lsp.util.apply_workspace_edit(edit, "utf-16")
@@ -196,9 +207,12 @@ vim.cmd("qa!")
 
 #[test]
 fn neovim_is_served() {
-    let nvim = ["/usr/bin/nvim", "/usr/local/bin/nvim"].into_iter().find(|path| std::path::Path::new(path).exists());
+    let nvim =
+        ["/usr/bin/nvim", "/usr/local/bin/nvim"].into_iter().find(|path| std::path::Path::new(path).exists());
     let Some(nvim) = nvim else {
-        return eprintln!("left out: neovim is not installed, which is larger than all else that the tests need");
+        return eprintln!(
+            "left out: neovim is not installed, which is larger than all else that the tests need"
+        );
     };
     let folder = Folder::with_dockerfile(
         "FROM alpine   AS base\nrnu echo 😀\nFROM base\nCOPY --from=base a b\n",
@@ -207,7 +221,10 @@ fn neovim_is_served() {
     let mut command = Command::new(nvim);
     command.args(["--clean", "--headless", "Dockerfile", "-c", "luafile script.lua", "-c", "cquit"]);
     command.current_dir(folder.path()).env("KILN", env!("CARGO_BIN_EXE_kiln"));
-    command.env("HOME", folder.path()).env("XDG_STATE_HOME", folder.path()).env("XDG_CACHE_HOME", folder.path());
+    command
+        .env("HOME", folder.path())
+        .env("XDG_STATE_HOME", folder.path())
+        .env("XDG_CACHE_HOME", folder.path());
     let output = output_of(&mut command, b"");
     let (code, out, err) = told(&output);
     assert_eq!(code, Some(0), "{out}\n{err}");
