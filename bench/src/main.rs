@@ -6,6 +6,7 @@
 mod builder;
 mod disk;
 mod measure;
+mod parse;
 mod process;
 mod records;
 mod registry;
@@ -31,7 +32,7 @@ use crate::table::Line;
 #[derive(Parser)]
 struct Args {
     /// Rows to run: small, context, big-file, chain, stages, copies, local, oci-files, oci-big, pull, crowd, graph,
-    /// engine, growth, records
+    /// engine, growth, records, parse
     rows: Vec<String>,
     /// The program to measure [default: the release build of this checkout]
     #[arg(long)]
@@ -49,18 +50,24 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = Args::parse();
+    let wanted = |name: &str| args.rows.is_empty() || args.rows.iter().any(|row| row == name);
+    println!("{}\n", machine());
+    if wanted("parse") {
+        parse::parse(args.runs.unwrap_or(51))?;
+    }
+    if !args.rows.is_empty() && args.rows.iter().all(|row| row == "parse") {
+        return Ok(());
+    }
     let kiln = args.kiln.clone().map_or_else(release, Ok)?;
     let mut builders = Builder::all(&kiln);
     if !args.builders.is_empty() {
         builders.retain(|b| args.builders.iter().any(|name| name == b.name()));
     }
     let work = tempfile::Builder::new().prefix("kiln-bench-").tempdir_in(&args.dir)?;
-    println!("{}\n", machine());
     for builder in &builders {
         println!("- {}: {}", builder.name(), builder.version());
     }
     println!();
-    let wanted = |name: &str| args.rows.is_empty() || args.rows.iter().any(|row| row == name);
     let mut lines = Vec::new();
     for row in ROWS.iter().filter(|row| wanted(row.name)) {
         lines.extend(run_row(row, &builders, args.runs.unwrap_or(row.runs), work.path())?);

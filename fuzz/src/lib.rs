@@ -8,9 +8,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dockerfile::{Lexer, NoEnvironment};
+use lsp_server::{Message, Notification, Request};
+use lsp_types::{TextDocumentContentChangePartial, TextEdit};
 use oci::{Digest, Platform, Reference};
 use prost::Message as _;
 use proto::fsutil::Packet;
+use serde_json::json;
 use session::files::{FileSink, Stat, SyncReceiver};
 use solver::RemoteKeys as _;
 
@@ -21,6 +24,8 @@ pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<u8>);
 
 pub const TARGETS: &[Target] = &[
     ("dockerfile", dockerfile, || include_bytes!("../samples/Dockerfile").to_vec()),
+    ("format", format, || include_bytes!("../samples/Dockerfile").to_vec()),
+    ("editor", editor, || include_bytes!("../samples/Dockerfile").to_vec()),
     ("ignore", ignore, || b"# all\n**/*.o\n!keep/[a-z]?.o\n/target\\ \n".to_vec()),
     ("llb", llb, sample_llb),
     ("tar", tar, sample_tar),
@@ -43,6 +48,53 @@ pub fn dockerfile(bytes: &[u8]) {
     for line in String::from_utf8_lossy(bytes).lines() {
         let _ = lexer.expand(line, &NoEnvironment);
         let _ = ::dockerfile::csv::fields(line);
+    }
+}
+
+/// What is formatted once is formatted.
+pub fn format(bytes: &[u8]) {
+    for commands in [false, true] {
+        let options = ::dockerfile::format::Options { commands };
+        let Ok(once) = ::dockerfile::format::format(bytes, options) else { continue };
+        assert_eq!(::dockerfile::format::format(once.as_bytes(), options), Ok(once));
+    }
+}
+
+/// A file that an editor has open: questions at many places, and changes that give what they should.
+pub fn editor(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let mut document = dockerfile_lsp::Document::new(text.clone(), 0);
+    document.diagnostics(b"a");
+    if let Ok(formatted) = ::dockerfile::format::format(text.as_bytes(), Default::default()) {
+        let change = |edit: TextEdit| {
+            #[allow(deprecated, reason = "the field has no default")]
+            TextDocumentContentChangePartial { range: edit.range, range_length: None, text: edit.new_text }
+                .into()
+        };
+        let changes = document.formatting().into_iter().map(change).collect();
+        document.change(changes, 1);
+        assert_eq!(document.text(), formatted);
+    }
+    let mut server = dockerfile_lsp::Server::new("", Box::new(|_| Vec::new()));
+    let params = json!({"processId": null, "rootUri": null, "capabilities": {}});
+    server.handle(Message::Request(Request { id: 0.into(), method: "initialize".into(), params }));
+    let file = json!({"uri": "a", "languageId": "dockerfile", "version": 1, "text": text});
+    let opened =
+        Notification { method: "textDocument/didOpen".into(), params: json!({"textDocument": file}) };
+    server.handle(Message::Notification(opened));
+    let last = text.lines().count().min(30);
+    for (line, character) in (0..=last).flat_map(|line| [0, 3, 7, 12, 20].map(|character| (line, character)))
+    {
+        let at = json!({
+            "textDocument": {"uri": "a"},
+            "position": {"line": line, "character": character},
+            "context": {"includeDeclaration": true},
+            "newName": "new",
+        });
+        for method in ["hover", "completion", "definition", "references", "rename", "documentSymbol"] {
+            let method = format!("textDocument/{method}");
+            server.handle(Message::Request(Request { id: 0.into(), method, params: at.clone() }));
+        }
     }
 }
 
@@ -255,8 +307,8 @@ mod tests {
         for (name, run, sample) in TARGETS {
             let sample = sample();
             run(&sample);
-            // A layer costs a store each time.
-            let cases = if *name == "layer" { 100 } else { 1000 };
+            // A layer costs a store each time, and an editor asks much.
+            let cases = if matches!(*name, "layer" | "editor") { 100 } else { 1000 };
             let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
             proptest!(config, |(all in prop::collection::vec(damage(), 1..8))| {
                 let mut bytes = sample.clone();

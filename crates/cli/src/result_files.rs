@@ -1,8 +1,9 @@
 //! Files that tell a script what was built.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt, fchown};
 use std::path::Path;
 
 use base64::Engine as _;
@@ -64,11 +65,29 @@ fn unpack(value: &str) -> Option<Value> {
 
 /// Writes a file as a whole: a reader sees the old one or the new one.
 pub(crate) fn write_atomic(path: &Path, text: &str) -> Result<()> {
+    put(path, text, |file| file.set_permissions(PermissionsExt::from_mode(0o644)))
+}
+
+/// As [`write_atomic`], in place of a file of which mode and owner stay. Behind a link it is the file that changes.
+pub(crate) fn rewrite(path: &Path, text: &str) -> Result<()> {
+    let failed = || format!("failed to write `{}`", path.display());
+    let path = path.canonicalize().with_context(failed)?;
+    let before = path.metadata().with_context(failed)?;
+    put(&path, text, |file| {
+        let made = file.metadata()?;
+        if (made.uid(), made.gid()) != (before.uid(), before.gid()) {
+            fchown(file, Some(before.uid()), Some(before.gid()))?;
+        }
+        file.set_permissions(before.permissions())
+    })
+}
+
+fn put(path: &Path, text: &str, prepare: impl FnOnce(&File) -> std::io::Result<()>) -> Result<()> {
     let failed = || format!("failed to write `{}`", path.display());
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(dir).with_context(failed)?;
     file.write_all(text.as_bytes()).with_context(failed)?;
-    file.as_file().set_permissions(PermissionsExt::from_mode(0o644)).with_context(failed)?;
+    prepare(file.as_file()).with_context(failed)?;
     file.persist(path).map_err(|e| e.error).with_context(failed)?;
     Ok(())
 }

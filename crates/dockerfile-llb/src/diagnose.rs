@@ -106,7 +106,7 @@ fn fault(error: &Error) -> Fault {
 
 /// A variable that an image may set, unless the name is nearly that of one which is known.
 fn may_come_from_an_image(finding: &Finding, file: &Dockerfile) -> bool {
-    if finding.rule != rules::UNDEFINED_VAR || finding.message.contains("did you mean") {
+    if finding.rule != rules::UNDEFINED_VAR || dockerfile::suggest::suggested(&finding.message).is_some() {
         return false;
     }
     let line = finding.ranges.first().map_or(0, |r| r.start.line);

@@ -69,6 +69,8 @@ mod tests {
         check(r#""a,b",c"#, &["a,b", "c"]);
         check(r#""say ""hi""""#, &[r#"say "hi""#]);
         check("a\r\n", &["a"]);
+        check("a,", &["a", ""]);
+        check("\"\"", &[""]);
     }
 
     #[test]
@@ -79,5 +81,27 @@ mod tests {
         check(r#"a"b"#, "parse error on line 1, column 2: bare \" in non-quoted-field");
         check(r#""a"b"#, "parse error on line 1, column 3: extraneous or missing \" in quoted-field");
         check(r#""a"#, "parse error on line 1, column 2: extraneous or missing \" in quoted-field");
+    }
+    /// Fields as one line, with quotes where they are needed.
+    fn join(fields: &[String]) -> String {
+        let quote = |field: &String| match field.contains(['"', ',', '\n', '\r']) {
+            true => format!("\"{}\"", field.replace('"', "\"\"")),
+            false => field.clone(),
+        };
+        fields.iter().map(quote).collect::<Vec<_>>().join(",")
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_joined_splits_again(list in proptest::collection::vec(".*", 1..5)) {
+            // One empty field alone is no line.
+            proptest::prop_assume!(list != [""]);
+            proptest::prop_assert_eq!(fields(&join(&list)).expect("own output"), list);
+        }
+
+        #[test]
+        fn any_text_is_taken(text in "[a\",=]{0,12}") {
+            let _ = fields(&text);
+        }
     }
 }

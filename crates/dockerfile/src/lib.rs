@@ -11,6 +11,7 @@ pub mod csv;
 mod directive;
 mod error;
 mod expand;
+pub mod explain;
 pub mod format;
 pub mod go;
 mod heredoc;
@@ -22,6 +23,7 @@ mod parse;
 mod place;
 mod statement;
 pub mod suggest;
+pub mod syntax;
 mod words;
 
 pub use directive::{Directive, detect_syntax, find_directive};

@@ -39,6 +39,23 @@ impl Place {
         self.last
     }
 
+    /// The lines joined to one, without heredocs.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The byte of the joined text at a position in the file: the nearest of the same line. Nothing for a line that adds
+    /// none, as comments and heredocs.
+    pub fn offset_at(&self, position: Position) -> Option<usize> {
+        let index = self.pieces.iter().position(|piece| piece.line == position.line)?;
+        let piece = self.pieces[index];
+        let end = self.pieces.get(index + 1).map_or(self.text.len(), |next| next.offset);
+        let code = &self.text[piece.offset..end];
+        let characters = position.character.saturating_sub(piece.column) as usize;
+        let bytes = code.char_indices().nth(characters).map_or(code.len(), |(at, _)| at);
+        Some(piece.offset + bytes)
+    }
+
     /// Where the code of a line begins in the joined text; nothing for a line that adds none.
     pub(crate) fn offset_of_line(&self, line: u32) -> Option<usize> {
         self.pieces.iter().find(|piece| piece.line == line).map(|piece| piece.offset)
@@ -80,7 +97,7 @@ impl Place {
     }
 
     /// The columns of bytes of the joined text, up to the end of the line that they start on.
-    pub(crate) fn range(&self, bytes: std::ops::Range<usize>) -> Option<Range> {
+    pub fn range(&self, bytes: std::ops::Range<usize>) -> Option<Range> {
         let start = bytes.start;
         let index = self.pieces.iter().rposition(|p| p.offset <= start)?;
         let piece = self.pieces[index];

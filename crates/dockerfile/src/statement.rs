@@ -35,6 +35,8 @@ pub(crate) struct Statements {
     pub list: Vec<Statement>,
     pub escape: char,
     pub errors: Vec<Error>,
+    /// Of all statements, the faulty ones too.
+    pub places: Vec<Place>,
     /// The last lines of statements with an empty line among their continuations.
     pub empty_continuations: Vec<Place>,
 }
@@ -154,9 +156,24 @@ impl<'a> Splitter<'a> {
             }
         } else if !trimmed.is_empty() {
             let joined = self.join(line);
-            match self.statement(&joined) {
-                Ok(statement) => self.out.list.push(statement),
-                Err(e) => self.out.errors.push(e.at(&joined.place(self.lines.number))),
+            let comments = std::mem::take(&mut self.comments);
+            let parts = self.parts(&joined.text);
+            let place = joined.place(self.lines.number);
+            self.out.places.push(place.clone());
+            match parts {
+                Ok((Parts { keyword, flags, arguments, .. }, heredocs)) => {
+                    let text = joined.text;
+                    self.out.list.push(Statement {
+                        keyword,
+                        flags,
+                        arguments,
+                        heredocs,
+                        text,
+                        place,
+                        comments,
+                    });
+                }
+                Err(e) => self.out.errors.push(e.at(&place)),
             }
         }
     }
@@ -196,23 +213,12 @@ impl<'a> Splitter<'a> {
         joined
     }
 
-    fn statement(&mut self, joined: &Joined) -> Result<Statement> {
-        let comments = std::mem::take(&mut self.comments);
-        let parts = Parts::of(&joined.text, self.out.escape)?;
-        let heredocs = if parts.may_have_heredocs && joined.text.contains("<<") {
-            self.heredocs(&joined.text)?
-        } else {
-            Vec::new()
-        };
-        Ok(Statement {
-            keyword: parts.keyword,
-            flags: parts.flags,
-            arguments: parts.arguments,
-            heredocs,
-            text: joined.text.clone(),
-            place: joined.place(self.lines.number),
-            comments,
-        })
+    /// Takes a joined line apart and reads its heredocs from the lines below.
+    fn parts(&mut self, line: &str) -> Result<(Parts, Vec<Heredoc>)> {
+        let parts = Parts::of(line, self.out.escape)?;
+        let has_heredocs = parts.may_have_heredocs && line.contains("<<");
+        let heredocs = if has_heredocs { self.heredocs(line)? } else { Vec::new() };
+        Ok((parts, heredocs))
     }
 
     /// Reads the texts of the heredocs that `line` announces from the lines below.

@@ -22,9 +22,22 @@ pub fn nearest<'a>(word: &str, options: impl IntoIterator<Item = &'a str>) -> Op
 /// The message with ` (did you mean X?)` where an option is near.
 pub fn append<'a>(message: String, word: &str, options: impl IntoIterator<Item = &'a str>) -> String {
     match nearest(word, options) {
-        Some(option) => format!("{message} (did you mean {option}?)"),
+        Some(option) => with(message, option),
         None => message,
     }
+}
+
+fn with(message: String, option: &str) -> String {
+    format!("{message}{BEFORE}{option}{AFTER}")
+}
+
+const BEFORE: &str = " (did you mean ";
+const AFTER: &str = "?)";
+
+/// The option that [`append`] put into a message; of several the first.
+pub fn suggested(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once(BEFORE)?;
+    rest.split_once(AFTER).map(|(option, _)| option)
 }
 
 /// As [`append`], blind to case; the option is written in the case of `word`.
@@ -42,7 +55,7 @@ pub fn append_any_case<'a>(
     } else {
         option.to_uppercase()
     };
-    format!("{message} (did you mean {option}?)")
+    with(message, &option)
 }
 
 /// Levenshtein distance in characters. Long words are cut: nothing that long is near to anything.
@@ -84,5 +97,11 @@ mod tests {
         check("FRM", "m (did you mean FROM?)");
         check("frm", "m (did you mean from?)");
         check("XYZZY", "m");
+    }
+
+    #[test]
+    fn a_suggestion_is_found_again() {
+        assert_eq!(suggested(&append("m".into(), "chow", ["chown"])), Some("chown"));
+        assert_eq!(suggested("m"), None);
     }
 }

@@ -1,5 +1,7 @@
 //! Splitting the rest of an instruction line: flags, quoted words, white space.
 
+use std::ops::Range;
+
 /// Blanks that separate words: no line feed, which cannot stand inside an instruction.
 pub(crate) fn is_blank(c: char) -> bool {
     matches!(c, '\t' | '\x0b' | '\x0c' | '\r' | ' ')
@@ -27,57 +29,67 @@ pub(crate) fn split_blanks(text: &str) -> Vec<String> {
 
 /// Words with their quotes and escapes left in place; a quoted blank does not separate.
 pub(crate) fn split_quoted(text: &str, escape: char) -> Vec<String> {
+    quoted_words(text, escape).into_iter().map(|word| text[word].to_owned()).collect()
+}
+
+/// Where the words of [`split_quoted`] stand.
+pub(crate) fn quoted_words(text: &str, escape: char) -> Vec<Range<usize>> {
     let mut words = Vec::new();
-    let mut word = String::new();
+    let mut start = None;
     let mut quote: Option<char> = None;
-    let mut quoted = false;
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
+    let mut end = text.len();
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
         match quote {
             None if c.is_whitespace() => {
-                if quoted || !word.is_empty() {
-                    words.push(std::mem::take(&mut word));
-                }
-                quoted = false;
+                words.extend(start.take().map(|start| start..at));
                 continue;
             }
-            None if c == '\'' || c == '"' => {
-                quote = Some(c);
-                quoted = true;
-            }
+            None if c == '\'' || c == '"' => quote = Some(c),
             Some(q) if c == q => quote = None,
             _ => {}
         }
-        if c == escape && quote != Some('\'') {
-            // An escape at the very end escapes nothing and is dropped.
-            let Some(escaped) = chars.next() else { break };
-            word.extend([c, escaped]);
-        } else {
-            word.push(c);
+        // An escape at the very end escapes nothing and is dropped.
+        if c == escape && quote != Some('\'') && chars.next().is_none() {
+            end = at;
+            break;
         }
+        start.get_or_insert(at);
     }
-    if quoted || !word.is_empty() {
-        words.push(word);
-    }
+    words.extend(start.filter(|&start| start < end).map(|start| start..end));
     words
 }
 
 /// Takes the words in front that begin with `--`. Quotes and escapes inside them are resolved; a bare `--` ends them.
 pub(crate) fn take_flags(text: &str, escape: char) -> (Vec<String>, &str) {
     let mut flags = Vec::new();
+    let rest = flags_in(text, escape, |_, flag| flags.push(flag));
+    (flags, &text[rest..])
+}
+
+/// Where the flags of [`take_flags`] stand, and where the text behind them begins.
+pub(crate) fn flag_words(text: &str, escape: char) -> (Vec<Range<usize>>, usize) {
+    let mut flags = Vec::new();
+    let rest = flags_in(text, escape, |place, _| flags.push(place));
+    (flags, rest)
+}
+
+fn flags_in(text: &str, escape: char, mut found: impl FnMut(Range<usize>, String)) -> usize {
     let mut rest = text;
     loop {
         rest = rest.trim_start();
+        let start = text.len() - rest.len();
         if !rest.starts_with("--") {
-            return (flags, rest);
+            return start;
         }
         let (word, quoted, after) = unquoted_word(rest, escape);
         rest = after;
+        let end = text.len() - rest.len();
         if word == "--" && !rest.is_empty() {
-            return (flags, rest);
+            return end;
         }
         if word != "--" && (quoted || !word.is_empty()) {
-            flags.push(word);
+            found(start..end, word);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Words: what clap reads from the command line. Nothing here means anything yet; `settings` gives it meaning.
 
 mod build;
+mod dockerfile;
 mod engine;
 mod history;
 mod images;
@@ -10,6 +11,7 @@ mod store;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use build::BuildArgs;
+pub(crate) use dockerfile::{DockerfileArgs, DockerfileCommand, FmtArgs};
 pub(crate) use engine::{EngineArgs, EngineCommand, LogsArgs};
 pub(crate) use history::{
     AttachmentArgs, HistoryArgs, HistoryCommand, HistoryExportArgs, HistoryImportArgs, HistoryLogsArgs,
@@ -85,6 +87,7 @@ pub(crate) enum Command {
     History(HistoryArgs),
     Du(DuArgs),
     Prune(PruneArgs),
+    Dockerfile(DockerfileArgs),
     Engine(EngineArgs),
     /// Run the build engine in the foreground
     ///
@@ -149,6 +152,9 @@ mod tests {
             "history import",
             "du",
             "prune",
+            "dockerfile",
+            "dockerfile fmt",
+            "dockerfile lsp",
             "engine",
             "engine logs",
             "engine stop",

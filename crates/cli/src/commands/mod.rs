@@ -3,6 +3,7 @@
 mod build;
 mod call;
 mod completion;
+mod dockerfile;
 mod du;
 mod engine;
 mod filter;
@@ -14,6 +15,7 @@ mod version;
 
 pub(crate) use build::build;
 pub(crate) use completion::completion;
+pub(crate) use dockerfile::dockerfile;
 pub(crate) use du::du;
 pub(crate) use engine::engine;
 pub(crate) use history::{Local, history};

@@ -2,7 +2,6 @@
 
 mod attestation;
 mod cache;
-mod csv;
 mod hosts;
 mod keyvalue;
 mod output;
@@ -14,7 +13,6 @@ mod ulimit;
 
 pub(crate) use attestation::AttestationFlag;
 pub(crate) use cache::CacheFlag;
-pub(crate) use csv::fields;
 pub(crate) use hosts::extra_hosts;
 pub(crate) use keyvalue::key_values;
 pub(crate) use oci::parse_bool;
@@ -24,3 +22,8 @@ pub(crate) use secret::SecretFlag;
 pub(crate) use size::{human_duration, human_size, parse_duration, parse_size};
 pub(crate) use ssh::{DEFAULT_ID as DEFAULT_SSH, SshFlag};
 pub(crate) use ulimit::ulimits;
+
+/// The comma-separated fields of a value.
+pub(crate) fn fields(text: &str) -> errdefs::Result<Vec<String>> {
+    Ok(dockerfile::csv::fields(text)?)
+}

@@ -4,6 +4,7 @@ mod bad_input;
 mod cache;
 mod crowd;
 mod docker;
+mod editors;
 mod engine;
 mod faces;
 mod frontends;
