@@ -123,7 +123,7 @@ async fn read<'a>(
     lint: &'a mut Linter,
     faults: &'a mut Faults,
 ) -> Result<(Conversion<'a>, usize)> {
-    let shared = shared(request, lint, faults)?;
+    let shared = shared(request, lint, faults).await?;
     let mut conversion = Conversion {
         stages: layout::lay_out(request, &shared, lint, faults)?,
         faults,
@@ -146,7 +146,7 @@ async fn read<'a>(
     Ok((conversion, target))
 }
 
-fn shared<'a>(request: &Request<'a>, lint: &mut Linter, faults: &mut Faults) -> Result<Shared<'a>> {
+async fn shared<'a>(request: &Request<'a>, lint: &mut Linter, faults: &mut Faults) -> Result<Shared<'a>> {
     let config = request.client.config();
     let build_platform = request.client.build_platform();
     let target_platform = request.platform.clone().unwrap_or_else(|| build_platform.clone());
@@ -162,7 +162,7 @@ fn shared<'a>(request: &Request<'a>, lint: &mut Linter, faults: &mut Faults) -> 
     let (mut globals, wants) =
         faults.take(declared_globals.map_err(located))?.unwrap_or_else(|| (globals, Wants::default()));
     let mut build_args = config.build_args.clone();
-    let epoch = epoch::read(&mut build_args, &mut globals, request.client, stages);
+    let epoch = epoch::read(&mut build_args, &mut globals, request).await;
     let epoch = faults.take(epoch)?.flatten();
     Ok(Shared {
         proxy: args::proxy(&build_args),

@@ -6,6 +6,8 @@ use errdefs::{Error, Result};
 use oci::{History, ImageConfig, Platform};
 use serde_json::Value;
 
+use crate::windows;
+
 /// Where programs are looked up when an image does not say.
 pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -30,7 +32,10 @@ pub(crate) fn empty(platform: &Platform) -> ImageConfig {
     let mut image = ImageConfig { rootfs: oci::RootFs::default(), ..ImageConfig::default() };
     set_platform(&mut image, platform);
     image.config.working_dir = "/".into();
-    image.config.env = vec![format!("PATH={DEFAULT_PATH}")];
+    // Windows knows by itself where its programs are.
+    if platform.os != windows::OS {
+        image.config.env = vec![format!("PATH={DEFAULT_PATH}")];
+    }
     image
 }
 

@@ -16,6 +16,7 @@ mod git;
 mod image;
 mod path;
 mod state;
+mod windows;
 
 pub use diagnose::Diagnosis;
 pub use frontend::{DockerfileFrontend, FrontendImage, frontend_image};

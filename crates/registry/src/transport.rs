@@ -98,8 +98,9 @@ fn builder() -> hyper_util::client::legacy::Builder {
     builder
 }
 
+/// Servers that treat builders in a way of their own know them by BuildKit's name.
 fn user_agent() -> HeaderValue {
-    HeaderValue::from_static(concat!("kiln/", env!("CARGO_PKG_VERSION")))
+    HeaderValue::from_static(concat!("buildkit/v0 (compatible; kiln/", env!("CARGO_PKG_VERSION"), ")"))
 }
 
 /// Nothing.

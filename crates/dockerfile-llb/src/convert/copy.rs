@@ -89,7 +89,7 @@ impl Dispatch<'_> {
     }
 
     fn transfer(&mut self, t: &Transfer<'_>, code: &str, ranges: Vec<Range>) -> Result<()> {
-        let destination = self.destination(&t.sources.destination);
+        let destination = self.destination(&t.sources.destination)?;
         let mode = mode::parse(t.chmod)?;
         t.check_checksum()?;
         let env = self.stage.state.env.clone();
@@ -105,8 +105,9 @@ impl Dispatch<'_> {
             actions.push(Action::new(ActionKind::Copy(port, copy)).owned_by(t.chown));
         }
         for file in &t.sources.inline {
-            let port = self.inline_document(&file.name, 0o644, &file.content);
-            let copy = llb::Copy { src: path::join("/", &path::clean(&file.name)), ..template.clone() };
+            let name = self.slashed(&file.name)?;
+            let port = self.inline_document(&name, 0o644, &file.content);
+            let copy = llb::Copy { src: path::join("/", &path::clean(&name)), ..template.clone() };
             actions.push(Action::new(ActionKind::Copy(Some(port), copy)).owned_by(t.chown));
         }
 
@@ -146,11 +147,18 @@ impl Dispatch<'_> {
     }
 
     /// Relative to the working folder. A final slash stays: it says that the destination is a folder.
-    fn destination(&self, written: &str) -> String {
-        let written = if matches!(written, "" | ".") { "./" } else { written };
+    fn destination(&self, written: &str) -> Result<String> {
+        let written = self.slashed(written)?;
+        let written = if matches!(&*written, "" | ".") { "./" } else { &written };
         let dir = &self.stage.state.dir;
         let parent = if written.starts_with('/') { "/" } else { dir };
-        path::of_action(dir, &path::normalize(parent, written, true), true)
+        Ok(path::of_action(dir, &path::normalize(parent, written, true), true))
+    }
+
+    /// A source path with slashes. The pivot of `--parents` stays.
+    fn slashed_source(&self, source: &str) -> Result<String> {
+        let parts: Result<Vec<_>> = source.split("/./").map(|part| self.slashed(part)).collect();
+        Ok(parts?.join("/./"))
     }
 
     /// A file that holds a heredoc.
@@ -198,7 +206,7 @@ impl Dispatch<'_> {
             let message = format!("Attempting to {verb} file {path} that is excluded by .dockerignore");
             self.find(rules::COPY_IGNORED_FILE, message, ranges);
         }
-        Ok((t.from, t.local(source, template)))
+        Ok((t.from, t.local(&self.slashed_source(source)?, template)))
     }
 
     /// The files of a git repository.
@@ -209,35 +217,18 @@ impl Dispatch<'_> {
         checksum: &str,
         name: &str,
     ) -> Result<Port> {
-        let mut wanted = git::GitRef::parse(source).map_err(|e| Error::new(e.message().to_owned()))?;
-        if let (Some(flag), Some(query)) = (keep_git_dir, wanted.keep_git_dir)
-            && flag != query
-        {
-            return Err(Error::new("inconsistent keep-git-dir configuration"));
-        }
-        wanted.keep_git_dir = wanted.keep_git_dir.or(keep_git_dir);
-        if !checksum.is_empty() && !wanted.checksum.is_empty() && checksum != wanted.checksum {
-            return Err(Error::new(format!("checksum mismatch {checksum:?} != {:?}", wanted.checksum)));
-        }
-        if wanted.checksum.is_empty() {
-            checksum.clone_into(&mut wanted.checksum);
-        }
-        let (op, mut about) = wanted.op();
+        let (op, mut about) = repository(source, keep_git_dir, checksum)?.op();
         names::called(&mut about.metadata, name.to_owned());
         Ok(self.draft.source(op, None, about))
     }
 
     /// A file of the web, and the name under which it is there.
     fn download(&mut self, address: &str, checksum: &str, name: &str) -> Result<(Port, String)> {
-        let file = file_name(address);
-        let mut op = llb::SourceOp { identifier: address.to_owned(), attrs: Default::default() };
+        let (op, file) = download(address, checksum)?;
         let mut about = About::default();
         if !checksum.is_empty() {
-            let digest: oci::Digest = checksum.parse().map_err(|_| checksum_fault(checksum))?;
-            op.attrs.insert("http.checksum".into(), digest.to_string());
             about.metadata.need(llb::caps::SOURCE_HTTP_CHECKSUM);
         }
-        op.attrs.insert("http.filename".into(), file.clone());
         about.metadata.need(llb::caps::SOURCE_HTTP);
         names::describe(&mut about.metadata, "", name.to_owned());
         Ok((self.draft.source(op, None, about), file))
@@ -319,6 +310,36 @@ impl Transfer<'_> {
         }
         format!("{text} {}", self.sources.destination)
     }
+}
+
+/// A repository as ADD and its flags name it.
+pub(super) fn repository(source: &str, keep_git_dir: Option<bool>, checksum: &str) -> Result<git::GitRef> {
+    let mut wanted = git::GitRef::parse(source).map_err(|e| Error::new(e.message().to_owned()))?;
+    if let (Some(flag), Some(query)) = (keep_git_dir, wanted.keep_git_dir)
+        && flag != query
+    {
+        return Err(Error::new("inconsistent keep-git-dir configuration"));
+    }
+    wanted.keep_git_dir = wanted.keep_git_dir.or(keep_git_dir);
+    if !checksum.is_empty() && !wanted.checksum.is_empty() && checksum != wanted.checksum {
+        return Err(Error::new(format!("checksum mismatch {checksum:?} != {:?}", wanted.checksum)));
+    }
+    if wanted.checksum.is_empty() {
+        checksum.clone_into(&mut wanted.checksum);
+    }
+    Ok(wanted)
+}
+
+/// The source of a file of the web, and its name.
+pub(super) fn download(address: &str, checksum: &str) -> Result<(llb::SourceOp, String)> {
+    let file = file_name(address);
+    let mut op = llb::SourceOp { identifier: address.to_owned(), attrs: Default::default() };
+    op.attrs.insert("http.filename".into(), file.clone());
+    if !checksum.is_empty() {
+        let digest: oci::Digest = checksum.parse().map_err(|_| checksum_fault(checksum))?;
+        op.attrs.insert("http.checksum".into(), digest.to_string());
+    }
+    Ok((op, file))
 }
 
 /// The last part of an address's path.

@@ -1,5 +1,6 @@
 //! Carrying out the instructions of a stage.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use dockerfile::instruction::{ArgDefinition, CommandLine};
@@ -13,6 +14,7 @@ use super::{Conversion, Faults, Shared, meta, secrets};
 use crate::draft::{Draft, Port};
 use crate::environment::split_line;
 use crate::image::{self, DEFAULT_PATH};
+use crate::windows;
 
 /// Not for steps: they say what goes into an attestation.
 const NOT_IN_ENV: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
@@ -84,12 +86,8 @@ impl Dispatch<'_> {
         let shared = self.shared;
         let stage = &mut *self.stage;
         let platform = stage.platform.get_or_insert_with(|| shared.target_platform.clone());
-        if platform.os == "windows" {
-            let error = dockerfile::Error::new("images for windows cannot be built");
-            return Err(error.at(&stage.stage.place));
-        }
         let env = &mut stage.image.config.env;
-        if !env.iter().any(|line| split_line(line).0 == "PATH") {
+        if platform.os != windows::OS && !env.iter().any(|line| split_line(line).0 == "PATH") {
             env.push(format!("PATH={DEFAULT_PATH}"));
         }
         for line in env.iter() {
@@ -101,7 +99,7 @@ impl Dispatch<'_> {
         }
         let dir = stage.image.config.working_dir.clone();
         if !dir.is_empty() {
-            self.change_dir(&dir);
+            self.change_dir(&dir).map_err(|e| e.at(&self.stage.stage.place))?;
         }
         if !self.stage.image.config.user.is_empty() {
             self.stage.state.user.clone_from(&self.stage.image.config.user);
@@ -123,10 +121,7 @@ impl Dispatch<'_> {
             Kind::Copy(copy) => self.copy(copy, sources.first().copied(), &code, ranges),
             Kind::Run(run) => self.run_step(&run, &sources, &code, ranges),
             Kind::Arg(definitions) => self.arg(definitions, &ranges),
-            Kind::Workdir(dir) => {
-                self.workdir(&dir, &code, ranges);
-                Ok(())
-            }
+            Kind::Workdir(dir) => self.workdir(&dir, &code, ranges),
             Kind::Expose(ports) => self.expose(&ports, &ranges),
             other => meta::apply(self, other, &keyword, &ranges),
         }
@@ -185,10 +180,24 @@ impl Dispatch<'_> {
     /// The shell of the stage in front of a command line.
     pub(super) fn with_shell(&self, words: &[String]) -> Vec<String> {
         let shell = &self.stage.image.config.shell;
-        let mut out =
-            if shell.is_empty() { vec!["/bin/sh".to_owned(), "-c".to_owned()] } else { shell.clone() };
+        let default: &[&str] = match self.stage.image.os.as_str() {
+            windows::OS => &["cmd", "/S", "/C"],
+            _ => &["/bin/sh", "-c"],
+        };
+        let mut out = match shell.is_empty() {
+            true => default.iter().map(|word| (*word).to_owned()).collect(),
+            false => shell.clone(),
+        };
         out.push(words.join(" "));
         out
+    }
+
+    /// A path as the system of the stage writes it, with slashes.
+    pub(super) fn slashed<'p>(&self, path: &'p str) -> Result<Cow<'p, str>> {
+        match &self.stage.platform {
+            Some(platform) if platform.os == windows::OS => windows::to_slashes(path).map(Cow::Owned),
+            _ => Ok(Cow::Borrowed(path)),
+        }
     }
 
     pub(super) fn arguments(&self, command: &CommandLine) -> Vec<String> {

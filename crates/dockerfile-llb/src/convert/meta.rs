@@ -10,7 +10,7 @@ use super::dispatch::Dispatch;
 use super::names;
 use crate::draft::{About, Action, ActionKind};
 use crate::image::{self, Layer};
-use crate::path;
+use crate::{path, windows};
 
 /// Carries out an instruction that makes no layer.
 pub(super) fn apply(d: &mut Dispatch<'_>, kind: Kind, keyword: &str, ranges: &[Range]) -> Result<()> {
@@ -185,15 +185,20 @@ fn is_signal(text: &str) -> bool {
 
 impl Dispatch<'_> {
     /// Relative folders start from the one before.
-    pub(super) fn change_dir(&mut self, dir: &str) {
-        let dir = path::normalize(&self.stage.image.config.working_dir, dir, false);
-        self.stage.image.config.working_dir.clone_from(&dir);
+    pub(super) fn change_dir(&mut self, dir: &str) -> Result<()> {
+        let before = self.slashed(&self.stage.image.config.working_dir)?;
+        let dir = path::normalize(&before, &self.slashed(dir)?, false);
+        self.stage.image.config.working_dir = match &self.stage.platform {
+            Some(platform) if platform.os == windows::OS => windows::from_slashes(&dir),
+            _ => dir.clone(),
+        };
         self.stage.state.dir = dir;
+        Ok(())
     }
 
     /// Changes the folder and makes it, as a layer of its own.
-    pub(super) fn workdir(&mut self, dir: &str, code: &str, ranges: Vec<Range>) {
-        if !self.stage.workdir_set && !dir.starts_with('/') {
+    pub(super) fn workdir(&mut self, dir: &str, code: &str, ranges: Vec<Range>) -> Result<()> {
+        if !self.stage.workdir_set && !self.slashed(dir)?.starts_with('/') {
             let message = format!(
                 "Relative workdir {} can have unexpected results if the base image changes",
                 go::quote(dir)
@@ -201,7 +206,7 @@ impl Dispatch<'_> {
             self.find(rules::WORKDIR_RELATIVE_PATH, message, &ranges);
         }
         self.stage.workdir_set = true;
-        self.change_dir(dir);
+        self.change_dir(dir)?;
         let dir = self.stage.state.dir.clone();
         let layer = if dir == "/" { Layer::None } else { Layer::One };
         if layer == Layer::One {
@@ -219,6 +224,7 @@ impl Dispatch<'_> {
             self.stage.state.tree = Some(self.draft.file(self.stage.state.tree, vec![action], about));
         }
         self.note(format!("WORKDIR {dir}"), layer);
+        Ok(())
     }
 
     /// The next step, named after its instruction.

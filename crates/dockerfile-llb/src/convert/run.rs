@@ -10,6 +10,7 @@ use super::names;
 use crate::draft::{About, ExecDraft, MountDraft, MountUse};
 use crate::environment::Variables;
 use crate::image::Layer;
+use crate::windows;
 
 /// Where the scripts of heredocs are mounted.
 const PIPES: &str = "/dev/pipes/";
@@ -35,7 +36,7 @@ impl Dispatch<'_> {
     ) -> Result<()> {
         // A process may read any file.
         self.paths[self.stage.paths].insert("/".into());
-        let script = script(run)?;
+        let script = script(run, self.stage.image.os != windows::OS)?;
         let words = if script.is_exec { script.words.clone() } else { self.with_shell(&script.words) };
         if words.is_empty() {
             return Err(Error::new("arguments are required"));
@@ -152,7 +153,8 @@ impl Dispatch<'_> {
     }
 }
 
-fn script(run: &Run) -> Result<Script> {
+/// Where `files` are possible, a script that names its interpreter is one.
+fn script(run: &Run, files: bool) -> Result<Script> {
     let command = &run.command;
     let plain =
         Script { words: command.words.clone(), is_exec: !command.shell, file: None, summary: String::new() };
@@ -171,7 +173,7 @@ fn script(run: &Run) -> Result<Script> {
     }
     let content = if first.chomp { dockerfile::chomp(&first.content) } else { first.content.clone() };
     let summary = format!(" ({})", summary(&first.content));
-    if content.starts_with("#!") {
+    if files && content.starts_with("#!") {
         let path = crate::path::join(PIPES, &first.name);
         return Ok(Script {
             words: vec![path],

@@ -119,6 +119,16 @@ impl Client {
         })
     }
 
+    /// The only source of the build context; nothing for a folder of the client.
+    pub(crate) fn context_source(&self) -> Result<Option<SourceOp>> {
+        Ok(match &self.context {
+            BuildContext::Local => None,
+            BuildContext::Http { address, .. } => Some(http_context(address).0),
+            BuildContext::Git { wanted, .. } => Some(wanted.op().0),
+            BuildContext::Input(output) => only_source(output)?,
+        })
+    }
+
     pub(crate) fn has_local_context(&self) -> bool {
         matches!(self.context, BuildContext::Local)
     }
@@ -239,7 +249,7 @@ impl Client {
                 filename: filename.to_owned(),
                 data: data.to_vec(),
                 language: language.clone(),
-                definition: Vec::new(),
+                definition: definition.encode(),
             },
             source: Arc::new(llb::SourceInfo {
                 filename: filename.to_owned(),
@@ -302,6 +312,16 @@ impl Client {
 fn lower_case_name(filename: &str) -> Option<String> {
     let dir = filename.strip_suffix("Dockerfile")?;
     (dir.is_empty() || dir.ends_with('/')).then(|| crate::path::join(dir, "dockerfile"))
+}
+
+/// The source of a graph that has no other.
+pub(super) fn only_source(output: &Output) -> Result<Option<SourceOp>> {
+    let graph = llb::Graph::load(&output.marshal())?;
+    let mut sources = graph.ops.into_values().filter_map(|loaded| match loaded.op.kind {
+        llb::OpKind::Source(op) => Some(op),
+        _ => None,
+    });
+    Ok(sources.next().filter(|_| sources.next().is_none()))
 }
 
 fn head(definition: &llb::Definition) -> Result<Digest> {

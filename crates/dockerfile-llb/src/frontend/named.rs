@@ -6,7 +6,7 @@ use llb::{Output, SourceOp, caps};
 use oci::{Digest, ImageConfig, Platform, Reference};
 
 use super::Client;
-use super::context::{LocalSource, definition, http_source, keeps_git_dir};
+use super::context::{LocalSource, definition, http_source, keeps_git_dir, only_source};
 use crate::convert::{called, image_source};
 use crate::draft::{About, Draft, Port};
 use crate::environment::split_line;
@@ -34,6 +34,17 @@ pub(crate) struct NamedContext {
 pub(crate) struct Loaded {
     tree: Tree,
     image: Option<ImageConfig>,
+}
+
+impl Loaded {
+    /// Its only source; nothing for a folder of the client.
+    pub fn source(&self) -> Result<Option<SourceOp>> {
+        match &self.tree {
+            Tree::Scratch | Tree::Local(_) => Ok(None),
+            Tree::Source(source) => Ok(Some(source.0.clone())),
+            Tree::Input(output) => only_source(output),
+        }
+    }
 }
 
 #[derive(Debug)]

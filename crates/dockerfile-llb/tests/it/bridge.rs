@@ -16,6 +16,8 @@ pub struct FakeBridge {
     pub files: BTreeMap<String, String>,
     /// Configs by name.
     pub images: BTreeMap<String, String>,
+    /// What is known of sources, by identifier.
+    pub sources: BTreeMap<String, SourceMeta>,
     pub solved: Mutex<Vec<Definition>>,
     /// `name [platform mode] title` of each image that was resolved.
     pub resolved: Mutex<Vec<String>>,
@@ -45,8 +47,9 @@ impl Bridge for FakeBridge {
         Ok(ResolvedImage { reference: name.to_owned(), digest: Digest::of(&config), config, chain: None })
     }
 
-    async fn resolve_source(&self, _: &llb::SourceOp, _: SourceOptions) -> Result<ResolvedSource> {
-        Err(Error::unimplemented("no source is known here"))
+    async fn resolve_source(&self, source: &llb::SourceOp, _: SourceOptions) -> Result<ResolvedSource> {
+        let meta = self.sources.get(&source.identifier).cloned().unwrap_or_default();
+        Ok(ResolvedSource { source: source.clone(), meta })
     }
 
     async fn solve(&self, request: SolveRequest) -> Result<BuildResult> {

@@ -38,6 +38,19 @@ async fn check(dockerfile: &str, opts: &[(&str, &str)], message: &str, place: &s
 }
 
 #[tokio::test]
+async fn errors_say_how_the_file_came_to_the_engine() {
+    let error = build(bridge("FROM nope"), &[]).await.expect_err("refused");
+    let info = &error.source_location().expect("a place").info;
+    let definition = llb::Definition::decode(&info.definition).expect("a graph");
+    let graph = llb::Graph::load(&definition).expect("a graph");
+    let sources = graph.ops.values().filter_map(|loaded| match &loaded.op.kind {
+        llb::OpKind::Source(op) => Some(op.identifier.as_str()),
+        _ => None,
+    });
+    assert_eq!(sources.collect::<Vec<_>>(), ["local://dockerfile"]);
+}
+
+#[tokio::test]
 async fn errors_point_to_the_word_at_fault() {
     check("FROM nope", &[], "nope: docker.io/library/nope:latest: not found", "1:5-9").await;
     let near = check("FROM alpin", &[], "alpin: docker.io/library/alpin:latest: not found", "1:5-10").await;

@@ -3,6 +3,8 @@
 mod answers;
 mod bridge;
 mod diagnosis;
+mod epoch;
 mod faults;
 mod golden;
 mod scan;
+mod windows;

@@ -161,6 +161,21 @@ async fn logins_come_from_secrets_and_stay_with_their_server() {
 }
 
 #[tokio::test]
+async fn servers_are_told_who_asks() {
+    let world = World::new().await;
+    let web = Web::start(|r| {
+        let agent = r.headers().get("user-agent").map(|value| value.as_bytes().to_vec());
+        answer(200, &[], agent.unwrap_or_default())
+    })
+    .await;
+    let url = format!("http://{}/f", web.host);
+    let state = world.get(&world.context(&[]), &url, &[]).await.expect("comes");
+    let listed = listing(&state).await.remove(0);
+    // Some servers treat BuildKit in a way of its own.
+    assert!(listed.contains(" = buildkit/v0 (compatible; kiln/"), "{listed}");
+}
+
+#[tokio::test]
 async fn refusals_are_told() {
     let world = World::new().await;
     let web = Web::start(|r| match r.uri().path() {
