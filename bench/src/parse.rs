@@ -19,7 +19,7 @@ use oci::{Digest, Platform};
 use crate::table;
 
 const LINES: usize = 5_000;
-const STAGES: usize = 50;
+const STAGES: usize = 51;
 
 /// Prints medians.
 pub(crate) fn parse(runs: usize) -> Result<()> {
