@@ -150,7 +150,7 @@ async fn accept_tls(listener: TcpListener, tls: TlsAcceptor, agreed: mpsc::Sende
             let _slower_and_no_less_right = stream.set_nodelay(true);
             match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
                 Ok(Ok(stream)) => {
-                    let _nobody_listens = agreed.send(Ok(Wire::Tls(Box::new(stream)))).await;
+                    let _nobody_listens = agreed.send(Ok(Wire::of_anybody(stream))).await;
                 }
                 Ok(Err(e)) => tracing::warn!("{peer} was turned away: {e}"),
                 Err(_) => tracing::warn!("{peer} was turned away: it did not agree on encryption in time"),
@@ -164,10 +164,10 @@ impl Stream for Listener {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let wire = match &mut self.socket {
-            Socket::Unix(listener) => ready!(listener.poll_accept(cx)).map(|(stream, _)| Wire::Unix(stream)),
+            Socket::Unix(listener) => ready!(listener.poll_accept(cx)).map(|(stream, _)| Wire::unix(stream)),
             Socket::Tcp(listener) => ready!(listener.poll_accept(cx)).map(|(stream, _)| {
                 let _slower_and_no_less_right = stream.set_nodelay(true);
-                Wire::Tcp(stream)
+                Wire::of_anybody(stream)
             }),
             Socket::Tls(connections) => match ready!(connections.poll_recv(cx)) {
                 Some(connection) => connection,

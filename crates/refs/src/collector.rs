@@ -60,12 +60,12 @@ impl Collector {
 
     async fn look(&self, leftovers: bool) -> Result<Removed> {
         let (refs, policies) = (self.refs.0.clone(), self.policies.clone());
-        aside(move || refs.keep_within(&policies, leftovers)).await
+        behind_builds(move || refs.keep_within(&policies, leftovers)).await
     }
 }
 
 /// Works on a thread of its own that steps back where a build wants the processor: the first look counts every file.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+async fn behind_builds<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let (done, result) = oneshot::channel();
     let thread = std::thread::Builder::new().name("collector".into()).spawn(move || {
         // Of Linux, for this thread alone. Where that is not allowed, it works as any other.

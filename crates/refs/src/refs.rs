@@ -226,6 +226,8 @@ impl Refs {
         let inner = self.0.clone();
         inner.closing.store(true, Ordering::Release);
         let closed = blocking(move || {
+            // What is being removed goes whole, with its row. A look that finds the store closing removes nothing more.
+            let _no_prune_is_under_way = inner.pruning.lock().unwrap_or_else(PoisonError::into_inner);
             inner.remove_unstored();
             let is_tidy = inner.janitor.finish(TIDYING);
             Ok(inner.table.close() && is_tidy)
