@@ -25,7 +25,7 @@ mod other;
 
 pub(crate) use client::Client;
 pub(crate) use named::{Loaded, LocalContext, NamedContext};
-pub use other::{FrontendImage, frontend_image};
+pub use other::{FrontendImage, frontend_image, is_built_in};
 
 use context::Entrypoint;
 

@@ -1,7 +1,7 @@
 //! Faults and findings, as an editor shows them.
 
 use dockerfile::lint::{Finding, Rule, rules};
-use dockerfile_llb::Diagnosis;
+use dockerfile_llb::{Diagnosis, is_built_in};
 use errdefs::Range as Place;
 use lsp_types::{Code, CodeDescription, Diagnostic, DiagnosticSeverity, DiagnosticTag, Range};
 
@@ -37,13 +37,9 @@ impl Document {
 
 /// Whether another frontend than the one built in reads the file.
 fn is_foreign(text: &[u8]) -> bool {
-    let own = ["docker/dockerfile", "docker.io/docker/dockerfile"];
-    dockerfile::detect_syntax(text).is_some_and(|syntax| {
-        let image = syntax.first_word();
-        let name = image.split('@').next().unwrap_or_default();
-        let tag = name.rfind(':').filter(|&colon| !name[colon..].contains('/'));
-        !own.contains(&&name[..tag.unwrap_or(name.len())])
-    })
+    let syntax = dockerfile::detect_syntax(text);
+    let image = syntax.as_ref().map_or("", |syntax| syntax.first_word());
+    !image.is_empty() && !is_built_in(image)
 }
 
 fn of_finding(finding: &Finding, text: &Text) -> Diagnostic {

@@ -296,7 +296,9 @@ fn files_for_other_frontends_are_left_alone() {
     };
     check("docker/dockerfile:1.7-labs", 1);
     check("docker/dockerfile", 1);
-    check("docker.io/docker/dockerfile@sha256:ab", 1);
+    check(&format!("docker.io/docker/dockerfile@sha256:{}", "ab".repeat(32)), 1);
+    check("docker/dockerfile-upstream:master", 1);
+    check("docker/dockerfile:0.9", 0);
     check("localhost:5000/docker/dockerfile", 0);
     check("devthefuture/dockerfile-x", 0);
 }

@@ -89,7 +89,7 @@ pub(super) fn wanted(entrypoint: &Entrypoint, given: Option<&str>) -> Option<Wan
         }
     };
     let image = cmdline.split(' ').next().unwrap_or_default().to_owned();
-    (!image.is_empty() && !is_own(&image)).then_some(Wanted { image, cmdline, location })
+    (!image.is_empty() && !is_built_in(&image)).then_some(Wanted { image, cmdline, location })
 }
 
 /// Another frontend.
@@ -116,8 +116,8 @@ impl Wanted {
     }
 }
 
-/// Whether the built-in frontend speaks the language of this image.
-fn is_own(image: &str) -> bool {
+/// Whether the built-in frontend speaks the language of this image, which a `# syntax=` names.
+pub fn is_built_in(image: &str) -> bool {
     let Ok(image) = image.parse::<Reference>() else { return false };
     let known = ["docker.io/docker/dockerfile", "docker.io/docker/dockerfile-upstream"];
     let version = image.tag().unwrap_or("latest");
