@@ -1,6 +1,7 @@
 //! From arguments to a running engine, and its end.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,7 +34,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         // Tools that start one look for the version in the third of four words.
         let revision = option_env!("KILN_REVISION").unwrap_or("unknown");
         let version = format!("buildkitd kiln v{} {revision}\n", env!("CARGO_PKG_VERSION"));
-        let _nobody_reads = std::io::Write::write_all(&mut std::io::stdout(), version.as_bytes());
+        let _nobody_reads = std::io::stdout().write_all(version.as_bytes());
         return ExitCode::SUCCESS;
     }
     let (args, ignored) = foreign::without(args);
@@ -52,7 +53,8 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     }
 }
 
-/// The daemon's errors go to its log, which is its standard error.
+/// The daemon's errors go to its log, which is its standard error. Where the disk has no room for it, whoever started the
+/// daemon may still listen at its standard output.
 fn tell(e: &Error) {
     let mut text = format!("ERROR: {e}\n");
     for hint in e.hints() {
@@ -61,7 +63,9 @@ fn tell(e: &Error) {
     if e.class() == Class::Internal {
         text.push_str("this is a fault of Kiln: please report it\n");
     }
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
+    if std::io::stderr().write_all(text.as_bytes()).is_err() {
+        let _nobody_listens = std::io::stdout().write_all(text.as_bytes());
+    }
 }
 
 /// False where a check found damage.

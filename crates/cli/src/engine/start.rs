@@ -1,6 +1,7 @@
 //! Connecting, and starting the user's own engine when it does not answer.
 
 use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{Read as _, Seek as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use client::{Address, Client};
 use errdefs::{Code, Error, Result, ResultExt as _};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, MemfdFlags, flock, memfd_create};
 
 use crate::commands::VERSION;
 use crate::console;
@@ -25,8 +26,6 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(60);
 const ENDING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Waiting that takes longer than this is told.
 const UNTOLD_WAIT: Duration = Duration::from_secs(1);
-/// Bytes of a disk with which no engine starts.
-const LITTLE_ROOM: u64 = 1 << 20;
 /// A log that is larger, in bytes, is put aside at the next start.
 const LONG_LOG: u64 = 8 << 20;
 /// An engine of another version has this long to end its builds.
@@ -124,9 +123,7 @@ async fn start(home: &Home) -> Result<Client> {
     wait_for_store(&home).await;
     put_long_log_aside(&home);
     let log_start = home.log.metadata().map_or(0, |m| m.len());
-    // An engine that ends may give room back.
-    let was_full = is_full(&home.root);
-    let mut child = spawn(&home)?;
+    let (mut child, words) = spawn(&home)?;
     let began = Instant::now();
     loop {
         if home.socket.exists()
@@ -137,11 +134,11 @@ async fn start(home: &Home) -> Result<Client> {
         }
         if let Ok(Some(status)) = child.try_wait() {
             let what = format!("the engine did not start ({status})");
-            return Err(failed(&home, log_start, was_full, &what));
+            return Err(failed(&home, log_start, &words, &what));
         }
         if began.elapsed() > START_TIMEOUT {
             let _ = child.kill();
-            return Err(failed(&home, log_start, was_full, "the engine did not answer in time"));
+            return Err(failed(&home, log_start, &words, "the engine did not answer in time"));
         }
         // The file system tells nothing of a socket that is listened on, so look again; the first looks are close
         // together since a start takes milliseconds.
@@ -190,16 +187,19 @@ fn lock(home: &Home) -> Result<File> {
     Ok(file)
 }
 
-/// Starts `kiln daemon`, apart from this terminal and its session.
-fn spawn(home: &Home) -> Result<Child> {
+/// Starts `kiln daemon`, apart from this terminal and its session. The file is in memory; it holds what the engine could
+/// not write into its log, for want of room.
+fn spawn(home: &Home) -> Result<(Child, File)> {
     let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&home.log);
     let log = log.with_context(|| format!("failed to open `{}`", home.log.display()))?;
-    let also = log.try_clone().context("failed to start the engine")?;
+    let words = memfd_create("last words", MemfdFlags::CLOEXEC).map(File::from);
+    let words = words.map_err(std::io::Error::from).context("failed to start the engine")?;
+    let also = words.try_clone().context("failed to start the engine")?;
     let mut command = Command::new("/proc/self/exe");
     command.arg0("kiln").arg("daemon").arg("--root").arg(&home.root);
     command.arg("--addr").arg(format!("unix://{}", home.socket.display()));
     command.args(["--idle-timeout", IDLE_TIMEOUT]);
-    command.current_dir("/").stdin(Stdio::null()).stdout(log).stderr(also);
+    command.current_dir("/").stdin(Stdio::null()).stdout(also).stderr(log);
     // SAFETY: setsid is async-signal-safe, and the closure touches nothing of the parent.
     unsafe {
         command.pre_exec(|| {
@@ -207,7 +207,7 @@ fn spawn(home: &Home) -> Result<Child> {
             Ok(())
         });
     }
-    command.spawn().context("failed to start the engine")
+    Ok((command.spawn().context("failed to start the engine")?, words))
 }
 
 fn put_long_log_aside(home: &Home) {
@@ -216,25 +216,19 @@ fn put_long_log_aside(home: &Home) {
     }
 }
 
-/// The error of a start, with what the engine said of it in its log.
-fn failed(home: &Home, log_start: u64, was_full: bool, what: &str) -> Error {
+/// The error of a start, with what the engine said of it in its log, or where that was full.
+fn failed(home: &Home, log_start: u64, words: &File, what: &str) -> Error {
     let log = std::fs::read(&home.log).unwrap_or_default();
-    let said = usize::try_from(log_start).ok().and_then(|start| log.get(start..)).unwrap_or_default();
-    let said = String::from_utf8_lossy(said);
-    // An engine without room has none for its log.
-    let reason =
-        reason(&said).or_else(|| (was_full || is_full(&home.root)).then_some("No space left on device"));
-    let error = match reason {
+    let mut said =
+        usize::try_from(log_start).ok().and_then(|start| log.get(start..)).unwrap_or_default().to_vec();
+    // The engine has written through the same file, so it is at its end.
+    let mut words = words;
+    let _what_the_log_has_is_all = words.rewind().and_then(|()| words.read_to_end(&mut said));
+    let error = match reason(&String::from_utf8_lossy(&said)) {
         Some(reason) => Error::environment(format!("{what}: {reason}")),
         None => Error::environment(what.to_owned()),
     };
     error.hint(format!("its log is `{}`", home.log.display()))
-}
-
-fn is_full(dir: &Path) -> bool {
-    rustix::fs::statvfs(dir).is_ok_and(|stat| {
-        stat.f_bfree * stat.f_frsize < LITTLE_ROOM || (stat.f_files > 0 && stat.f_ffree == 0)
-    })
 }
 
 /// The last error of a log, or else its last line.
