@@ -119,7 +119,6 @@ impl Draft {
     ) -> (Definition, Vec<Option<Output>>) {
         let needed = self.needed(root.iter().chain(others.iter().flatten()));
         let order = root.map_or_else(Vec::new, |root| self.order(root));
-        let places: Vec<Vec<Range>> = self.vertices.iter().map(|v| v.about.ranges.clone()).collect();
         let mut nodes: Vec<Option<Arc<Node>>> = Vec::with_capacity(self.vertices.len());
         for (vertex, needed) in self.vertices.into_iter().zip(needed) {
             let node = needed.then(|| vertex.build(&nodes, platform, source));
@@ -127,10 +126,7 @@ impl Draft {
         }
         let built = Built(&nodes);
         let mut definition = root.map_or_else(Definition::default, |root| built.output(root).marshal());
-        tell_of_twins(
-            &mut definition,
-            order.iter().filter_map(|&at| Some((nodes[at].as_deref()?, &places[at]))),
-        );
+        tell_of_twins(&mut definition, order.iter().filter_map(|&at| nodes[at].as_deref()));
         (definition, others.iter().map(|other| other.map(|port| built.output(port))).collect())
     }
 
@@ -182,25 +178,20 @@ impl Kind {
 
 /// Vertices may turn out equal: the same step in two stages. One is left in the graph, and of that one is said what was
 /// said of each; where they differ, the last is heard.
-fn tell_of_twins<'a>(
-    definition: &mut Definition,
-    vertices: impl Iterator<Item = (&'a Node, &'a Vec<Range>)> + Clone,
-) {
-    for (node, _) in vertices.clone() {
-        if let Some(metadata) = definition.metadata.get_mut(node.digest()) {
-            metadata.merge(node.metadata());
+fn tell_of_twins<'a>(definition: &mut Definition, vertices: impl Iterator<Item = &'a Node>) {
+    let mut twins: BTreeMap<&Digest, Vec<&Node>> = BTreeMap::new();
+    for node in vertices {
+        twins.entry(node.digest()).or_default().push(node);
+    }
+    for (digest, twins) in twins {
+        if let Some(metadata) = definition.metadata.get_mut(digest).filter(|_| twins.len() > 1) {
+            twins.iter().for_each(|node| metadata.merge(node.metadata()));
         }
-    }
-    let mut locations: BTreeMap<Digest, Vec<Location>> = BTreeMap::new();
-    for (node, ranges) in vertices.filter(|(_, ranges)| !ranges.is_empty()) {
-        let location = Location { source: 0, ranges: ranges.clone() };
-        locations.entry(node.digest().clone()).or_default().push(location);
-    }
-    // Imported graphs have places of their own, in other files; these stay.
-    for (digest, places) in locations {
-        if let Some(known) = definition.source.locations.get_mut(&digest) {
+        // Imported graphs have places of their own, in other files; these stay.
+        let ranges = twins.iter().map(|node| node.ranges()).filter(|ranges| !ranges.is_empty());
+        if let Some(known) = definition.source.locations.get_mut(digest).filter(|_| twins.len() > 1) {
             let source = known.first().map_or(0, |l| l.source);
-            *known = places.into_iter().map(|l| Location { source, ..l }).collect();
+            *known = ranges.map(|ranges| Location { source, ranges: ranges.to_vec() }).collect();
         }
     }
 }

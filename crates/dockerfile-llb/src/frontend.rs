@@ -65,10 +65,10 @@ async fn build(client: &Client, entrypoint: &Entrypoint) -> Result<BuildResult> 
     let converted = converted.map_err(|e| with_others(e, client, entrypoint))?;
     let mut result = BuildResult::default();
     let mut platforms = Vec::with_capacity(targets.len());
-    for (platform, converted) in targets.into_iter().zip(converted) {
+    for (platform, mut converted) in targets.into_iter().zip(converted) {
         let platform = platform.unwrap_or_else(|| client.build_platform()).normalize();
         let id = platform.format_all();
-        let reference = client.solve(converted.definition.clone()).await?;
+        let reference = client.solve(std::mem::take(&mut converted.definition)).await?;
         add(&mut result, &id, reference, &converted, client.config().multi_platform);
         if let Some(scanner) = &scanner {
             let scan = client.solve(scanner.scan(&id, converted.scan).marshal()).await?;

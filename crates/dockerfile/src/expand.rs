@@ -50,8 +50,6 @@ pub struct Lexer {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Expansion {
     pub text: String,
-    /// The text split at white space that is neither quoted nor escaped.
-    pub words: Vec<String>,
     /// Names that were asked for and had a value.
     pub matched: BTreeSet<String>,
     /// Names that were asked for and had none.
@@ -66,18 +64,9 @@ impl Lexer {
     /// # Errors
     /// For quotes and braces that do not close, unknown modifiers, and variables that `?` demands.
     pub fn expand(&self, text: &str, env: &dyn Environment) -> Result<Expansion> {
-        let mut run = Run {
-            lexer: self,
-            env,
-            chars: text.chars().collect(),
-            position: 0,
-            raw_escapes: self.raw_escapes,
-            depth: 0,
-            found: Expansion::default(),
-        };
-        let (text_out, words) =
-            run.until(None).map_err(|e| e.context(format_args!("failed to process {}", quote(text))))?;
-        Ok(Expansion { text: text_out, words, ..run.found })
+        let mut out = String::with_capacity(text.len());
+        let found = self.run(text, env, &mut out)?;
+        Ok(Expansion { text: out, ..found })
     }
 
     /// The expanded text alone.
@@ -86,6 +75,43 @@ impl Lexer {
     /// As [`Lexer::expand`].
     pub fn word(&self, text: &str, env: &dyn Environment) -> Result<String> {
         Ok(self.expand(text, env)?.text)
+    }
+
+    /// The expanded text, split at white space that is neither quoted nor escaped.
+    ///
+    /// # Errors
+    /// As [`Lexer::expand`].
+    pub fn words(&self, text: &str, env: &dyn Environment) -> Result<Vec<String>> {
+        let mut words = Words::default();
+        self.run(text, env, &mut words)?;
+        Ok(words.finish())
+    }
+
+    fn run(&self, text: &str, env: &dyn Environment, out: &mut impl Sink) -> Result<Expansion> {
+        let raw_escapes = self.raw_escapes;
+        let found = Expansion::default();
+        let mut run = Run { lexer: self, env, text, position: 0, raw_escapes, depth: 0, found };
+        run.until(None, out).map_err(|e| e.context(format_args!("failed to process {}", quote(text))))?;
+        Ok(run.found)
+    }
+}
+
+/// Takes an expanded text, piece by piece.
+trait Sink {
+    /// Its white space separates words.
+    fn plain(&mut self, piece: &str);
+
+    /// It belongs to one word.
+    fn quoted(&mut self, piece: &str);
+}
+
+impl Sink for String {
+    fn plain(&mut self, piece: &str) {
+        self.push_str(piece);
+    }
+
+    fn quoted(&mut self, piece: &str) {
+        self.push_str(piece);
     }
 }
 
@@ -97,15 +123,6 @@ struct Words {
 }
 
 impl Words {
-    /// A character that may separate words.
-    fn push(&mut self, c: char) {
-        if c.is_whitespace() {
-            self.end();
-        } else {
-            self.current.push(c);
-        }
-    }
-
     fn end(&mut self) {
         if !self.current.is_empty() {
             self.done.push(std::mem::take(&mut self.current));
@@ -118,11 +135,27 @@ impl Words {
     }
 }
 
+impl Sink for Words {
+    fn plain(&mut self, piece: &str) {
+        for (i, part) in piece.split(char::is_whitespace).enumerate() {
+            if i > 0 {
+                self.end();
+            }
+            self.current.push_str(part);
+        }
+    }
+
+    fn quoted(&mut self, piece: &str) {
+        self.current.push_str(piece);
+    }
+}
+
 /// One expansion on its way through the text.
 struct Run<'a> {
     lexer: &'a Lexer,
     env: &'a dyn Environment,
-    chars: Vec<char>,
+    text: &'a str,
+    /// In bytes.
     position: usize,
     raw_escapes: bool,
     depth: usize,
@@ -132,62 +165,61 @@ struct Run<'a> {
 /// `${a:-${b:-...}}` nests on the stack; nobody writes this deep.
 const DEEPEST: usize = 200;
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn rest(&self) -> &'a str {
+        &self.text[self.position..]
+    }
+
     fn peek(&self) -> Option<char> {
-        self.chars.get(self.position).copied()
+        self.rest().chars().next()
     }
 
     fn next(&mut self) -> Option<char> {
         let c = self.peek()?;
-        self.position += 1;
+        self.position += c.len_utf8();
         Some(c)
     }
 
     fn eat(&mut self, c: char) -> bool {
         let there = self.peek() == Some(c);
-        self.position += usize::from(there);
+        if there {
+            self.position += c.len_utf8();
+        }
         there
     }
 
+    /// What comes before the first character that is `special`.
+    fn up_to(&mut self, special: impl Fn(char) -> bool) -> &'a str {
+        let rest = self.rest();
+        let piece = &rest[..rest.find(special).unwrap_or(rest.len())];
+        self.position += piece.len();
+        piece
+    }
+
     /// Expands up to `stop`, which is consumed, or to the end.
-    fn until(&mut self, stop: Option<char>) -> Result<(String, Vec<String>)> {
-        let mut text = String::new();
-        let mut words = Words::default();
-        while let Some(c) = self.peek() {
-            if Some(c) == stop {
-                self.position += 1;
-                return Ok((text, words.finish()));
-            }
-            match c {
-                '$' => {
-                    let value = self.dollar()?;
-                    text.push_str(&value);
-                    value.chars().for_each(|c| words.push(c));
+    fn until(&mut self, stop: Option<char>, out: &mut impl Sink) -> Result<()> {
+        let Lexer { escape, ignore_quotes, .. } = *self.lexer;
+        let is_quote = |c: char| !ignore_quotes && matches!(c, '\'' | '"');
+        loop {
+            out.plain(
+                self.up_to(|c| Some(c) == stop || c == escape || matches!(c, '$' | '<') || is_quote(c)),
+            );
+            match self.peek() {
+                None => break,
+                c if c == stop => {
+                    self.next();
+                    return Ok(());
                 }
-                '\'' | '"' if !self.lexer.ignore_quotes => {
-                    let quoted = if c == '"' { self.double_quoted()? } else { self.single_quoted()? };
-                    text.push_str(&quoted);
-                    words.current.push_str(&quoted);
-                }
-                '<' => {
-                    let arrow = self.heredoc_arrow();
-                    text.push_str(&arrow);
-                    words.current.push_str(&arrow);
-                }
-                c if c == self.lexer.escape => {
-                    self.position += 1;
-                    if self.raw_escapes {
-                        text.push(c);
-                        words.current.push(c);
-                    }
-                    let Some(escaped) = self.next() else { break };
-                    text.push(escaped);
-                    words.current.push(escaped);
-                }
-                c => {
-                    self.position += 1;
-                    text.push(c);
-                    words.push(c);
+                Some('$') => out.plain(&self.dollar()?),
+                Some('"') if !ignore_quotes => out.quoted(&self.double_quoted()?),
+                Some('\'') if !ignore_quotes => out.quoted(self.single_quoted()?),
+                Some('<') => out.quoted(self.heredoc_arrow()),
+                Some(_) => {
+                    let start = self.position;
+                    self.next();
+                    let from = if self.raw_escapes { start } else { self.position };
+                    self.next();
+                    out.quoted(&self.text[from..self.position]);
                 }
             }
         }
@@ -195,7 +227,7 @@ impl Run<'_> {
             Some(stop) => {
                 Err(Error::new(format!("unexpected end of statement while looking for matching {stop}")))
             }
-            None => Ok((text, words.finish())),
+            None => Ok(()),
         }
     }
 
@@ -206,51 +238,42 @@ impl Run<'_> {
         }
         let before = std::mem::replace(&mut self.raw_escapes, raw_escapes);
         self.depth += 1;
-        let result = self.until(Some(stop));
+        let mut word = String::new();
+        let result = self.until(Some(stop), &mut word);
         self.depth -= 1;
         self.raw_escapes = before;
-        Ok(result?.0)
+        result.map(|()| word)
     }
 
     /// Everything up to the next quote stands for itself.
-    fn single_quoted(&mut self) -> Result<String> {
-        let mut out = String::new();
-        self.position += 1;
-        if self.lexer.raw_quotes {
-            out.push('\'');
+    fn single_quoted(&mut self) -> Result<&'a str> {
+        let start = self.position;
+        self.next();
+        let inner = self.up_to(|c| c == '\'');
+        if !self.eat('\'') {
+            return Err(Error::new("unexpected end of statement while looking for matching single-quote"));
         }
-        while let Some(c) = self.next() {
-            if c != '\'' {
-                out.push(c);
-                continue;
-            }
-            if self.lexer.raw_quotes {
-                out.push(c);
-            }
-            return Ok(out);
-        }
-        Err(Error::new("unexpected end of statement while looking for matching single-quote"))
+        Ok(if self.lexer.raw_quotes { &self.text[start..self.position] } else { inner })
     }
 
     /// Variables are expanded; the escape works on the quote, the dollar and itself.
     fn double_quoted(&mut self) -> Result<String> {
-        let mut out = String::new();
-        self.position += 1;
-        if self.lexer.raw_quotes {
-            out.push('"');
-        }
-        while let Some(c) = self.peek() {
-            match c {
-                '"' => {
-                    self.position += 1;
-                    if self.lexer.raw_quotes {
-                        out.push('"');
-                    }
+        let escape = self.lexer.escape;
+        let quote = if self.lexer.raw_quotes { "\"" } else { "" };
+        let mut out = quote.to_owned();
+        self.next();
+        loop {
+            out.push_str(self.up_to(|c| c == escape || matches!(c, '"' | '$')));
+            match self.peek() {
+                None => break,
+                Some('"') => {
+                    self.next();
+                    out.push_str(quote);
                     return Ok(out);
                 }
-                '$' => out.push_str(&self.dollar()?),
-                c if c == self.lexer.escape => {
-                    self.position += 1;
+                Some('$') => out.push_str(&self.dollar()?),
+                Some(c) => {
+                    self.next();
                     if self.raw_escapes {
                         out.push(c);
                     }
@@ -258,14 +281,10 @@ impl Run<'_> {
                         None => {}
                         Some(next) if next == '"' || next == '$' || next == c => {
                             out.push(next);
-                            self.position += 1;
+                            self.next();
                         }
                         Some(_) => out.push(c),
                     }
-                }
-                c => {
-                    self.position += 1;
-                    out.push(c);
                 }
             }
         }
@@ -273,16 +292,12 @@ impl Run<'_> {
     }
 
     /// `<<` and the blanks after it belong to one word: the heredoc's name may follow at a distance.
-    fn heredoc_arrow(&mut self) -> String {
-        self.position += 1;
-        if !self.eat('<') {
-            return "<".to_owned();
+    fn heredoc_arrow(&mut self) -> &'a str {
+        let start = self.position;
+        self.next();
+        if self.eat('<') {
+            self.up_to(|c| !matches!(c, '\t' | '\r' | ' '));
         }
-        let mut arrow = "<<".to_owned();
-        while let Some(c @ ('\t' | '\r' | ' ')) = self.peek() {
-            arrow.push(c);
-            self.position += 1;
-        }
-        arrow
+        &self.text[start..self.position]
     }
 }

@@ -35,9 +35,9 @@ impl Heredoc {
             return Ok(None);
         }
         let lexer = Lexer { keep_unset: true, ..Lexer::new('\\') };
-        let plain = lexer.expand(rest, &NoEnvironment)?.words;
+        let plain = lexer.words(rest, &NoEnvironment)?;
         let [name] = plain.as_slice() else { return Ok(None) };
-        let raw = Lexer { raw_quotes: true, ..lexer }.expand(rest, &NoEnvironment)?.words;
+        let raw = Lexer { raw_quotes: true, ..lexer }.words(rest, &NoEnvironment)?;
         let [raw] = raw.as_slice() else {
             return Err(Error::new(format!(
                 "internal lexing of heredoc produced inconsistent results: {rest}"
@@ -51,11 +51,14 @@ impl Heredoc {
 
     /// The heredocs that a line announces, in order.
     pub(crate) fn of_line(line: &str) -> Result<Vec<Heredoc>> {
+        if !line.contains("<<") {
+            return Ok(Vec::new());
+        }
         let lexer = Lexer { raw_quotes: true, raw_escapes: true, keep_unset: true, ..Lexer::new('\\') };
         // A line that the lexer refuses is the shell's to judge.
-        let Ok(expansion) = lexer.expand(line, &NoEnvironment) else { return Ok(Vec::new()) };
+        let Ok(words) = lexer.words(line, &NoEnvironment) else { return Ok(Vec::new()) };
         let mut found = Vec::new();
-        for word in &expansion.words {
+        for word in &words {
             found.extend(Heredoc::parse(word)?);
         }
         Ok(found)

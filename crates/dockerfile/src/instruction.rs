@@ -47,6 +47,23 @@ pub struct Stage {
     pub instructions: Vec<Instruction>,
 }
 
+impl Stage {
+    /// What is said of the stage itself.
+    pub fn without_instructions(&self) -> Stage {
+        Stage {
+            name: self.name.clone(),
+            base: self.base.clone(),
+            platform: self.platform.clone(),
+            keyword: self.keyword.clone(),
+            code: self.code.clone(),
+            place: self.place.clone(),
+            comments: self.comments.clone(),
+            description: self.description.clone(),
+            instructions: Vec::new(),
+        }
+    }
+}
+
 /// One instruction of a stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instruction {

@@ -75,7 +75,7 @@ impl Graph {
                 })
                 .collect::<Result<Vec<_>>>()?;
             let metadata = definition.metadata.get(digest).cloned().unwrap_or_default();
-            caps::check(metadata.caps.keys().map(String::as_str))?;
+            caps::check(metadata.caps.keys().map(|cap| &**cap))?;
             checked.push((inputs, metadata));
         }
         let loaded = decoded

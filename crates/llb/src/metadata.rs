@@ -1,5 +1,6 @@
 //! What is said of a vertex but does not enter its digest (`pb.OpMetadata`).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// A group that vertices are shown as. A weak group gives way when a member is also in a strong one.
@@ -18,7 +19,8 @@ pub struct OpMetadata {
     pub description: BTreeMap<String, String>,
     /// `Some(false)` keeps the result out of exported caches.
     pub export_cache: Option<bool>,
-    pub caps: BTreeMap<String, bool>,
+    /// Those known here are not copied.
+    pub caps: BTreeMap<Cow<'static, str>, bool>,
     pub progress_group: Option<ProgressGroup>,
     pub linux_resources: Option<LinuxResources>,
 }
@@ -60,7 +62,7 @@ impl OpMetadata {
     }
 
     /// Notes that the op needs `cap`, an id of [`crate::caps`].
-    pub fn need(&mut self, cap: &str) {
-        self.caps.insert(cap.to_owned(), true);
+    pub fn need(&mut self, cap: &'static str) {
+        self.caps.insert(Cow::Borrowed(cap), true);
     }
 }

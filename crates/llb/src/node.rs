@@ -1,6 +1,6 @@
 //! Building a graph.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -60,6 +60,11 @@ impl Node {
         &self.metadata
     }
 
+    /// The lines that it comes from; empty where that was not said.
+    pub fn ranges(&self) -> &[errdefs::Range] {
+        self.location.as_ref().map_or(&[], |(_, ranges)| ranges)
+    }
+
     /// The output of this index.
     pub fn output(self: &Arc<Self>, index: i64) -> Output {
         Output { node: Arc::clone(self), index }
@@ -94,6 +99,7 @@ impl Output {
             Leave(&'a Node),
         }
         let mut definition = Definition::default();
+        let mut files = HashMap::new();
         let mut seen = HashSet::new();
         let mut stack = vec![Visit::Enter(&self.node)];
         while let Some(visit) = stack.pop() {
@@ -104,7 +110,7 @@ impl Output {
                         stack.extend(node.inputs.iter().rev().map(|i| Visit::Enter(&i.node)));
                     }
                 }
-                Visit::Leave(node) => add(&mut definition, node),
+                Visit::Leave(node) => add(&mut definition, &mut files, node),
             }
         }
         definition
@@ -119,8 +125,9 @@ impl Output {
     }
 }
 
-/// Equal vertices become one, of which is said what is said of any.
-fn add(definition: &mut Definition, node: &Node) {
+/// Equal vertices become one, of which is said what is said of any. `files` has the places of those infos that were met:
+/// to compare two means to compare whole files.
+fn add(definition: &mut Definition, files: &mut HashMap<*const SourceInfo, usize>, node: &Node) {
     match definition.metadata.get_mut(&node.digest) {
         Some(known) => known.merge(&node.metadata),
         None => {
@@ -130,9 +137,11 @@ fn add(definition: &mut Definition, node: &Node) {
     }
     if let Some((info, ranges)) = &node.location {
         let infos = &mut definition.source.infos;
-        let source = infos.iter().position(|known| known == &**info).unwrap_or_else(|| {
-            infos.push((**info).clone());
-            infos.len() - 1
+        let source = *files.entry(Arc::as_ptr(info)).or_insert_with(|| {
+            infos.iter().position(|known| known == &**info).unwrap_or_else(|| {
+                infos.push((**info).clone());
+                infos.len() - 1
+            })
         });
         let place = definition.source.locations.entry(node.digest.clone()).or_default();
         place.push(Location { source, ranges: ranges.clone() });

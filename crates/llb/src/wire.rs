@@ -200,7 +200,7 @@ fn metadata_to_wire(m: OpMetadata) -> pb::OpMetadata {
         ignore_cache: m.ignore_cache,
         description: m.description,
         export_cache: m.export_cache.map(|value| pb::ExportCache { value }),
-        caps: m.caps,
+        caps: m.caps.into_iter().map(|(cap, needed)| (cap.into_owned(), needed)).collect(),
         progress_group: m.progress_group.map(|g| pb::ProgressGroup { id: g.id, name: g.name, weak: g.weak }),
         linux_resources: m.linux_resources.map(|r| pb::LinuxResources {
             memory: r.memory,
@@ -219,7 +219,7 @@ fn metadata_from_wire(m: pb::OpMetadata) -> OpMetadata {
         ignore_cache: m.ignore_cache,
         description: m.description,
         export_cache: m.export_cache.map(|e| e.value),
-        caps: m.caps,
+        caps: m.caps.into_iter().map(|(cap, needed)| (cap.into(), needed)).collect(),
         progress_group: m.progress_group.map(|g| ProgressGroup { id: g.id, name: g.name, weak: g.weak }),
         linux_resources: m.linux_resources.map(|r| LinuxResources {
             memory: r.memory,

@@ -92,10 +92,10 @@ impl Dispatch<'_> {
         let destination = self.destination(&t.sources.destination)?;
         let mode = mode::parse(t.chmod)?;
         t.check_checksum()?;
-        let env = self.stage.state.env.clone();
-        let text = names::shown(&self.shared.lexer, code, &env);
-        let platform = self.stage.platform.clone();
-        let name = names::step(self.stage, &text, self.shared, platform.as_ref(), &env);
+        self.stage.count_step();
+        let env = &self.stage.state.env;
+        let text = names::shown(&self.shared.lexer, code, env);
+        let name = names::step(self.stage, &text, self.shared, self.stage.platform.as_ref(), env);
 
         let template = t.template(&destination, mode.as_ref());
         let mut actions = Vec::new();

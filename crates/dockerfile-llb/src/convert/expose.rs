@@ -14,9 +14,8 @@ impl Dispatch<'_> {
     pub(super) fn expose(&mut self, words: &[String], ranges: &[Range]) -> Result<()> {
         let mut specs = Vec::new();
         for word in words {
-            let expanded =
-                self.shared.lexer.expand(word, &self.stage.state.env).map_err(|e| e.about(word))?;
-            specs.extend(expanded.words.into_iter().map(|spec| (spec, word)));
+            let ports = self.shared.lexer.words(word, &self.stage.state.env).map_err(|e| e.about(word))?;
+            specs.extend(ports.into_iter().map(|spec| (spec, word)));
         }
         let mut ports = Vec::new();
         for (spec, word) in specs {

@@ -39,7 +39,7 @@ pub(super) fn lay_out(
         });
         let replaced = replaced_by.is_some();
         let at = stages.add(StageState {
-            stage: Stage { base, instructions: Vec::new(), ..stage.clone() },
+            stage: Stage { base, ..stage.without_instructions() },
             replaced_by,
             platform,
             label,

@@ -229,10 +229,10 @@ impl Dispatch<'_> {
 
     /// The next step, named after its instruction.
     fn step(&mut self, code: &str, ranges: Vec<Range>) -> About {
-        let env = self.stage.state.env.clone();
-        let shown = names::shown(&self.shared.lexer, code, &env);
-        let platform = self.stage.platform.clone();
-        let name = names::step(self.stage, &shown, self.shared, platform.as_ref(), &env);
+        self.stage.count_step();
+        let env = &self.stage.state.env;
+        let shown = names::shown(&self.shared.lexer, code, env);
+        let name = names::step(self.stage, &shown, self.shared, self.stage.platform.as_ref(), env);
         let mut about = About { ranges, ..About::default() };
         names::called(&mut about.metadata, name);
         about

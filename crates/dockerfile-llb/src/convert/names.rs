@@ -7,9 +7,9 @@ use oci::Platform;
 use super::Shared;
 use super::stage::StageState;
 
-/// The next step of a stage: `[build 2/3] RUN make`.
+/// The step that a stage is at, of those that are counted: `[build 2/3] RUN make`.
 pub(super) fn step(
-    stage: &mut StageState,
+    stage: &StageState,
     text: &str,
     shared: &Shared<'_>,
     platform: Option<&Platform>,
@@ -18,7 +18,6 @@ pub(super) fn step(
     if stage.steps == 0 {
         return text.to_owned();
     }
-    stage.step += 1;
     let platform = match platform {
         Some(platform) if shared.config.multi_platform => {
             format!("{}{} ", platform.format_all(), cross_target(platform, env))

@@ -274,6 +274,7 @@ fn about_image(
     platform: &Platform,
 ) -> About {
     let text = format!("FROM {}", stage.stage.base);
+    stage.count_step();
     let name = names::step(stage, &text, shared, Some(platform), &dockerfile::NoEnvironment);
     let mut about = About { metadata, ranges: stage.stage.place.ranges() };
     names::describe(&mut about.metadata, &stage.stage.code, name);

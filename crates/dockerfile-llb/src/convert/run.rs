@@ -1,5 +1,7 @@
 //! RUN.
 
+use std::borrow::Cow;
+
 use dockerfile::instruction::{Mount, MountKind, Network, Run, Security};
 use dockerfile::{Environment, Error, Heredoc, Lexer, Result, go};
 use errdefs::Range;
@@ -8,7 +10,6 @@ use llb::{Meta, NetMode, SecurityMode};
 use super::dispatch::Dispatch;
 use super::names;
 use crate::draft::{About, ExecDraft, MountDraft, MountUse};
-use crate::environment::Variables;
 use crate::image::Layer;
 use crate::windows;
 
@@ -59,14 +60,14 @@ impl Dispatch<'_> {
             exec.mounts.push(MountDraft { target: "/dev/shm".into(), used, ..MountDraft::default() });
         }
 
-        let env = self.stage.state.env.clone();
-        let name = self.run_name(&format!("{code}{}", script.summary), &env, &mounts);
+        self.stage.count_step();
+        let name = self.run_name(&format!("{code}{}", script.summary), &mounts);
         let mut about = About { ranges, ..About::default() };
         about.metadata.ignore_cache = self.stage.ignore_cache;
         about.metadata.linux_resources.clone_from(&self.shared.config.resources);
         names::describe(&mut about.metadata, code, name);
         self.stage.state.tree = Some(self.draft.exec(exec, about));
-        let text = format!("RUN {} # buildkit", self.history(&words, &env));
+        let text = format!("RUN {} # buildkit", self.history(&words));
         self.note(text, Layer::One);
         Ok(())
     }
@@ -122,21 +123,22 @@ impl Dispatch<'_> {
     }
 
     /// The name shows the values of variables, but not those of secrets.
-    fn run_name(&mut self, text: &str, env: &Variables, mounts: &[Mount]) -> String {
-        let mut masked = env.clone();
+    fn run_name(&self, text: &str, mounts: &[Mount]) -> String {
+        let state = &self.stage.state;
+        let mut shown = Cow::Borrowed(&state.env);
         for mount in mounts.iter().filter(|m| m.kind == MountKind::Secret) {
             if let Some(name) = &mount.env {
-                masked.set(name, "****");
+                shown.to_mut().set(name, "****");
             }
         }
         let lexer = Lexer { raw_quotes: true, keep_unset: true, ..self.shared.lexer };
-        let text = names::shown(&lexer, text, &masked);
-        let platform = self.stage.state.platform.clone();
-        names::step(self.stage, &text, self.shared, platform.as_ref(), env)
+        let text = names::shown(&lexer, text, &*shown);
+        names::step(self.stage, &text, self.shared, state.platform.as_ref(), &state.env)
     }
 
     /// The command with the ARGs that it saw: `|1 V=2 /bin/sh -c make`.
-    fn history(&self, words: &[String], env: &Variables) -> String {
+    fn history(&self, words: &[String]) -> String {
+        let env = &self.stage.state.env;
         let mut args: Vec<(&str, String)> = Vec::new();
         for arg in &self.stage.args {
             let value = env.get(&arg.key).unwrap_or(arg.value_or_empty());

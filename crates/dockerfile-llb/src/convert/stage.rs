@@ -185,6 +185,11 @@ impl Stages {
 }
 
 impl StageState {
+    /// Goes on to the next step, where steps are counted.
+    pub fn count_step(&mut self) {
+        self.step += usize::from(self.steps > 0);
+    }
+
     pub fn is_scratch(&self) -> bool {
         self.stage.base == image::SCRATCH && self.replaced_by.is_none()
     }

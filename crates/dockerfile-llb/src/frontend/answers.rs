@@ -104,7 +104,7 @@ fn source(entrypoint: &Entrypoint) -> Source {
 fn graph(definition: &llb::Definition) -> Graph {
     let op = |metadata: &llb::OpMetadata| Op {
         description: metadata.description.clone(),
-        caps: metadata.caps.clone(),
+        caps: metadata.caps.iter().map(|(cap, needed)| (cap.to_string(), *needed)).collect(),
     };
     Graph {
         def: definition.ops.iter().map(|op| Base64(op.to_vec())).collect(),

@@ -3,7 +3,7 @@
 use super::{Run, pattern};
 use crate::{Error, Result};
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     pub(super) fn dollar(&mut self) -> Result<String> {
         self.position += 1;
         if self.eat('{') {
@@ -13,7 +13,7 @@ impl Run<'_> {
         if name.is_empty() {
             return Ok("$".to_owned());
         }
-        match self.value(&name) {
+        match self.value(name) {
             None if self.lexer.keep_unset => Ok(format!("${name}")),
             value => Ok(value.unwrap_or_default()),
         }
@@ -27,16 +27,16 @@ impl Run<'_> {
         }
         let name = self.name();
         match self.next() {
-            Some('}') => match self.value(&name) {
+            Some('}') => match self.value(name) {
                 None if self.lexer.keep_unset => Ok(format!("${{{name}}}")),
                 value => Ok(value.unwrap_or_default()),
             },
             Some(':') => {
                 let modifier = self.next();
-                self.modified(&name, modifier, true)
+                self.modified(name, modifier, true)
             }
-            Some(c @ ('+' | '-' | '?' | '#' | '%')) => self.modified(&name, Some(c), false),
-            Some('/') => self.replaced(&name),
+            Some(c @ ('+' | '-' | '?' | '#' | '%')) => self.modified(name, Some(c), false),
+            Some('/') => self.replaced(name),
             other => Err(unsupported(other, false)),
         }
     }
@@ -92,19 +92,15 @@ impl Run<'_> {
     }
 
     /// Letters, digits and `_`; or digits alone; or one special character.
-    fn name(&mut self) -> String {
-        let start = self.position;
+    fn name(&mut self) -> &'a str {
         match self.peek() {
-            Some(c) if c.is_ascii_digit() => self.skip(|c| c.is_ascii_digit()),
-            Some('@' | '*' | '#' | '?' | '-' | '$' | '!') => self.position += 1,
-            _ => self.skip(|c| c.is_alphanumeric() || c == '_'),
-        }
-        self.chars[start..self.position].iter().collect()
-    }
-
-    fn skip(&mut self, belongs: impl Fn(char) -> bool) {
-        while self.peek().is_some_and(&belongs) {
-            self.position += 1;
+            Some(c) if c.is_ascii_digit() => self.up_to(|c| !c.is_ascii_digit()),
+            Some('@' | '*' | '#' | '?' | '-' | '$' | '!') => {
+                let name = &self.rest()[..1];
+                self.position += 1;
+                name
+            }
+            _ => self.up_to(|c| !c.is_alphanumeric() && c != '_'),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The patterns of `${v#p}`, `${v%p}` and `${v/p/r}`: `*`, `?` and escapes of these.
 
-use regex::Regex;
+use regex_lite::Regex;
 
 use crate::{Error, Result};
 
@@ -45,7 +45,7 @@ fn compile(pattern: &str, greedy: bool, anchored: bool) -> Result<Regex> {
                     return Err(invalid(format!("invalid escape '\\{c}'")));
                 }
             },
-            c => out.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
+            c => out.push_str(&regex_lite::escape(c.encode_utf8(&mut [0; 4]))),
         }
     }
     Regex::new(&out).map_err(|e| invalid(e.to_string()))

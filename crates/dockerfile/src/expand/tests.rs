@@ -102,7 +102,7 @@ fn what_is_left_as_it_was() {
 #[test]
 fn words_are_split_after_expansion() {
     let check = |text: &str, expected: &[&str]| {
-        assert_eq!(Lexer::new('\\').expand(text, &env()).expect(text).words, expected, "{text}");
+        assert_eq!(Lexer::new('\\').words(text, &env()).expect(text), expected, "{text}");
     };
     check(" a  b ", &["a", "b"]);
     check("$LIST", &["a", "b", "c"]);
