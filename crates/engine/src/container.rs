@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use errdefs::{Code, Error, Result, ResultExt};
+use executor::emulation::Emulation;
 use executor::{Control, Executor, Exit, Io, Output, Spec, Tty, WinSize};
 use fsutil::mount::Mount;
 use jiff::Timestamp;
@@ -221,7 +222,7 @@ async fn prepare(refs: &Refs, networks: &Networks, request: &RunRequest) -> Resu
     let needs =
         Needs { network: request.network, hostname: &request.hostname, privileged: false, judge: None };
     let attached = networks.attach(needs).await.context("failed to set up the network")?;
-    let spec = Spec {
+    let mut spec = Spec {
         process,
         mounts,
         hostname,
@@ -231,6 +232,8 @@ async fn prepare(refs: &Refs, networks: &Networks, request: &RunRequest) -> Resu
         readonly_root: request.readonly,
         ..Spec::new(format!("run-{id}"), root, [""; 0])
     };
+    let platform = found.config.platform();
+    Emulation::of(&platform).equip(&mut spec, &platform);
     Ok(Prepared { spec, top, attached })
 }
 

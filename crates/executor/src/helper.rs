@@ -12,6 +12,7 @@ mod attach;
 mod caps;
 mod clone;
 mod dev;
+mod emulator;
 mod exec;
 mod guest;
 mod init;

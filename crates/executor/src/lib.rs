@@ -8,6 +8,7 @@
 mod alive;
 mod cgroup;
 mod container;
+pub mod emulation;
 mod executor;
 mod helper;
 mod hosts;
@@ -24,7 +25,9 @@ pub use helper::entry;
 pub use hosts::Dns;
 pub use io::{Io, Output, Stream};
 pub use namespace::Namespace;
-pub use spec::{DEFAULT_HOSTNAME, Exit, HostIp, Network, Process, Resources, Spec, Ulimit, WinSize};
+pub use spec::{
+    DEFAULT_HOSTNAME, Emulator, Exit, HostIp, Network, Process, Resources, Spec, Ulimit, WinSize,
+};
 
 /// Makes a test binary fit to be its own helper: [`entry`] is called before `main`, which the test harness owns.
 #[macro_export]

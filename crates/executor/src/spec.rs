@@ -29,6 +29,8 @@ pub struct Spec {
     /// A network namespace of somebody else's, who keeps it until the container has ended. It takes the place of the one
     /// that `network` names.
     pub namespace: Option<PathBuf>,
+    /// For programs that the processor cannot run.
+    pub emulator: Option<Emulator>,
     /// A certificate in PEM, which the container trusts while it runs.
     pub trusted: Option<String>,
     /// Device nodes besides those that every container has; it may use what they stand for.
@@ -42,6 +44,16 @@ pub struct Spec {
     /// Empty: the executor's own. Not empty: the cgroup is `<parent>/buildkit/<id>`.
     pub cgroup_parent: String,
     pub resources: Resources,
+}
+
+/// An emulator that the kernel starts in this container alone, for programs of one architecture. The container is then
+/// root of a user namespace with the ids of the host: it can neither make devices, nor raise its resource limits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Emulator {
+    /// A static program of the host.
+    pub program: PathBuf,
+    /// As platforms have it, `arm64`.
+    pub architecture: String,
 }
 
 /// One process inside a container.
@@ -134,6 +146,7 @@ impl Spec {
             extra_hosts: Vec::new(),
             network: Network::default(),
             namespace: None,
+            emulator: None,
             trusted: None,
             devices: Vec::new(),
             insecure: false,

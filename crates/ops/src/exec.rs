@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use cdi::{Devices, Wanted};
 use errdefs::{Class, Code, Detail, Error, Result, ResultExt};
+use executor::emulation::Emulation;
 use executor::{Exit, Io, Network, Process, Resources, Spec};
 use llb::{CdiDevice, HostIp, LinuxResources, Mount, MountType, NetMode, SecretEnv, SecurityMode};
 use network::{Attached, Judge, Needs, Traffic};
@@ -72,7 +73,9 @@ impl ExecOp {
 
     async fn run(&self, cx: &OpContext<BuildDomain>, prepared: &Prepared) -> Result<Exit> {
         let attached = cx.while_wanted(self.attach(cx)).await?;
-        let spec = self.spec(cx, prepared, &attached).await?;
+        let emulation = Emulation::of(&self.platform);
+        let mut spec = self.spec(cx, prepared, &attached).await?;
+        emulation.equip(&mut spec, &self.platform);
         let tail = Tail::default();
         let output = {
             let (step, tail) = (cx.step.clone(), tail.clone());
@@ -81,7 +84,11 @@ impl ExecOp {
                 step.log(stream.fd(), data);
             }
         };
-        let result = self.ops.parts().executor.run(spec, Io::new(output), cx.cancel.clone()).await;
+        let run = self.ops.parts().executor.run(spec, Io::new(output), cx.cancel.clone());
+        let result = match emulation.name() {
+            Some(emulator) => cx.step.emulated(&self.platform.to_string(), &emulator, run).await,
+            None => run.await,
+        };
         if let Some(traffic) = attached.detach().await {
             if let Some(told) = traffic.told() {
                 cx.step.log(executor::Stream::Stderr.fd(), told.into());
@@ -92,7 +99,7 @@ impl ExecOp {
         if self.accepts(exit) {
             return Ok(exit);
         }
-        Err(self.exit_error(exit, &tail))
+        Err(self.exit_error(exit, &tail, &emulation))
     }
 
     async fn attach(&self, cx: &OpContext<BuildDomain>) -> Result<Attached> {
@@ -131,7 +138,7 @@ impl ExecOp {
         format!("process {:?} did not complete successfully", self.op.meta.args.join(" "))
     }
 
-    fn exit_error(&self, exit: Exit, tail: &Tail) -> Error {
+    fn exit_error(&self, exit: Exit, tail: &Tail, emulation: &Emulation) -> Error {
         let cause = if exit.oom {
             format!("exit code: {}: out of memory", exit.code)
         } else {
@@ -140,7 +147,7 @@ impl ExecOp {
         let mut error = Error::new(Class::User, Code::Unknown, format!("{}: {cause}", self.failure()))
             .with_detail(Detail::Output { lines: tail.lines() })
             .with_detail(Detail::Exit { code: exit.code, signal: exit.signal, oom: exit.oom });
-        if let Some(hint) = hint(exit, &tail.lines()) {
+        for hint in hints(exit, &tail.lines(), &self.platform, emulation) {
             error = error.hint(hint);
         }
         error
@@ -386,21 +393,30 @@ fn resources(r: &LinuxResources) -> Resources {
 }
 
 /// What to try, from the way a process ended and what it said last.
-fn hint(exit: Exit, lines: &[String]) -> Option<String> {
+fn hints(exit: Exit, lines: &[String], platform: &Platform, emulation: &Emulation) -> Vec<String> {
     let said = |words: &str| lines.iter().any(|l| l.contains(words));
     if exit.oom || exit.signal == Some(9) {
-        return Some("the step was killed, most likely for lack of memory: give the machine more, or run fewer steps at once".into());
+        return vec!["the step was killed, most likely for lack of memory: give the machine more, or run fewer steps at once".into()];
     }
     if exit.code == 127 && said("not found") {
-        return Some(
+        return vec![
             "the program is not in this image: install it in an earlier step, or check its name and PATH"
                 .into(),
-        );
+        ];
     }
-    if said("exec format error") {
-        return Some("the program is for another platform: register an emulator (qemu-user-static, binfmt_misc), or build it for this one".into());
+    if !said("exec format error") {
+        return Vec::new();
     }
-    None
+    if *emulation != Emulation::Missing {
+        return vec![format!("the program is not for {platform}, though its image says so")];
+    }
+    let architecture = &platform.architecture;
+    vec![
+        format!("this machine cannot run programs for {platform}. Three things help:"),
+        format!("register an emulator: `apt-get install qemu-user-static binfmt-support`, or `docker run --privileged --rm tonistiigi/binfmt --install {architecture}`"),
+        format!("let a machine of that platform build it: `kiln builder create --append --platform {platform} ssh://HOST`"),
+        "cross-compile: `FROM --platform=$BUILDPLATFORM` for the stage that compiles, and $TARGETARCH for its compiler".into(),
+    ]
 }
 
 #[cfg(test)]

@@ -8,6 +8,9 @@ use oci::Digest;
 
 use crate::event::{Event, Vertex, VertexLog, VertexStatus};
 
+/// How the part of a vertex begins whose process is emulated. The platform follows.
+pub(crate) const EMULATING: &str = "emulating ";
+
 /// Takes events. Must not block: implementations queue or drop.
 pub trait Sink: Send + Sync {
     fn emit(&self, event: Event);
@@ -110,6 +113,16 @@ impl Step {
         let result = work.await;
         self.status(id, 0, 0, started, true);
         result
+    }
+
+    /// Runs `work` as the whole of this vertex, done by `emulator` for `platform`. Summaries count it.
+    pub async fn emulated<T>(
+        &self,
+        platform: &str,
+        emulator: &str,
+        work: impl Future<Output = Result<T, errdefs::Error>>,
+    ) -> Result<T, errdefs::Error> {
+        self.part(&format!("{EMULATING}{platform} by {emulator}"), work).await
     }
 
     /// Passes on what a process printed.

@@ -5,7 +5,8 @@ use std::fmt;
 use jiff::Timestamp;
 
 use crate::measure::seconds;
-use crate::picture::{Picture, RowState};
+use crate::picture::{Part, Picture, RowState};
+use crate::sink::EMULATING;
 
 /// How much of a build was work and how much came from the cache. Only the steps of a Dockerfile count that could
 /// have been either: no context transfers, no `FROM`, no exports.
@@ -17,6 +18,17 @@ pub struct Summary {
     pub elapsed: f64,
     /// The step that took longest, and how long.
     pub slowest: Option<(String, f64)>,
+    pub emulated: Option<Emulated>,
+}
+
+/// The steps whose programs an emulator ran.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Emulated {
+    /// Each once, in the order in which they were met.
+    pub platforms: Vec<String>,
+    pub steps: usize,
+    /// Of all of them together, in seconds.
+    pub elapsed: f64,
 }
 
 /// A step below this time, in seconds, is not worth naming.
@@ -24,11 +36,14 @@ const WORTH_NAMING: f64 = 1.0;
 
 impl Summary {
     pub fn of(picture: &Picture) -> Self {
-        let mut summary = Summary { steps: 0, cached: 0, elapsed: 0.0, slowest: None };
+        let mut summary = Summary { steps: 0, cached: 0, elapsed: 0.0, slowest: None, emulated: None };
         for (_, row) in picture.shown() {
             let Some(end) = row.completed() else { continue };
             if let Some(start) = picture.started() {
                 summary.elapsed = summary.elapsed.max(seconds(start, end));
+            }
+            for (platform, elapsed) in row.parts.iter().filter_map(emulation) {
+                summary.emulated.get_or_insert_default().add(platform, elapsed);
             }
             if !is_step(&row.name) {
                 continue;
@@ -42,6 +57,24 @@ impl Summary {
         }
         summary
     }
+}
+
+impl Emulated {
+    fn add(&mut self, platform: &str, elapsed: f64) {
+        if !self.platforms.iter().any(|known| known == platform) {
+            self.platforms.push(platform.to_owned());
+        }
+        self.steps += 1;
+        self.elapsed += elapsed;
+    }
+}
+
+/// The platform that a part of a step was emulated for, and the seconds that this took.
+fn emulation(part: &Part) -> Option<(&str, f64)> {
+    let status = &part.status;
+    let (platform, _) = status.id.strip_prefix(EMULATING)?.split_once(' ')?;
+    let end = status.completed.unwrap_or(status.timestamp);
+    Some((platform, status.started.map_or(0.0, |start| seconds(start, end))))
 }
 
 /// Whether a name is that of an instruction other than FROM, as `[build 2/5] RUN make`.
@@ -81,9 +114,19 @@ impl fmt::Display for Summary {
     }
 }
 
+/// `3 steps ran under emulation (linux/arm64), 41.2s of work`.
+impl fmt::Display for Emulated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let steps = if self.steps == 1 { "step" } else { "steps" };
+        let platforms = self.platforms.join(", ");
+        write!(f, "{} {steps} ran under emulation ({platforms}), {:.1}s of work", self.steps, self.elapsed)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::VertexStatus;
 
     #[test]
     fn steps_are_told_from_the_rest() {
@@ -101,7 +144,10 @@ mod tests {
     fn words() {
         let check = |steps, cached, slowest: Option<(&str, f64)>, expect: &str| {
             let slowest = slowest.map(|(n, t)| (n.to_owned(), t));
-            assert_eq!(Summary { steps, cached, elapsed: 12.34, slowest }.to_string(), expect);
+            assert_eq!(
+                Summary { steps, cached, elapsed: 12.34, slowest, emulated: None }.to_string(),
+                expect
+            );
         };
         check(0, 0, None, "Built in 12.3s");
         check(1, 0, Some(("[2/2] RUN a", 9.0)), "Built in 12.3s, 1 step");
@@ -114,5 +160,33 @@ mod tests {
             slow,
             "Built in 12.3s, 4 of 6 steps from the cache; the longest was [3/6] RUN make, 8.1s",
         );
+    }
+
+    #[test]
+    fn emulated_steps_are_summed_up() {
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        let part = |id: &str, end| {
+            let status = VertexStatus {
+                id: id.into(),
+                vertex: oci::Digest::of(id),
+                name: String::new(),
+                current: 0,
+                total: 0,
+                timestamp: at(end),
+                started: Some(at(10)),
+                completed: Some(at(end)),
+            };
+            Part { status }
+        };
+        let mut sum = Emulated::default();
+        for part in [
+            part("emulating linux/arm64 by qemu-aarch64", 12),
+            part("extracting", 99),
+            part("emulating linux/arm/v7 by qemu-arm", 13),
+            part("emulating linux/arm64 by qemu-aarch64", 11),
+        ] {
+            emulation(&part).into_iter().for_each(|(platform, elapsed)| sum.add(platform, elapsed));
+        }
+        assert_eq!(sum.to_string(), "3 steps ran under emulation (linux/arm64, linux/arm/v7), 6.0s of work");
     }
 }

@@ -215,6 +215,11 @@ fn finish(settings: &BuildSettings, place: &Place, built: &Built, drawn: &Drawn)
     }
     if settings.progress.is_for_people() {
         console::note(format_args!("{}\n", drawn.summary));
+        if let Some(emulated) = &drawn.summary.emulated {
+            console::note(format_args!(
+                "{emulated}. To compile without: FROM --platform=$BUILDPLATFORM, and a compiler that is told $TARGETARCH\n"
+            ));
+        }
         if settings.notice == Notice::KeptByDefault {
             let names = settings.tags.join(", ");
             match place {

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::{Code, Error, Result, ResultExt};
+use executor::emulation::Emulation;
 use executor::{Control, Io, Spec, Tty, WinSize};
 use frontend::{
     Container, ContainerMount, ContainerRequest, FileInfo, FileRange, Input, Process, ProcessExit, ProcessIo,
@@ -131,7 +132,7 @@ impl BuildContainer {
         let wanted = &self.request;
         let mut mounts = prepared.mounts.clone();
         mounts.extend(wanted.files.iter().map(|(path, data)| memory_file(path, data)));
-        Ok(Spec {
+        let mut spec = Spec {
             process,
             mounts,
             hostname: wanted.hostname.clone(),
@@ -143,7 +144,11 @@ impl BuildContainer {
             readonly_root: prepared.readonly_root,
             remove_stubs_recursive: request.remove_mount_stubs_recursive,
             ..Spec::new(ops::unique_id(), prepared.root.clone(), [""; 0])
-        })
+        };
+        if let Some(platform) = &wanted.platform {
+            Emulation::of(platform).equip(&mut spec, platform);
+        }
+        Ok(spec)
     }
 
     /// Starts the first process, with which the network ends, or one more.

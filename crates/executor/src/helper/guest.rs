@@ -12,6 +12,7 @@ use rustix::thread::ThreadNameSpaceType;
 
 use super::Ground;
 use super::clone::{Side, clone};
+use super::emulator::Emulator;
 use super::exec::NoExec;
 use super::init::{self, Program, check};
 use super::supervisor::{Child, resolve_user};
@@ -25,6 +26,7 @@ pub(super) struct Host<'a> {
     pub spec: &'a Spec,
     pub ground: &'a Ground,
     pub group: &'a Group,
+    pub emulator: Option<&'a Emulator>,
     /// Its first process.
     pub container: &'a OwnedFd,
     /// What only the container's own supervisor may hold open.
@@ -119,8 +121,8 @@ fn enter(process: &Process, stdio: Vec<OwnedFd>, progress: &OwnedFd, host: &Host
         None => stdio,
     };
     let cwd = if process.cwd.is_empty() { "/" } else { &process.cwd };
-    let Host { spec, group, ground, .. } = *host;
-    init::become_program(Program { process, cwd, stdio: &stdio, user: &user, spec, group, ground })
+    let Host { spec, group, emulator, ground, .. } = *host;
+    init::become_program(Program { process, cwd, stdio: &stdio, user: &user, spec, group, emulator, ground })
 }
 
 /// Those of the container beside its pid namespace.

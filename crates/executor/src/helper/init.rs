@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
 use super::caps::Caps;
+use super::emulator::Emulator;
 use super::exec::{self, NoExec};
 use super::root::RootFs;
 use super::user::User;
@@ -25,6 +26,7 @@ pub(super) struct Init<'a> {
     pub job: &'a Job,
     pub user: &'a User,
     pub group: &'a Group,
+    pub emulator: Option<&'a Emulator>,
     pub ground: &'a Ground,
     /// The root, mounted nowhere yet.
     pub root: OwnedFd,
@@ -56,7 +58,7 @@ pub(super) fn finish(end: Result<NoExec>, progress: &OwnedFd) -> ! {
 }
 
 fn enter(init: Init<'_>) -> Result<NoExec> {
-    let Init { job, ground, user, group, root, stdio, progress } = init;
+    let Init { job, ground, user, group, emulator, root, stdio, progress } = init;
     let spec = &job.spec;
     die_with_supervisor(progress).context("failed to bind to the supervisor")?;
     check(rustix::process::setsid().map(drop), "failed to start a session")?;
@@ -91,7 +93,8 @@ fn enter(init: Init<'_>) -> Result<NoExec> {
         None => stdio,
     };
     root.enter().context("failed to change the root")?;
-    become_program(Program { process: &spec.process, cwd: &cwd, stdio: &stdio, user, spec, group, ground })
+    let process = &spec.process;
+    become_program(Program { process, cwd: &cwd, stdio: &stdio, user, spec, group, emulator, ground })
 }
 
 /// What a process that is in its place needs to become the program.
@@ -103,14 +106,18 @@ pub(super) struct Program<'a> {
     /// That of the container.
     pub spec: &'a Spec,
     pub group: &'a Group,
+    pub emulator: Option<&'a Emulator>,
     pub ground: &'a Ground,
 }
 
 /// Comes back only with why the program cannot be executed.
 pub(super) fn become_program(program: Program<'_>) -> Result<NoExec> {
-    let Program { process, cwd, stdio, user, spec, group, ground } = program;
+    let Program { process, cwd, stdio, user, spec, group, emulator, ground } = program;
     install_stdio(stdio, process.tty.is_some(), user).context("failed to set up standard streams")?;
     rlimit::apply(&spec.process.ulimits)?;
+    if let Some(emulator) = emulator {
+        emulator.enter().context("failed to enter the emulator's user namespace")?;
+    }
     let caps = Caps::new(spec.insecure, group.guards_devices()).context("failed to read capabilities")?;
     if !spec.insecure {
         filter_calls(&ground.filter).context("failed to filter system calls")?;

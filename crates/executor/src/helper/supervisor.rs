@@ -14,6 +14,7 @@ use rustix::net::RecvFlags;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use super::clone::{Side, clone};
+use super::emulator::Emulator;
 use super::guest::{Guests, Host};
 use super::init::{self, Init};
 use super::stubs::Stubs;
@@ -21,6 +22,7 @@ use super::trust::Trust;
 use super::user::{Accounts, User};
 use super::{Ground, places};
 use crate::cgroup::{Access, Group};
+use crate::emulation::Machine;
 use crate::wire::{self, Job, Progress, Report, Request};
 use crate::{Exit, Network, Spec};
 
@@ -58,6 +60,8 @@ fn run(engine: &OwnedFd, job: OwnedFd, stdio: Vec<OwnedFd>, ground: &Ground) -> 
         None => None,
     };
 
+    let emulator = spec.emulator.as_ref().map(install).transpose()?;
+
     let (progress, theirs) = wire::pair().context("failed to make a socket")?;
     let namespaces = namespaces(spec);
     // SAFETY: a supervisor has one thread.
@@ -66,12 +70,15 @@ fn run(engine: &OwnedFd, job: OwnedFd, stdio: Vec<OwnedFd>, ground: &Ground) -> 
         Side::Parent { pid, pidfd } => Child::new(pid, pidfd),
         Side::Child => {
             drop(progress);
-            init::run(Init { job: &job, ground, user: &user, group: &group, root, stdio, progress: &theirs })
+            let (user, group, emulator, progress) = (&user, &group, emulator.as_ref(), &theirs);
+            init::run(Init { job: &job, ground, user, group, emulator, root, stdio, progress })
         }
     };
     drop((theirs, stdio));
     let close = [engine.as_raw_fd(), root.as_raw_fd()];
-    let mut guests = Guests::new(Host { spec, ground, group: &group, container: &child.pidfd, close });
+    let host =
+        Host { spec, ground, group: &group, emulator: emulator.as_ref(), container: &child.pidfd, close };
+    let mut guests = Guests::new(host);
     let end = child.attend(engine, progress, &mut |fds| guests.invite(fds));
     // All processes are dead, and their mounts gone with them: only this descriptor still holds the root.
     stubs.clear(root.as_fd());
@@ -80,6 +87,13 @@ fn run(engine: &OwnedFd, job: OwnedFd, stdio: Vec<OwnedFd>, ground: &Ground) -> 
     taken_back.context("failed to take a trusted certificate back")?;
     let oom = group.ran_out_of_memory();
     end.map(|exit| Exit { oom, ..exit })
+}
+
+fn install(emulator: &crate::Emulator) -> Result<Emulator> {
+    let crate::Emulator { program, architecture } = emulator;
+    let machine = Machine::of(architecture)
+        .ok_or_else(|| Error::unimplemented(format!("emulation of {architecture} is not supported")))?;
+    Emulator::install(program, &machine)
 }
 
 /// As BuildKit forms it. A name of systemd's, `x.slice:prefix:`, would need systemd to make it.

@@ -15,6 +15,7 @@ mod instructions;
 mod interrupt;
 mod networks;
 mod outputs;
+mod platforms;
 mod policies;
 mod provenance;
 mod questions;
