@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use errdefs::{Error, Result, ResultExt};
+use meter::Usage;
 use tokio_util::sync::CancellationToken;
 
 use crate::alive::Alive;
@@ -90,11 +91,21 @@ impl Executor {
     /// Runs a container to its end. Err is for what kept it from running; a program that fails, or that cannot be
     /// executed, is an [`Exit`]. After `cancel`, comes back with a cancellation once nothing of it runs any more.
     pub async fn run(&self, spec: Spec, io: Io, cancel: CancellationToken) -> Result<Exit> {
+        Ok(self.run_metered(spec, io, cancel).await?.0)
+    }
+
+    /// The same, with what it used where its spec asks for that.
+    pub async fn run_metered(
+        &self,
+        spec: Spec,
+        io: Io,
+        cancel: CancellationToken,
+    ) -> Result<(Exit, Option<Usage>)> {
         let mut container = self.create(spec, io)?;
         let control = container.control();
         tokio::select! {
             biased;
-            exit = container.wait() => return exit,
+            exit = container.wait() => return Ok((exit?, container.take_usage())),
             () = cancel.cancelled() => control.kill(),
         }
         // Whatever it says now, the caller no longer wants it; but its root must be free before the caller goes on.

@@ -13,6 +13,7 @@ mod caps;
 mod clone;
 mod dev;
 mod exec;
+mod gauge;
 mod guest;
 mod init;
 mod places;

@@ -42,6 +42,8 @@ pub struct Spec {
     /// Empty: the executor's own. Not empty: the cgroup is `<parent>/buildkit/<id>`.
     pub cgroup_parent: String,
     pub resources: Resources,
+    /// What it uses is measured while it runs, and told at its end.
+    pub metered: bool,
 }
 
 /// One process inside a container.
@@ -141,6 +143,7 @@ impl Spec {
             remove_stubs_recursive: false,
             cgroup_parent: String::new(),
             resources: Resources::default(),
+            metered: false,
         }
     }
 }

@@ -8,6 +8,7 @@ use cdi::{Devices, Wanted};
 use errdefs::{Class, Code, Detail, Error, Result, ResultExt};
 use executor::{Exit, Io, Network, Process, Resources, Spec};
 use llb::{CdiDevice, HostIp, LinuxResources, Mount, MountType, NetMode, SecretEnv, SecurityMode};
+use meter::Usage;
 use network::{Attached, Judge, Needs, Traffic};
 use oci::Platform;
 use solver::{CacheMap, CacheMapPart, ContentKey, Dep, Op, OpContext, ParallelClass};
@@ -32,8 +33,16 @@ pub struct ExecOp {
     inputs: usize,
     name: String,
     resources: Option<LinuxResources>,
-    /// What it fetched when it last ran, if that was through a proxy.
-    traffic: Mutex<Option<Traffic>>,
+    seen: Mutex<Seen>,
+}
+
+/// What was seen of a step when it last ran.
+#[derive(Default)]
+struct Seen {
+    /// What it fetched, if that was through a proxy.
+    traffic: Option<Traffic>,
+    /// What it used, if a build asked for that before it ran.
+    usage: Option<Usage>,
 }
 
 impl ExecOp {
@@ -45,7 +54,7 @@ impl ExecOp {
         name: String,
         resources: Option<LinuxResources>,
     ) -> Self {
-        ExecOp { ops, op, platform, inputs, name, resources, traffic: Mutex::default() }
+        ExecOp { ops, op, platform, inputs, name, resources, seen: Mutex::default() }
     }
 
     /// How each input counts: the paths that are mounted of it, and whether its content decides.
@@ -81,14 +90,16 @@ impl ExecOp {
                 step.log(stream.fd(), data);
             }
         };
-        let result = self.ops.parts().executor.run(spec, Io::new(output), cx.cancel.clone()).await;
+        let executor = &self.ops.parts().executor;
+        let result = executor.run_metered(spec, Io::new(output), cx.cancel.clone()).await;
         if let Some(traffic) = attached.detach().await {
             if let Some(told) = traffic.told() {
                 cx.step.log(executor::Stream::Stderr.fd(), told.into());
             }
-            *self.traffic() = Some(traffic);
+            self.seen().traffic = Some(traffic);
         }
-        let exit = result.with_context(|| self.failure())?;
+        let (exit, usage) = result.with_context(|| self.failure())?;
+        self.seen().usage = usage;
         if self.accepts(exit) {
             return Ok(exit);
         }
@@ -106,8 +117,8 @@ impl ExecOp {
         self.ops.parts().networks.attach(needs).await.context("failed to set up the network")
     }
 
-    fn traffic(&self) -> MutexGuard<'_, Option<Traffic>> {
-        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps what is there after a failure for all builds that want this step.
@@ -196,6 +207,7 @@ impl ExecOp {
             remove_stubs_recursive: meta.remove_mount_stubs_recursive,
             cgroup_parent: meta.cgroup_parent.clone(),
             resources: self.resources.as_ref().map(resources).unwrap_or_default(),
+            metered: cx.job_contexts().iter().any(|build| build.metered),
             ..Spec::new(mounts::unique_id(), prepared.root.clone(), [""; 0])
         })
     }
@@ -203,7 +215,12 @@ impl ExecOp {
 
 /// What a step fetched through its proxy when it ran; nothing for other ops, and where its result was known.
 pub fn traffic(op: &dyn Op<BuildDomain>) -> Option<Traffic> {
-    (op as &dyn Any).downcast_ref::<ExecOp>()?.traffic().clone()
+    (op as &dyn Any).downcast_ref::<ExecOp>()?.seen().traffic.clone()
+}
+
+/// What a step used when it ran, where that was measured.
+pub fn usage(op: &dyn Op<BuildDomain>) -> Option<Usage> {
+    (op as &dyn Any).downcast_ref::<ExecOp>()?.seen().usage.clone()
 }
 
 /// What a step gets of the devices that it may use.

@@ -14,7 +14,7 @@ use super::Ground;
 use super::clone::{Side, clone};
 use super::exec::NoExec;
 use super::init::{self, Program, check};
-use super::supervisor::{Child, resolve_user};
+use super::supervisor::{Child, Duties, resolve_user};
 use super::terminal::Terminal;
 use crate::cgroup::Group;
 use crate::wire::{self, Progress, Report};
@@ -93,7 +93,7 @@ fn run(engine: &OwnedFd, process: OwnedFd, stdio: Vec<OwnedFd>, host: &Host<'_>)
         }
     };
     drop((theirs, stdio));
-    child.attend(engine, progress, &mut drop)
+    child.attend(engine, progress, Duties { enter: &mut drop, gauge: None })
 }
 
 fn enter(process: &Process, stdio: Vec<OwnedFd>, progress: &OwnedFd, host: &Host<'_>) -> Result<NoExec> {

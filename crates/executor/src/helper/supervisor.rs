@@ -4,23 +4,27 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use errdefs::{Error, Result, ResultExt};
 use fsutil::mount::{Mount, Source};
+use meter::Usage;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Gid, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
+use rustix::time::Timespec;
 
 use super::clone::{Side, clone};
+use super::gauge::Gauge;
 use super::guest::{Guests, Host};
 use super::init::{self, Init};
 use super::stubs::Stubs;
 use super::trust::Trust;
 use super::user::{Accounts, User};
 use super::{Ground, places};
-use crate::cgroup::{Access, Group};
+use crate::cgroup::Group;
 use crate::wire::{self, Job, Progress, Report, Request};
 use crate::{Exit, Network, Spec};
 
@@ -32,17 +36,28 @@ pub(super) fn supervise(mut fds: Vec<OwnedFd>, ground: &Ground) {
     let engine = fds.remove(0);
     let job = fds.remove(0);
     let report = match run(&engine, job, fds, ground) {
-        Ok(exit) => Report::Exited(exit),
+        Ok((exit, usage)) => {
+            if let Some(usage) = usage {
+                // It is the end that must be heard.
+                let _ = wire::send(&engine, &Report::Used(usage), &[]);
+            }
+            Report::Exited(exit)
+        }
         Err(e) => Report::Failed((&e).into()),
     };
     // An engine that is gone needs no report.
     let _ = wire::send(&engine, &report, &[]);
 }
 
-fn run(engine: &OwnedFd, job: OwnedFd, stdio: Vec<OwnedFd>, ground: &Ground) -> Result<Exit> {
+fn run(
+    engine: &OwnedFd,
+    job: OwnedFd,
+    stdio: Vec<OwnedFd>,
+    ground: &Ground,
+) -> Result<(Exit, Option<Usage>)> {
     let job: Job = wire::from_memfd(job).context("failed to read the request")?;
     let spec = &job.spec;
-    let group = Group::create(&ground.layout, &cgroup_path(&job)?, &spec.resources, access(spec))?;
+    let group = Group::create(&ground.layout, &cgroup_path(&job)?, spec)?;
     // Read-only comes last, since mount points may have to be made; but never in somebody's directory that is not to be
     // written.
     let has_upper = matches!(spec.root.source, Source::Overlay { upper: Some(_), .. });
@@ -72,14 +87,17 @@ fn run(engine: &OwnedFd, job: OwnedFd, stdio: Vec<OwnedFd>, ground: &Ground) -> 
     drop((theirs, stdio));
     let close = [engine.as_raw_fd(), root.as_raw_fd()];
     let mut guests = Guests::new(Host { spec, ground, group: &group, container: &child.pidfd, close });
-    let end = child.attend(engine, progress, &mut |fds| guests.invite(fds));
+    let mut gauge = spec.metered.then(|| Gauge::start(&group, spec.namespace.as_deref()));
+    let duties = Duties { enter: &mut |fds| guests.invite(fds), gauge: gauge.as_mut() };
+    let end = child.attend(engine, progress, duties);
+    let usage = gauge.map(Gauge::finish);
     // All processes are dead, and their mounts gone with them: only this descriptor still holds the root.
     stubs.clear(root.as_fd());
     let taken_back = trust.map_or(Ok(()), |trust| trust.take_back(root.as_fd()));
     drop(root);
     taken_back.context("failed to take a trusted certificate back")?;
     let oom = group.ran_out_of_memory();
-    end.map(|exit| Exit { oom, ..exit })
+    end.map(|exit| (Exit { oom, ..exit }, usage))
 }
 
 /// As BuildKit forms it. A name of systemd's, `x.slice:prefix:`, would need systemd to make it.
@@ -96,10 +114,6 @@ fn cgroup_path(job: &Job) -> Result<PathBuf> {
         return Err(Error::user(format!("cgroup parent `{parent}` leads out of its root")));
     }
     Ok(Path::new(parent.trim_start_matches('/')).join("buildkit").join(id))
-}
-
-fn access(spec: &Spec) -> Access<'_> {
-    if spec.insecure { Access::Everything } else { Access::Usual(&spec.devices) }
 }
 
 fn stub_targets(spec: &Spec) -> impl Iterator<Item = &Path> {
@@ -142,8 +156,12 @@ pub(super) struct Child {
     pidfd: OwnedFd,
 }
 
-/// What is to be done when the engine asks for one more process.
-pub(super) type Enter<'a> = &'a mut dyn FnMut(Vec<OwnedFd>);
+/// What a supervisor does while its child runs.
+pub(super) struct Duties<'a, 'g> {
+    /// When the engine asks for one more process.
+    pub enter: &'a mut dyn FnMut(Vec<OwnedFd>),
+    pub gauge: Option<&'a mut Gauge<'g>>,
+}
 
 impl Child {
     pub fn new(pid: i32, pidfd: OwnedFd) -> Self {
@@ -152,12 +170,13 @@ impl Child {
 
     /// Waits for the end, passes on what the engine and the child say meanwhile, and kills the child when the engine
     /// wants it no more.
-    pub fn attend(&self, engine: &OwnedFd, progress: OwnedFd, enter: Enter<'_>) -> Result<Exit> {
+    pub fn attend(&self, engine: &OwnedFd, progress: OwnedFd, mut duties: Duties<'_, '_>) -> Result<Exit> {
         let mut progress = Some(progress);
         let mut engine_listens = true;
         let mut start = Start::default();
         loop {
-            let ready = wait_for(&self.pidfd, engine_listens.then_some(engine), progress.as_ref());
+            let patience = duties.gauge.as_mut().map(|gauge| gauge.tick());
+            let ready = wait_for(&self.pidfd, engine_listens.then_some(engine), progress.as_ref(), patience);
             let [exited, asked, progressed] = match ready {
                 Ok(ready) => ready,
                 Err(e) => {
@@ -167,7 +186,7 @@ impl Child {
                 }
             };
             if asked {
-                engine_listens = self.obey(engine, enter);
+                engine_listens = self.obey(engine, duties.enter);
             }
             if progressed && let Some(socket) = &progress {
                 if !start.hear(socket) {
@@ -183,7 +202,7 @@ impl Child {
     }
 
     /// False once the engine wants the container gone.
-    fn obey(&self, engine: &OwnedFd, enter: Enter<'_>) -> bool {
+    fn obey(&self, engine: &OwnedFd, enter: &mut dyn FnMut(Vec<OwnedFd>)) -> bool {
         match wire::recv::<Request>(engine, RecvFlags::DONTWAIT) {
             Ok(Some((Request::Signal(signal), _))) => {
                 if let Some(signal) = Signal::from_named_raw(signal) {
@@ -256,12 +275,18 @@ impl Start {
     }
 }
 
-/// Which of the three have something to say.
-fn wait_for(pidfd: &OwnedFd, engine: Option<&OwnedFd>, progress: Option<&OwnedFd>) -> io::Result<[bool; 3]> {
+/// Which of the three have something to say; none where patience ends before.
+fn wait_for(
+    pidfd: &OwnedFd,
+    engine: Option<&OwnedFd>,
+    progress: Option<&OwnedFd>,
+    patience: Option<Duration>,
+) -> io::Result<[bool; 3]> {
+    let patience = patience.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
     let fds = [Some(pidfd), engine, progress];
     let mut polls: Vec<PollFd<'_>> = fds.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::IN)).collect();
     loop {
-        match rustix::event::poll(&mut polls, None) {
+        match rustix::event::poll(&mut polls, patience.as_ref()) {
             Err(Errno::INTR) => continue,
             other => {
                 other?;

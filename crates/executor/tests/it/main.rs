@@ -6,6 +6,7 @@ mod process;
 mod rootfs;
 mod sandbox;
 mod tty;
+mod usage;
 mod world;
 
 executor::entry_before_main!();
