@@ -16,7 +16,7 @@ use crate::container::Container;
 use crate::hosts::{Dns, NetFiles};
 use crate::io::Streams;
 use crate::wire::{self, Job};
-use crate::{Exit, Io, Process, Spec};
+use crate::{Exit, Io, Network, Process, Spec};
 
 /// What the helper finds in place of the name of its program.
 pub(crate) const HELPER_NAME: &str = "kiln-executor";
@@ -81,6 +81,7 @@ impl Executor {
         let stage =
             stage.canonicalize().with_context(|| format!("failed to resolve `{}`", stage.display()))?;
         let alive = Alive::take(&options.state_dir)?;
+        crate::helper::sweep_bundles(&stage);
         if options.owns_cgroup_parent {
             options.sweep_cgroups();
         }
@@ -209,6 +210,15 @@ fn check(spec: &Spec) -> Result<()> {
     let id = &spec.id;
     if id.is_empty() || id.len() > 200 || id.starts_with('.') || id.contains(['/', '\0']) {
         return Err(Error::internal(format!("`{id}` cannot name a container")));
+    }
+    if let Some(device) = spec.net_devices.first()
+        && spec.namespace.is_none()
+        && spec.network != Network::None
+    {
+        let host = &device.host;
+        let message =
+            format!("the network device `{host}` cannot be given: the step shares the machine's network");
+        return Err(Error::user(message).hint("give the step a network of its own: `RUN --network=none`, or start the engine with `--oci-worker-net=bridge`"));
     }
     check_process(&spec.process)
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use cdi::Node as Device;
+use cdi::{Hook, NetDevice, Node as Device};
 use fsutil::mount::Mount;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,10 @@ pub struct Spec {
     pub trusted: Option<String>,
     /// Device nodes besides those that every container has; it may use what they stand for.
     pub devices: Vec<Device>,
+    /// Programs that are run beside it, with the rights of the engine; those in it have its own.
+    pub hooks: Vec<Hook>,
+    /// Network interfaces of the machine that it has while it runs. It must have a network of its own.
+    pub net_devices: Vec<NetDevice>,
     /// Every capability, no seccomp filter, writable sysfs and all devices (`--security=insecure`).
     pub insecure: bool,
     /// The step sees its root read-only. Mount points are made nevertheless.
@@ -138,6 +142,8 @@ impl Spec {
             namespace: None,
             trusted: None,
             devices: Vec::new(),
+            hooks: Vec::new(),
+            net_devices: Vec::new(),
             insecure: false,
             readonly_root: false,
             remove_stubs_recursive: false,

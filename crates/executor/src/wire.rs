@@ -69,6 +69,8 @@ pub(crate) enum Report {
 pub(crate) enum Progress {
     /// The master side of the terminal goes with it.
     Terminal,
+    /// The container is complete, and waits for what is to be done about it now.
+    Built,
     /// The container is complete, but the program cannot be executed. Its stderr says why, its exit code too.
     NoExec,
     Failed(Failure),

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use cdi::{Devices, Wanted};
+use cdi::{Devices, Edits, Wanted};
 use errdefs::{Class, Code, Detail, Error, Result, ResultExt};
 use executor::{Exit, Io, Network, Process, Resources, Spec};
 use llb::{CdiDevice, HostIp, LinuxResources, Mount, MountType, NetMode, SecretEnv, SecurityMode};
@@ -197,6 +197,8 @@ impl ExecOp {
             },
             mounts,
             devices: given.nodes,
+            hooks: given.hooks,
+            net_devices: given.net_devices,
             hostname: meta.hostname.clone(),
             extra_hosts: extra_hosts(&meta.extra_hosts)?,
             network: network(self.op.network),
@@ -230,13 +232,16 @@ struct Given {
     nodes: Vec<executor::Device>,
     mounts: Vec<fsutil::mount::Mount>,
     groups: Vec<u32>,
+    hooks: Vec<executor::Hook>,
+    net_devices: Vec<executor::NetDevice>,
 }
 
 impl Given {
     fn look(devices: &Devices, wanted: &[Wanted]) -> Result<Self> {
         let (edits, nodes) = devices.look().edits(wanted)?;
         let mounts = edits.mounts.iter().map(mount_of_device).collect::<Result<_>>()?;
-        Ok(Given { env: edits.env, nodes, mounts, groups: edits.groups })
+        let Edits { env, groups, hooks, net_devices, .. } = edits;
+        Ok(Given { env, nodes, mounts, groups, hooks, net_devices })
     }
 }
 

@@ -1,14 +1,13 @@
 //! Measures what a container uses, where somebody wants to know.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use meter::{Cpu, Sample, Series, Traffic, Usage};
-use rustix::thread::LinkNameSpaceType;
 
+use super::links::visit;
 use crate::cgroup::Group;
-use crate::namespace;
 
 /// So many samples at most, besides the last one: they travel in one packet.
 const MOST: usize = 10;
@@ -17,20 +16,16 @@ pub(super) struct Gauge<'a> {
     group: &'a Group,
     series: Series<Sample>,
     machine: Option<Cpu>,
-    /// What went through the container's own network before: others may have had it.
-    traffic: Option<Traffic>,
+    /// The container's own network, and what went through it before: others may have had it.
+    network: Option<(File, Traffic)>,
 }
 
 impl<'a> Gauge<'a> {
-    /// To be started when the container is there: the supervisor itself goes to the network that it is to measure.
+    /// `network` is that of a container which does not share the machine's.
     pub fn start(group: &'a Group, network: Option<&Path>) -> Self {
-        let enter = |namespace: OwnedFd| {
-            let network = Some(LinkNameSpaceType::Network);
-            rustix::thread::move_into_link_name_space(namespace.as_fd(), network)
-        };
-        let entered = network.is_some_and(|path| namespace::open(path).is_ok_and(|n| enter(n).is_ok()));
-        let traffic = if entered { Traffic::read() } else { None };
-        Gauge { group, series: Series::new(MOST), machine: Cpu::read(), traffic }
+        let network = network.and_then(|path| File::open(path).ok());
+        let network = network.and_then(|network| traffic(&network).map(|before| (network, before)));
+        Gauge { group, series: Series::new(MOST), machine: Cpu::read(), network }
     }
 
     /// Takes a sample where one is due, and tells in what time the next one is.
@@ -50,7 +45,11 @@ impl<'a> Gauge<'a> {
     }
 
     fn sample(&self) -> Sample {
-        let net = self.traffic.and_then(|before| Some(Traffic::read()?.since(&before)));
+        let net = self.network.as_ref().and_then(|(network, before)| Some(traffic(network)?.since(before)));
         Sample { net, ..self.group.sample() }
     }
+}
+
+fn traffic(network: &File) -> Option<Traffic> {
+    visit(network, || Ok(Traffic::read())).ok()?
 }

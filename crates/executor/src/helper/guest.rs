@@ -93,7 +93,7 @@ fn run(engine: &OwnedFd, process: OwnedFd, stdio: Vec<OwnedFd>, host: &Host<'_>)
         }
     };
     drop((theirs, stdio));
-    child.attend(engine, progress, Duties { enter: &mut drop, gauge: None })
+    child.attend(engine, progress, Duties { enter: &mut drop, gauge: None, hooks: None })
 }
 
 fn enter(process: &Process, stdio: Vec<OwnedFd>, progress: &OwnedFd, host: &Host<'_>) -> Result<NoExec> {
@@ -120,7 +120,8 @@ fn enter(process: &Process, stdio: Vec<OwnedFd>, progress: &OwnedFd, host: &Host
     };
     let cwd = if process.cwd.is_empty() { "/" } else { &process.cwd };
     let Host { spec, group, ground, .. } = *host;
-    init::become_program(Program { process, cwd, stdio: &stdio, user: &user, spec, group, ground })
+    let (stdio, user) = (&stdio, &user);
+    init::become_program(Program { process, cwd, stdio, user, spec, group, ground, hooks: None })
 }
 
 /// Those of the container beside its pid namespace.

@@ -11,6 +11,7 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
 use super::caps::Caps;
 use super::exec::{self, NoExec};
+use super::hooks::Hooks;
 use super::root::RootFs;
 use super::user::User;
 use super::{Ground, places, rlimit};
@@ -25,6 +26,7 @@ pub(super) struct Init<'a> {
     pub job: &'a Job,
     pub user: &'a User,
     pub group: &'a Group,
+    pub hooks: &'a Hooks<'a>,
     pub ground: &'a Ground,
     /// The root, mounted nowhere yet.
     pub root: OwnedFd,
@@ -56,7 +58,7 @@ pub(super) fn finish(end: Result<NoExec>, progress: &OwnedFd) -> ! {
 }
 
 fn enter(init: Init<'_>) -> Result<NoExec> {
-    let Init { job, ground, user, group, root, stdio, progress } = init;
+    let Init { job, ground, user, group, hooks, root, stdio, progress } = init;
     let spec = &job.spec;
     die_with_supervisor(progress).context("failed to bind to the supervisor")?;
     check(rustix::process::setsid().map(drop), "failed to start a session")?;
@@ -90,8 +92,19 @@ fn enter(init: Init<'_>) -> Result<NoExec> {
         }
         None => stdio,
     };
+    hooks.built(progress)?;
     root.enter().context("failed to change the root")?;
-    become_program(Program { process: &spec.process, cwd: &cwd, stdio: &stdio, user, spec, group, ground })
+    let process = &spec.process;
+    become_program(Program {
+        process,
+        cwd: &cwd,
+        stdio: &stdio,
+        user,
+        spec,
+        group,
+        ground,
+        hooks: Some(hooks),
+    })
 }
 
 /// What a process that is in its place needs to become the program.
@@ -104,11 +117,13 @@ pub(super) struct Program<'a> {
     pub spec: &'a Spec,
     pub group: &'a Group,
     pub ground: &'a Ground,
+    /// Of the container, where it begins with this process.
+    pub hooks: Option<&'a Hooks<'a>>,
 }
 
 /// Comes back only with why the program cannot be executed.
 pub(super) fn become_program(program: Program<'_>) -> Result<NoExec> {
-    let Program { process, cwd, stdio, user, spec, group, ground } = program;
+    let Program { process, cwd, stdio, user, spec, group, ground, hooks } = program;
     install_stdio(stdio, process.tty.is_some(), user).context("failed to set up standard streams")?;
     rlimit::apply(&spec.process.ulimits)?;
     let caps = Caps::new(spec.insecure, group.guards_devices()).context("failed to read capabilities")?;
@@ -120,6 +135,7 @@ pub(super) fn become_program(program: Program<'_>) -> Result<NoExec> {
         .with_context(|| format!("failed to become user {}", user.uid))?;
     reset_signals();
     close_others_on_exec().context("failed to close descriptors")?;
+    hooks.map_or(Ok(()), Hooks::start)?;
     Ok(exec::execute(process, &environment(process, user)))
 }
 

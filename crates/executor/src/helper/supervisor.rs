@@ -19,6 +19,7 @@ use rustix::time::Timespec;
 use super::clone::{Side, clone};
 use super::gauge::Gauge;
 use super::guest::{Guests, Host};
+use super::hooks::{Hooks, Verdict};
 use super::init::{self, Init};
 use super::stubs::Stubs;
 use super::trust::Trust;
@@ -73,6 +74,7 @@ fn run(
         None => None,
     };
 
+    let hooks = Hooks::prepare(&job, &user)?;
     let (progress, theirs) = wire::pair().context("failed to make a socket")?;
     let namespaces = namespaces(spec);
     // SAFETY: a supervisor has one thread.
@@ -81,20 +83,23 @@ fn run(
         Side::Parent { pid, pidfd } => Child::new(pid, pidfd),
         Side::Child => {
             drop(progress);
-            init::run(Init { job: &job, ground, user: &user, group: &group, root, stdio, progress: &theirs })
+            let (job, user, group, hooks, progress) = (&job, &user, &group, &hooks, &theirs);
+            init::run(Init { job, ground, user, group, hooks, root, stdio, progress })
         }
     };
     drop((theirs, stdio));
     let close = [engine.as_raw_fd(), root.as_raw_fd()];
     let mut guests = Guests::new(Host { spec, ground, group: &group, container: &child.pidfd, close });
     let mut gauge = spec.metered.then(|| Gauge::start(&group, spec.namespace.as_deref()));
-    let duties = Duties { enter: &mut |fds| guests.invite(fds), gauge: gauge.as_mut() };
+    let (gauge_now, hooks_now) = (gauge.as_mut(), Some(&hooks));
+    let duties = Duties { enter: &mut |fds| guests.invite(fds), gauge: gauge_now, hooks: hooks_now };
     let end = child.attend(engine, progress, duties);
     let usage = gauge.map(Gauge::finish);
     // All processes are dead, and their mounts gone with them: only this descriptor still holds the root.
     stubs.clear(root.as_fd());
     let taken_back = trust.map_or(Ok(()), |trust| trust.take_back(root.as_fd()));
     drop(root);
+    hooks.stopped();
     taken_back.context("failed to take a trusted certificate back")?;
     let oom = group.ran_out_of_memory();
     end.map(|exit| (Exit { oom, ..exit }, usage))
@@ -161,6 +166,7 @@ pub(super) struct Duties<'a, 'g> {
     /// When the engine asks for one more process.
     pub enter: &'a mut dyn FnMut(Vec<OwnedFd>),
     pub gauge: Option<&'a mut Gauge<'g>>,
+    pub hooks: Option<&'a Hooks<'g>>,
 }
 
 impl Child {
@@ -189,9 +195,10 @@ impl Child {
                 engine_listens = self.obey(engine, duties.enter);
             }
             if progressed && let Some(socket) = &progress {
-                if !start.hear(socket) {
+                let create = || duties.hooks.map(|hooks| hooks.create(self.pid.cast_unsigned(), engine));
+                if !start.hear(socket, create) {
                     progress = None;
-                    start.tell(self.pid, engine);
+                    self.started(&mut start, engine, duties.hooks);
                 }
             } else if exited {
                 // Whatever it had to say about itself was heard first.
@@ -199,6 +206,18 @@ impl Child {
                 return start.conclude(exit);
             }
         }
+    }
+
+    /// The program runs, or there is none.
+    fn started(&self, start: &mut Start, engine: &OwnedFd, hooks: Option<&Hooks<'_>>) {
+        if start.failure.is_none() && !start.no_exec {
+            let after = hooks.map_or(Ok(()), |hooks| hooks.started(self.pid.cast_unsigned(), engine));
+            if let Err(e) = after {
+                start.failure = Some(e);
+                self.kill();
+            }
+        }
+        start.tell(self.pid, engine);
     }
 
     /// False once the engine wants the container gone.
@@ -249,8 +268,12 @@ struct Start {
 
 impl Start {
     /// Takes in one message. False when there will be no more: the program runs, or the child is dead.
-    fn hear(&mut self, socket: &OwnedFd) -> bool {
+    fn hear(&mut self, socket: &OwnedFd, create: impl FnOnce() -> Option<Verdict>) -> bool {
         match wire::recv::<Progress>(socket, RecvFlags::empty()) {
+            Ok(Some((Progress::Built, _))) => {
+                // A child that is dead is heard of next.
+                let _ = create().map(|verdict| wire::send(socket, &verdict, &[]));
+            }
             Ok(Some((Progress::Terminal, mut fds))) => self.terminal = fds.pop(),
             Ok(Some((Progress::NoExec, _))) => self.no_exec = true,
             Ok(Some((Progress::Failed(failure), _))) => self.failure = Some(failure.into()),
