@@ -168,7 +168,7 @@ impl Known {
             let Some(device) = self.get(&name) else { continue };
             for edits in [&*device.of_file, &device.edits] {
                 if let Some(what) = edits.what_is_missing() {
-                    let message = format!("device {name} wants {what}, which are not supported yet");
+                    let message = format!("device {name} wants {what}, which is not supported yet");
                     return Err(Error::unimplemented(message));
                 }
             }
@@ -249,9 +249,10 @@ pub(crate) mod tests {
         let (edits, nodes) = known().edits(&[wanted("a.com/x=*"), wanted("b.com/y")]).expect("are there");
         assert_eq!(edits.env, ["ALL=yes", "one=here", "two=here", "ALL=yes", "free=here"]);
         assert!(nodes.is_empty());
-        let hooks = "cdiVersion: 0.6.0\nkind: h/h\ndevices: [{name: a, containerEdits: {hooks: [{hookName: x, path: /x}]}}]\n";
-        let e = look(&[&[("h.yaml", hooks.into())]], &[]).edits(&[wanted("h/h")]).expect_err("has none");
-        assert_eq!(e.to_string(), "device h/h=a wants hooks, which are not supported yet");
+        let rdt =
+            "cdiVersion: 0.7.0\nkind: r/r\ndevices: [{name: a, containerEdits: {intelRdt: {closID: x}}}]\n";
+        let e = look(&[&[("r.yaml", rdt.into())]], &[]).edits(&[wanted("r/r")]).expect_err("has none");
+        assert_eq!(e.to_string(), "device r/r=a wants Intel RDT, which is not supported yet");
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::hook::Hook;
 use crate::node::DeviceNode;
 
 /// The versions of the format.
@@ -45,8 +46,9 @@ pub struct Edits {
     /// Groups that the process is in besides its own.
     #[serde(rename = "additionalGids")]
     pub groups: Vec<u32>,
-    hooks: Vec<IgnoredAny>,
-    net_devices: Vec<IgnoredAny>,
+    /// In the order in which they are run.
+    pub hooks: Vec<Hook>,
+    pub net_devices: Vec<NetDevice>,
     intel_rdt: Option<IgnoredAny>,
 }
 
@@ -61,6 +63,16 @@ pub struct Mount {
     pub options: Vec<String>,
     #[serde(default, rename = "type")]
     pub kind: String,
+}
+
+/// A network interface of this machine that a container has in place of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NetDevice {
+    #[serde(rename = "hostInterfaceName")]
+    pub host: String,
+    /// What the container calls it.
+    pub name: String,
 }
 
 impl Spec {
@@ -102,16 +114,19 @@ impl Spec {
 
 impl Edits {
     fn is_empty(&self) -> bool {
-        let Edits { env, device_nodes, mounts, groups, .. } = self;
+        let Edits { env, device_nodes, mounts, groups, hooks, net_devices, .. } = self;
         env.is_empty()
             && device_nodes.is_empty()
             && mounts.is_empty()
             && groups.is_empty()
+            && hooks.is_empty()
+            && net_devices.is_empty()
             && self.what_is_missing().is_none()
     }
 
     fn check(&self) -> Result<(), String> {
-        if let Some(bad) = self.env.iter().find(|e| e.find('=').is_none_or(|at| at == 0)) {
+        let env = self.env.iter().chain(self.hooks.iter().flat_map(|hook| &hook.env));
+        if let Some(bad) = env.into_iter().find(|e| e.find('=').is_none_or(|at| at == 0)) {
             return Err(format!("invalid environment variable {bad:?}"));
         }
         if self.mounts.iter().any(|m| m.host_path.as_os_str().is_empty()) {
@@ -120,17 +135,18 @@ impl Edits {
         if self.mounts.iter().any(|m| m.container_path.as_os_str().is_empty()) {
             return Err("a mount has no path in the container".into());
         }
+        self.hooks.iter().try_for_each(Hook::check)?;
+        for name in self.net_devices.iter().flat_map(|device| [&device.host, &device.name]) {
+            if !is_interface(name) {
+                return Err(format!("invalid name of a network device {name:?}"));
+            }
+        }
         self.device_nodes.iter().try_for_each(DeviceNode::check)
     }
 
     /// What is asked for and cannot be had here.
     pub(crate) fn what_is_missing(&self) -> Option<&'static str> {
-        let missing = [
-            (!self.hooks.is_empty(), "hooks"),
-            (!self.net_devices.is_empty(), "network devices"),
-            (self.intel_rdt.is_some(), "Intel RDT"),
-        ];
-        missing.into_iter().find(|(is_wanted, _)| *is_wanted).map(|(_, what)| what)
+        self.intel_rdt.as_ref().map(|_| "Intel RDT")
     }
 
     pub(crate) fn add(&mut self, more: &Edits) {
@@ -138,8 +154,19 @@ impl Edits {
         self.env.extend(more.env);
         self.device_nodes.extend(more.device_nodes);
         self.mounts.extend(more.mounts);
+        self.hooks.extend(more.hooks);
+        self.net_devices.extend(more.net_devices);
         self.groups.extend(more.groups.into_iter().filter(|&group| group != 0));
     }
+}
+
+/// As the kernel has names of interfaces (`dev_valid_name`), and none that a program would take for an option.
+fn is_interface(name: &str) -> bool {
+    (1..=15).contains(&name.len())
+        && !matches!(name, "." | "..")
+        && !name.starts_with('-')
+        && !name.contains(['/', ':'])
+        && !name.contains(char::is_whitespace)
 }
 
 /// Begins as `first` says, ends in a letter or digit, and holds `extra` besides them.
@@ -199,6 +226,21 @@ mod tests {
             "v.com/dev",
             "foo\n  containerEdits: {deviceNodes: [{path: /dev/x, type: q}]}",
             Err("invalid type"),
+        );
+        check(
+            "v.com/dev",
+            "foo\n  containerEdits: {hooks: [{hookName: poststop, path: x}]}",
+            Err("the path of a hook is not absolute: \"x\""),
+        );
+        check(
+            "v.com/dev",
+            "foo\n  containerEdits: {hooks: [{hookName: x, path: /x}]}",
+            Err("unknown variant `x`"),
+        );
+        check(
+            "v.com/dev",
+            "foo\n  containerEdits: {netDevices: [{hostInterfaceName: eth0, name: a/b}]}",
+            Err("invalid name of a network device \"a/b\""),
         );
         check("v.com/dev", "foo\n  containerEdits: {other: 1}", Err("unknown field `other`"));
         check("v.com/dev", "foo", Err("containerEdits"));

@@ -250,14 +250,19 @@ fn is_http(text: &str) -> bool {
 fn is_git(text: &str) -> bool {
     let before_fragment = text.split('#').next().unwrap_or(text);
     let path = before_fragment.split('?').next().unwrap_or(before_fragment);
-    let is_scp = text.split_once('@').is_some_and(|(user, rest)| {
-        !user.contains(['/', ':']) && rest.split_once(':').is_some_and(|(host, _)| !host.contains('/'))
-    });
     text.starts_with("git://")
         || text.starts_with("ssh://")
         || text.starts_with("github.com/")
         || (is_http(text) && path.ends_with(".git"))
-        || (!text.contains("://") && is_scp)
+        || is_scp(text)
+}
+
+/// Whether it is reached over ssh, as `user@host:path`.
+pub(crate) fn is_scp(text: &str) -> bool {
+    let is_scp = |(user, rest): (&str, &str)| {
+        !user.contains(['/', ':']) && rest.split_once(':').is_some_and(|(host, _)| !host.contains('/'))
+    };
+    !text.contains("://") && text.split_once('@').is_some_and(is_scp)
 }
 
 #[cfg(test)]

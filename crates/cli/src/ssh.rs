@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::environment::Environment;
 use crate::flags::{DEFAULT_SSH, SshFlag};
+use crate::inputs::is_scp;
 
 /// How long an agent of our own may take to listen.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,7 +28,7 @@ impl Agents {
     /// Those of a build of `context`: a repository that is reached over ssh has the default one.
     pub(crate) fn for_context(flags: &[SshFlag], context: &str, env: &Environment) -> Result<Self> {
         let mut flags = flags.to_vec();
-        let is_ssh = context.starts_with("ssh://") || context.starts_with("git@");
+        let is_ssh = context.starts_with("ssh://") || is_scp(context);
         if is_ssh && flags.iter().all(|f| f.id != DEFAULT_SSH) && env.filled("SSH_AUTH_SOCK").is_some() {
             flags.push(SshFlag { id: DEFAULT_SSH.to_owned(), paths: Vec::new() });
         }

@@ -195,7 +195,7 @@ impl BuildBridge {
     pub(crate) async fn used(&self, graph: &Graph) -> Capture {
         let tells = |d: &&Digest| match &graph.ops[*d].op.kind {
             OpKind::Source(_) => true,
-            OpKind::Exec(exec) => exec.proxied,
+            OpKind::Exec(exec) => exec.proxied || self.inner.context.metered,
             _ => false,
         };
         let asked: Vec<Digest> = graph.order.iter().filter(tells).cloned().collect();
@@ -204,7 +204,12 @@ impl BuildBridge {
         let mut used = Capture::of_graph(graph, |digest| ops::pin(&**told.get(digest)?));
         for (vertex, op) in &told {
             if let OpKind::Exec(exec) = &graph.ops[vertex].op.kind {
-                origins::add_traffic(&mut used, vertex, exec, ops::traffic(&**op));
+                if exec.proxied {
+                    origins::add_traffic(&mut used, vertex, exec, ops::traffic(&**op));
+                }
+                if let Some(usage) = ops::usage(&**op) {
+                    used.add_usage(vertex.clone(), usage);
+                }
             }
         }
         used

@@ -26,7 +26,7 @@ use crate::cache_export;
 use crate::export::{self, Exports};
 use crate::history::{BuildRecord, History};
 use crate::log::Reader;
-use crate::origins::{Asked, Captured, Producers, Start, Told};
+use crate::origins::{Asked, Captured, Machine, Producers, Start, Told};
 use crate::platforms;
 use crate::request::{BuildRequest, BuildResponse, Work};
 use crate::scan::Scanning;
@@ -180,7 +180,9 @@ impl Engine {
             meanings: Meanings::default(),
             failures: Failures::default(),
             judge: OnceLock::new(),
+            metered: wanted.as_ref().is_some_and(|options| options.usage),
         });
+        let machine = context.metered.then(|| Arc::new(Machine::new()));
         let recording = (!request.internal).then(|| self.parts.history.begin(BuildRecord::of(&request)));
         let sink: Arc<dyn Sink> = Arc::clone(&build.log) as _;
         let job = self.parts.scheduler.job(request.id.clone(), Arc::clone(&context), Arc::clone(&sink));
@@ -201,7 +203,7 @@ impl Engine {
         let captured = OnceLock::new();
         let work = async {
             let mut result = self.result(&request, build, &bridge).await?;
-            let known = Captured::of(&bridge, &result, started).await?;
+            let known = Captured::of(&bridge, &result, started, machine.clone()).await?;
             let known = captured.get_or_init(|| Arc::new(known));
             if let Some(scanning) = &scanning {
                 scanning.add(&bridge, &mut result).await?;
@@ -228,6 +230,7 @@ impl Engine {
         let outcome = tokio::select! {
             outcome = work => outcome,
             () = cancel.cancelled() => Err(Error::canceled()),
+            never = Machine::watch(machine.as_deref()) => match never {},
         };
         if let Some(session) = self.builds.close(build) {
             session.close().await;

@@ -10,6 +10,7 @@
 
 mod capture;
 mod frame;
+mod machine;
 mod producers;
 mod statement;
 
@@ -27,6 +28,7 @@ const NOT_RUN: &str = "result_from_cache";
 
 pub use capture::Captured;
 pub use frame::{Asked, Frame, each_ref};
+pub use machine::Machine;
 pub use producers::{Producers, Registered};
 
 /// Adds what a step fetched through its proxy. Where its result was known, nobody knows that.

@@ -9,7 +9,6 @@ mod layout;
 mod limits;
 mod sweep;
 
-pub(crate) use devices::Access;
 pub(crate) use group::Group;
 pub(crate) use layout::Layout;
 pub(crate) use sweep::sweep;

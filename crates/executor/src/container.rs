@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use errdefs::{Error, Result, ResultExt};
+use meter::Usage;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
@@ -27,6 +28,7 @@ pub struct Container {
     output: Output,
     state: State,
     tty: Option<Tty>,
+    usage: Option<Usage>,
 }
 
 enum State {
@@ -54,7 +56,7 @@ impl Container {
     pub(crate) fn new(socket: OwnedFd, streams: Streams) -> Result<Container> {
         let socket = Arc::new(nonblocking(socket)?);
         let Streams { outlets, output, .. } = streams;
-        Ok(Container { socket, outlets, output, state: State::Starting, tty: None })
+        Ok(Container { socket, outlets, output, state: State::Starting, tty: None, usage: None })
     }
 
     /// Waits until the program runs. A program that cannot be executed counts as one that ran and failed.
@@ -90,6 +92,11 @@ impl Container {
         self.tty.clone()
     }
 
+    /// What it used, once it has ended, where its spec asks for that.
+    pub fn take_usage(&mut self) -> Option<Usage> {
+        self.usage.take()
+    }
+
     /// The first process, as the host counts.
     pub fn pid(&self) -> Option<i32> {
         match self.state {
@@ -121,6 +128,10 @@ impl Container {
 
     fn take_report(&mut self, report: io::Result<Option<(Report, Vec<OwnedFd>)>>) -> Result<()> {
         self.state = match report {
+            Ok(Some((Report::Used(usage), _))) => {
+                self.usage = Some(usage);
+                return Ok(());
+            }
             Ok(Some((Report::Started { pid }, fds))) => {
                 if let Some(master) = fds.into_iter().next() {
                     let tty = Tty(Arc::new(nonblocking(master)?));

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use errdefs::{Error, Result, ResultExt};
+use meter::Usage;
 use tokio_util::sync::CancellationToken;
 
 use crate::alive::Alive;
@@ -15,7 +16,7 @@ use crate::container::Container;
 use crate::hosts::{Dns, NetFiles};
 use crate::io::Streams;
 use crate::wire::{self, Job};
-use crate::{Exit, Io, Process, Spec};
+use crate::{Exit, Io, Network, Process, Spec};
 
 /// What the helper finds in place of the name of its program.
 pub(crate) const HELPER_NAME: &str = "kiln-executor";
@@ -80,6 +81,7 @@ impl Executor {
         let stage =
             stage.canonicalize().with_context(|| format!("failed to resolve `{}`", stage.display()))?;
         let alive = Alive::take(&options.state_dir)?;
+        crate::helper::sweep_bundles(&stage);
         if options.owns_cgroup_parent {
             options.sweep_cgroups();
         }
@@ -90,11 +92,21 @@ impl Executor {
     /// Runs a container to its end. Err is for what kept it from running; a program that fails, or that cannot be
     /// executed, is an [`Exit`]. After `cancel`, comes back with a cancellation once nothing of it runs any more.
     pub async fn run(&self, spec: Spec, io: Io, cancel: CancellationToken) -> Result<Exit> {
+        Ok(self.run_metered(spec, io, cancel).await?.0)
+    }
+
+    /// The same, with what it used where its spec asks for that.
+    pub async fn run_metered(
+        &self,
+        spec: Spec,
+        io: Io,
+        cancel: CancellationToken,
+    ) -> Result<(Exit, Option<Usage>)> {
         let mut container = self.create(spec, io)?;
         let control = container.control();
         tokio::select! {
             biased;
-            exit = container.wait() => return exit,
+            exit = container.wait() => return Ok((exit?, container.take_usage())),
             () = cancel.cancelled() => control.kill(),
         }
         // Whatever it says now, the caller no longer wants it; but its root must be free before the caller goes on.
@@ -198,6 +210,15 @@ fn check(spec: &Spec) -> Result<()> {
     let id = &spec.id;
     if id.is_empty() || id.len() > 200 || id.starts_with('.') || id.contains(['/', '\0']) {
         return Err(Error::internal(format!("`{id}` cannot name a container")));
+    }
+    if let Some(device) = spec.net_devices.first()
+        && spec.namespace.is_none()
+        && spec.network != Network::None
+    {
+        let host = &device.host;
+        let message =
+            format!("the network device `{host}` cannot be given: the step shares the machine's network");
+        return Err(Error::user(message).hint("give the step a network of its own: `RUN --network=none`, or start the engine with `--oci-worker-net=bridge`"));
     }
     check_process(&spec.process)
 }

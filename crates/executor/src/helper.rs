@@ -14,8 +14,11 @@ mod clone;
 mod dev;
 mod emulator;
 mod exec;
+mod gauge;
 mod guest;
+mod hooks;
 mod init;
+mod links;
 mod places;
 mod rlimit;
 mod root;
@@ -24,6 +27,8 @@ mod supervisor;
 mod terminal;
 mod trust;
 mod user;
+
+pub(crate) use hooks::sweep as sweep_bundles;
 
 use std::os::fd::{AsFd, OwnedFd};
 

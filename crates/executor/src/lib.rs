@@ -18,7 +18,7 @@ mod seccomp;
 mod spec;
 mod wire;
 
-pub use cdi::{Node as Device, NodeKind as DeviceKind};
+pub use cdi::{Hook, Moment, NetDevice, Node as Device, NodeKind as DeviceKind};
 pub use container::{Container, Control, Tty};
 pub use executor::{Executor, Options};
 pub use helper::entry;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use cdi::Node as Device;
+use cdi::{Hook, NetDevice, Node as Device};
 use fsutil::mount::Mount;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,10 @@ pub struct Spec {
     pub trusted: Option<String>,
     /// Device nodes besides those that every container has; it may use what they stand for.
     pub devices: Vec<Device>,
+    /// Programs that are run beside it, with the rights of the engine; those in it have its own.
+    pub hooks: Vec<Hook>,
+    /// Network interfaces of the machine that it has while it runs. It must have a network of its own.
+    pub net_devices: Vec<NetDevice>,
     /// Every capability, no seccomp filter, writable sysfs and all devices (`--security=insecure`).
     pub insecure: bool,
     /// The step sees its root read-only. Mount points are made nevertheless.
@@ -44,6 +48,8 @@ pub struct Spec {
     /// Empty: the executor's own. Not empty: the cgroup is `<parent>/buildkit/<id>`.
     pub cgroup_parent: String,
     pub resources: Resources,
+    /// What it uses is measured while it runs, and told at its end.
+    pub metered: bool,
 }
 
 /// An emulator that the kernel starts in this container alone, for programs of one architecture. The container is then
@@ -149,11 +155,14 @@ impl Spec {
             emulator: None,
             trusted: None,
             devices: Vec::new(),
+            hooks: Vec::new(),
+            net_devices: Vec::new(),
             insecure: false,
             readonly_root: false,
             remove_stubs_recursive: false,
             cgroup_parent: String::new(),
             resources: Resources::default(),
+            metered: false,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use errdefs::{Class, Code, Error};
+use meter::Usage;
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use rustix::net::{
@@ -56,6 +57,8 @@ pub(crate) enum Report {
     Started {
         pid: i32,
     },
+    /// What the container used, where that was measured. Its end comes next.
+    Used(Usage),
     /// Nothing of the container is left but perhaps its cgroup.
     Exited(Exit),
     Failed(Failure),
@@ -66,6 +69,8 @@ pub(crate) enum Report {
 pub(crate) enum Progress {
     /// The master side of the terminal goes with it.
     Terminal,
+    /// The container is complete, and waits for what is to be done about it now.
+    Built,
     /// The container is complete, but the program cannot be executed. Its stderr says why, its exit code too.
     NoExec,
     Failed(Failure),

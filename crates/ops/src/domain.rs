@@ -39,6 +39,8 @@ pub struct BuildContext {
     pub failures: Failures,
     /// Says what steps may fetch, where they reach the network through proxies only.
     pub judge: OnceLock<Arc<dyn Judge>>,
+    /// What steps use is measured.
+    pub metered: bool,
 }
 
 /// What a step had when it failed. `None` is scratch, or nothing that could be kept.

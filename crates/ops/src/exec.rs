@@ -4,11 +4,12 @@ use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use cdi::{Devices, Wanted};
+use cdi::{Devices, Edits, Wanted};
 use errdefs::{Class, Code, Detail, Error, Result, ResultExt};
 use executor::emulation::Emulation;
 use executor::{Exit, Io, Network, Process, Resources, Spec};
 use llb::{CdiDevice, HostIp, LinuxResources, Mount, MountType, NetMode, SecretEnv, SecurityMode};
+use meter::Usage;
 use network::{Attached, Judge, Needs, Traffic};
 use oci::Platform;
 use solver::{CacheMap, CacheMapPart, ContentKey, Dep, Op, OpContext, ParallelClass};
@@ -33,8 +34,16 @@ pub struct ExecOp {
     inputs: usize,
     name: String,
     resources: Option<LinuxResources>,
-    /// What it fetched when it last ran, if that was through a proxy.
-    traffic: Mutex<Option<Traffic>>,
+    seen: Mutex<Seen>,
+}
+
+/// What was seen of a step when it last ran.
+#[derive(Default)]
+struct Seen {
+    /// What it fetched, if that was through a proxy.
+    traffic: Option<Traffic>,
+    /// What it used, if a build asked for that before it ran.
+    usage: Option<Usage>,
 }
 
 impl ExecOp {
@@ -46,7 +55,7 @@ impl ExecOp {
         name: String,
         resources: Option<LinuxResources>,
     ) -> Self {
-        ExecOp { ops, op, platform, inputs, name, resources, traffic: Mutex::default() }
+        ExecOp { ops, op, platform, inputs, name, resources, seen: Mutex::default() }
     }
 
     /// How each input counts: the paths that are mounted of it, and whether its content decides.
@@ -84,7 +93,8 @@ impl ExecOp {
                 step.log(stream.fd(), data);
             }
         };
-        let run = self.ops.parts().executor.run(spec, Io::new(output), cx.cancel.clone());
+        let executor = &self.ops.parts().executor;
+        let run = executor.run_metered(spec, Io::new(output), cx.cancel.clone());
         let result = match emulation.name() {
             Some(emulator) => cx.step.emulated(&self.platform.to_string(), &emulator, run).await,
             None => run.await,
@@ -93,9 +103,10 @@ impl ExecOp {
             if let Some(told) = traffic.told() {
                 cx.step.log(executor::Stream::Stderr.fd(), told.into());
             }
-            *self.traffic() = Some(traffic);
+            self.seen().traffic = Some(traffic);
         }
-        let exit = result.with_context(|| self.failure())?;
+        let (exit, usage) = result.with_context(|| self.failure())?;
+        self.seen().usage = usage;
         if self.accepts(exit) {
             return Ok(exit);
         }
@@ -113,8 +124,8 @@ impl ExecOp {
         self.ops.parts().networks.attach(needs).await.context("failed to set up the network")
     }
 
-    fn traffic(&self) -> MutexGuard<'_, Option<Traffic>> {
-        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps what is there after a failure for all builds that want this step.
@@ -193,6 +204,8 @@ impl ExecOp {
             },
             mounts,
             devices: given.nodes,
+            hooks: given.hooks,
+            net_devices: given.net_devices,
             hostname: meta.hostname.clone(),
             extra_hosts: extra_hosts(&meta.extra_hosts)?,
             network: network(self.op.network),
@@ -203,6 +216,7 @@ impl ExecOp {
             remove_stubs_recursive: meta.remove_mount_stubs_recursive,
             cgroup_parent: meta.cgroup_parent.clone(),
             resources: self.resources.as_ref().map(resources).unwrap_or_default(),
+            metered: cx.job_contexts().iter().any(|build| build.metered),
             ..Spec::new(mounts::unique_id(), prepared.root.clone(), [""; 0])
         })
     }
@@ -210,7 +224,12 @@ impl ExecOp {
 
 /// What a step fetched through its proxy when it ran; nothing for other ops, and where its result was known.
 pub fn traffic(op: &dyn Op<BuildDomain>) -> Option<Traffic> {
-    (op as &dyn Any).downcast_ref::<ExecOp>()?.traffic().clone()
+    (op as &dyn Any).downcast_ref::<ExecOp>()?.seen().traffic.clone()
+}
+
+/// What a step used when it ran, where that was measured.
+pub fn usage(op: &dyn Op<BuildDomain>) -> Option<Usage> {
+    (op as &dyn Any).downcast_ref::<ExecOp>()?.seen().usage.clone()
 }
 
 /// What a step gets of the devices that it may use.
@@ -220,13 +239,16 @@ struct Given {
     nodes: Vec<executor::Device>,
     mounts: Vec<fsutil::mount::Mount>,
     groups: Vec<u32>,
+    hooks: Vec<executor::Hook>,
+    net_devices: Vec<executor::NetDevice>,
 }
 
 impl Given {
     fn look(devices: &Devices, wanted: &[Wanted]) -> Result<Self> {
         let (edits, nodes) = devices.look().edits(wanted)?;
         let mounts = edits.mounts.iter().map(mount_of_device).collect::<Result<_>>()?;
-        Ok(Given { env: edits.env, nodes, mounts, groups: edits.groups })
+        let Edits { env, groups, hooks, net_devices, .. } = edits;
+        Ok(Given { env, nodes, mounts, groups, hooks, net_devices })
     }
 }
 

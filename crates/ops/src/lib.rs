@@ -26,7 +26,7 @@ mod tail;
 mod vertex;
 
 pub use domain::{BuildContext, BuildDomain, Failure, Failures, Value};
-pub use exec::{default_path, extra_hosts, network, secret_env, traffic};
+pub use exec::{default_path, extra_hosts, network, secret_env, traffic, usage};
 pub use mounts::{Prepared, Purpose, prepare as prepare_mounts, renewed as renewed_cache_mounts, unique_id};
 pub use source::pin;
 pub use vertex::{Ops, Parts, allow};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use errdefs::{Detail, Error, MissingMaterial, Result};
 use llb::{Graph, LoadedOp, MountType, NetMode, OpKind, SourceOp};
+use meter::Usage;
 use oci::{Digest, Platform, Reference};
 
 use crate::address::without_login;
@@ -12,7 +13,7 @@ use crate::address::without_login;
 const LOCAL: &str = "local_source";
 
 /// All that a result was made from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Capture {
     pub(crate) images: BTreeMap<ImageSource, Option<Digest>>,
     /// Single blobs.
@@ -34,6 +35,8 @@ pub struct Capture {
     pub(crate) missing: BTreeSet<MissingMaterial>,
     /// Something was used that is not told of here.
     pub(crate) incomplete: bool,
+    /// What steps used of the machine, by vertex.
+    pub(crate) usage: BTreeMap<Digest, Usage>,
 }
 
 /// An image by its name.
@@ -178,8 +181,8 @@ impl Capture {
 
     /// What another one used is used here too.
     pub fn merge(&mut self, other: Capture) {
-        let Capture { images, blobs, git, http, locals, secrets, ssh, network, proxied, missing, incomplete } =
-            other;
+        let Capture { images, blobs, git, http, locals, secrets, ssh, network, proxied, .. } = other;
+        let Capture { missing, incomplete, usage, .. } = other;
         images.into_iter().for_each(|(image, digest)| self.add_image(image, digest));
         self.blobs.extend(blobs);
         git.into_iter().for_each(|(url, commit)| _ = self.git.entry(url).or_insert(commit));
@@ -191,6 +194,12 @@ impl Capture {
         self.proxied |= proxied;
         self.missing.extend(missing);
         self.incomplete |= incomplete;
+        self.usage.extend(usage);
+    }
+
+    /// What a step used of the machine.
+    pub fn add_usage(&mut self, vertex: Digest, usage: Usage) {
+        self.usage.insert(vertex, usage);
     }
 
     /// Leaves out images by digest where the same is there by its tag.

@@ -13,6 +13,8 @@ pub struct Options {
     /// Who builds; a URL.
     pub builder: String,
     pub reproducible: bool,
+    /// What steps and the machine used is told.
+    pub usage: bool,
     /// Nothing may be used that cannot be told of.
     pub complete_materials: bool,
     /// Only for exporters that always show attestations.
@@ -44,6 +46,7 @@ impl Default for Options {
             mode: Mode::Max,
             builder: String::new(),
             reproducible: false,
+            usage: false,
             complete_materials: false,
             inline_only: false,
             filename: "provenance.json".into(),
@@ -119,6 +122,7 @@ impl Options {
             mode,
             builder: text("builder-id").unwrap_or_default().to_owned(),
             reproducible: flag("reproducible", "reproducible")?,
+            usage: text("capture-usage").and_then(oci::parse_bool).unwrap_or(false),
             complete_materials: flag("complete-materials", "complete-materials")?,
             inline_only: text("inline-only").and_then(oci::parse_bool).unwrap_or(false),
             filename: text("filename").map_or(standard.filename, str::to_owned),
@@ -165,6 +169,7 @@ mod tests {
             }),
         );
         check("attest:provenance", "inline-only=perhaps", Some(standard()));
+        check("attest:provenance", "capture-usage=true", Some(Options { usage: true, ..standard() }));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use errdefs::{MissingMaterial, Result};
 use jiff::Timestamp;
 use llb::{Definition, Graph};
+use meter::MachineSample;
 use oci::{Descriptor, Digest, Platform};
 use serde::Serialize;
 use serde_json::Value;
@@ -35,6 +36,8 @@ pub struct Run {
     pub dockerfile_version: String,
     /// What the owner of the engine wants told.
     pub env: BTreeMap<String, Value>,
+    /// What the machine did meanwhile, where that is to be told.
+    pub usage: Vec<MachineSample>,
 }
 
 #[derive(Serialize)]
@@ -110,6 +113,8 @@ struct MoreMetadata {
     source: Option<Source>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     layers: BTreeMap<String, Vec<Vec<Descriptor>>>,
+    #[serde(rename = "sysUsage", skip_serializing_if = "Vec::is_empty")]
+    usage: Vec<MachineSample>,
     #[serde(skip_serializing_if = "Option::is_none")]
     network: Option<NetworkMetadata>,
 }
@@ -159,7 +164,10 @@ impl<'a> Predicate<'a> {
         match options.mode {
             Mode::Min => knows_request &= !request.reduce(),
             Mode::Max => {
-                let steps = Steps::of(graph, definition);
+                let mut steps = Steps::of(graph, definition);
+                if options.usage {
+                    steps = steps.with_usage(&used.usage);
+                }
                 source = Source::of(&definition.source, &steps)?;
                 build_config = Some(steps);
             }
@@ -189,6 +197,7 @@ impl<'a> Predicate<'a> {
                         vcs,
                         source,
                         layers: BTreeMap::new(),
+                        usage: if options.usage { run.usage } else { Vec::new() },
                         network: NetworkMetadata::of(used),
                     },
                     hermetic: used.is_complete() && !used.network,

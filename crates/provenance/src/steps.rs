@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use errdefs::{Error, Range, Result};
 use llb::{Definition, Graph, Location, Op, OpKind, SourceInfo, SourceMap};
+use meter::Usage;
 use oci::Digest;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -30,6 +31,8 @@ struct Step<'a> {
     op: StepOp<'a>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     inputs: Vec<String>,
+    #[serde(rename = "resourceUsage", skip_serializing_if = "Option::is_none")]
+    usage: Option<Usage>,
 }
 
 #[derive(Serialize)]
@@ -55,14 +58,25 @@ impl<'a> Steps<'a> {
             let Some(loaded) = ops.get(digest) else { continue };
             let id = format!("step{}", list.len());
             let inputs = loaded.inputs.iter().map(|i| of_output(&names, &i.digest, i.index)).collect();
-            list.push(Step { id: id.clone(), op: shown(&loaded.op), inputs });
+            list.push(Step { id: id.clone(), op: shown(&loaded.op), inputs, usage: None });
             names.insert(digest.clone(), id);
         }
         let id = format!("step{}", list.len());
         let inputs = vec![of_output(&names, &root.digest, root.index)];
-        list.push(Step { id: id.clone(), op: StepOp::Pointer { nothing: Nothing {} }, inputs });
+        list.push(Step { id: id.clone(), op: StepOp::Pointer { nothing: Nothing {} }, inputs, usage: None });
         names.extend(definition.ops.last().map(|pointer| (Digest::of(pointer), id)));
         Steps { list, names }
+    }
+
+    /// Tells what steps used, by vertex.
+    pub fn with_usage(mut self, usage: &BTreeMap<Digest, Usage>) -> Self {
+        for (vertex, used) in usage {
+            let step = self.names.get(vertex).and_then(|id| self.list.iter_mut().find(|step| step.id == *id));
+            if let Some(step) = step {
+                step.usage = Some(used.clone());
+            }
+        }
+        self
     }
 
     /// `step3:0`; nothing for what is no vertex of the graph.

@@ -11,7 +11,7 @@ use oci::{Descriptor, Digest};
 use crate::clamp::clamp;
 use crate::compress::{Reader, pack};
 use crate::node::{ImmutableRef, Node, Parents};
-use crate::record::{Kind, LayerBlob};
+use crate::record::{Clamped, Kind, LayerBlob};
 use crate::refs::{Inner, blocking, threads};
 
 /// How layers are packed.
@@ -219,7 +219,8 @@ impl Inner {
         Ok(blob)
     }
 
-    /// A layer's blob again, with no file later than a time. It is not the layer any more, and not remembered as such.
+    /// A layer's blob again, with no file later than a time. It is not the layer any more, and does not serve as such: it
+    /// is remembered for who asks for the same once more.
     async fn clamped_blob(
         self: &Arc<Self>,
         node: &Arc<Node>,
@@ -228,9 +229,22 @@ impl Inner {
         compression: Compression,
         lease: &content::Lease,
     ) -> Result<LayerBlob> {
+        let (key, of) = (compression.key(), &blob.descriptor.digest);
+        let known = node.record().clamped.get(&key).cloned();
+        let known = known.filter(|known| known.of == *of && known.latest == latest);
+        if let Some(known) = known.filter(|known| lease.hold(&known.blob.descriptor.digest)) {
+            return Ok(known.blob);
+        }
         self.fetch(node, blob, lease).await?;
         let source = Source::Clamped { packed: Box::new(blob.clone()), latest };
-        self.pack_source(node, source, compression, lease).await
+        let made = self.pack_source(node, source, compression, lease).await?;
+        let clamped = Clamped { of: of.clone(), latest, blob: made.clone() };
+        let earlier = node.record().clamped.insert(key, clamped);
+        self.save(node);
+        if let Some(earlier) = earlier {
+            self.collect_these(&[earlier.blob.descriptor.digest])?;
+        }
+        Ok(made)
     }
 
     async fn pack_source(

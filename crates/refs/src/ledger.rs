@@ -108,7 +108,7 @@ impl Inner {
 /// The blobs that belong to a state, whether they are there or not.
 pub fn blobs_of(node: &Node) -> HashSet<oci::Digest> {
     let record = node.record();
-    record.blobs.values().chain(record.kind.came_as()).map(|blob| blob.descriptor.digest.clone()).collect()
+    record.made_blobs().chain(record.kind.came_as()).map(|blob| blob.descriptor.digest.clone()).collect()
 }
 
 fn signed(bytes: u64) -> i64 {

@@ -41,6 +41,7 @@ impl NewRef {
             usage_count: 0,
             retained: false,
             blobs: Default::default(),
+            clamped: Default::default(),
         }
     }
 }

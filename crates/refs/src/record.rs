@@ -80,6 +80,26 @@ pub struct Record {
     /// Archives that were made of the layer, by [`crate::Compression::key`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub blobs: BTreeMap<String, LayerBlob>,
+    /// The last archive of each packing that has the layer's files with other times.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clamped: BTreeMap<String, Clamped>,
+}
+
+/// An archive with the files of another, none of them later than a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clamped {
+    /// The other archive.
+    pub of: Digest,
+    /// Seconds since 1970.
+    pub latest: i64,
+    pub blob: LayerBlob,
+}
+
+impl Record {
+    /// All archives that were made of the layer.
+    pub fn made_blobs(&self) -> impl Iterator<Item = &LayerBlob> {
+        self.blobs.values().chain(self.clamped.values().map(|clamped| &clamped.blob))
+    }
 }
 
 /// What a state is made of.

@@ -30,6 +30,7 @@ pub(crate) enum HistoryCommand {
     Inspect(Box<HistoryInspectArgs>),
     Logs(HistoryLogsArgs),
     Open(HistoryOpenArgs),
+    Trace(HistoryTraceArgs),
     Rm(HistoryRmArgs),
     Export(HistoryExportArgs),
     Import(HistoryImportArgs),
@@ -116,6 +117,24 @@ pub(crate) struct HistoryOpenArgs {
     /// The build
     #[arg(value_name = "BUILD", default_value = "", hide_default_value = true)]
     pub build: String,
+}
+
+/// Show where the time of a build went, as a page here or as JSON for Jaeger
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+At a terminal the page is served until you press Ctrl-C. Elsewhere the trace is printed, as Jaeger's UI takes it in.")]
+pub(crate) struct HistoryTraceArgs {
+    /// The build
+    #[arg(value_name = "BUILD", default_value = "", hide_default_value = true)]
+    pub build: String,
+
+    /// Where to serve the page
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub addr: String,
+
+    /// Show another build beside it
+    #[arg(long, value_name = "BUILD")]
+    pub compare: Option<String>,
 }
 
 /// Forget builds

@@ -15,7 +15,7 @@ pub(crate) use dockerfile::{DockerfileArgs, DockerfileCommand, FmtArgs};
 pub(crate) use engine::{EngineArgs, EngineCommand, LogsArgs};
 pub(crate) use history::{
     AttachmentArgs, HistoryArgs, HistoryCommand, HistoryExportArgs, HistoryImportArgs, HistoryLogsArgs,
-    HistoryLsArgs, HistoryRmArgs, InspectCommand,
+    HistoryLsArgs, HistoryRmArgs, HistoryTraceArgs, InspectCommand,
 };
 pub(crate) use images::{ImagesArgs, ImagesCommand};
 pub(crate) use run::RunArgs;
@@ -147,6 +147,7 @@ mod tests {
             "history inspect attachment",
             "history logs",
             "history open",
+            "history trace",
             "history rm",
             "history export",
             "history import",

@@ -5,10 +5,12 @@ mod bundle;
 mod find;
 mod import;
 mod inspect;
+mod jaeger;
 mod local;
 mod ls;
 mod name;
 mod show;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -35,6 +37,7 @@ pub(crate) async fn history(args: &HistoryArgs, place: &Place, env: &Environment
         },
         HistoryCommand::Logs(args) => logs(args, place, env).await?,
         HistoryCommand::Open(args) => open(&args.build, place, env).await?,
+        HistoryCommand::Trace(args) => trace::trace(args, place, env).await?,
         HistoryCommand::Rm(args) => rm(args, place).await?,
         HistoryCommand::Export(args) => bundle::export(args, place, env).await?,
         HistoryCommand::Import(args) => import::import(args, place, env).await?,

@@ -9,6 +9,7 @@ use crate::environment::Environment;
 use crate::flags::{AttestationFlag, parse_bool};
 
 const NO_DEFAULT: &str = "BUILDX_NO_DEFAULT_ATTESTATIONS";
+const NO_ARTIFACT: &str = "BUILDX_NO_DEFAULT_OCI_ARTIFACT";
 
 /// Attestations that somebody asked for, and the one that there is anyway.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,17 +36,22 @@ pub(crate) fn attestations(args: &BuildArgs, env: &Environment) -> Result<Attest
     let wanted = by_kind.values().filter(|flag| !flag.disabled);
     let mut attrs: BTreeMap<_, _> = wanted.map(|f| (format!("attest:{}", f.kind), f.value())).collect();
     let asked = !attrs.is_empty();
-    if !by_kind.contains_key("provenance") && !wants_no_default(env)? {
+    if !by_kind.contains_key("provenance") && !is_set(NO_DEFAULT, env)? {
         attrs.insert("attest:provenance".into(), "mode=min,inline-only=true".into());
     }
     Ok(Attestations { attrs, asked })
 }
 
-fn wants_no_default(env: &Environment) -> Result<bool> {
-    let Some(value) = env.get(NO_DEFAULT) else { return Ok(false) };
+/// Whether attestations are to hang on images as they did of old, where an output does not say.
+pub(super) fn wants_no_artifact(env: &Environment) -> Result<bool> {
+    is_set(NO_ARTIFACT, env)
+}
+
+fn is_set(name: &str, env: &Environment) -> Result<bool> {
+    let Some(value) = env.get(name) else { return Ok(false) };
     parse_bool(value).ok_or_else(|| {
         let why = format!("strconv.ParseBool: parsing {value:?}: invalid syntax");
-        Error::user(format!("invalid {NO_DEFAULT}: {why}"))
+        Error::user(format!("invalid {name}: {why}"))
     })
 }
 

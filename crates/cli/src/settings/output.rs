@@ -10,6 +10,7 @@ use crate::environment::Environment;
 use crate::flags::{OutputFlag, parse_bool};
 use crate::names::check_tag;
 use crate::settings::ProgressMode;
+use crate::settings::attestations::wants_no_artifact;
 
 /// One exporter of the request, and what the client does with what it sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +78,11 @@ pub(crate) fn outputs(
     let notice = if outputs.is_empty() { by_default(args, mode, env, &mut outputs) } else { Notice::None };
     name(&mut outputs, &args.tags)?;
     annotate(&mut outputs, &args.annotations)?;
+    if wants_no_artifact(env)? {
+        for output in outputs.iter_mut().filter(|o| matches!(o.kind.as_str(), "image" | "oci")) {
+            output.attrs.entry("oci-artifact".into()).or_insert_with(|| "false".into());
+        }
+    }
     outputs.retain(|o| o.kind != "cacheonly");
     Ok((outputs, notice))
 }

@@ -248,6 +248,17 @@ fn attestations() {
         &[("BUILDX_NO_DEFAULT_ATTESTATIONS", "x")],
         "ERROR: invalid BUILDX_NO_DEFAULT_ATTESTATIONS: strconv.ParseBool: parsing \"x\": invalid syntax",
     );
+    let old = [("BUILDX_NO_DEFAULT_OCI_ARTIFACT", "true")];
+    check_with("-o type=image .", &old, "output image Engine {\"oci-artifact\": \"false\"}");
+    check_with(
+        "-o type=oci,oci-artifact=true,dest=x .",
+        &old,
+        "output oci File(\"x\") {\"oci-artifact\": \"true\"}",
+    );
+    check_with("-o type=local,dest=x .", &old, "output local Dir { path: \"x\", mirror: false } {}");
+    let wrong =
+        "ERROR: invalid BUILDX_NO_DEFAULT_OCI_ARTIFACT: strconv.ParseBool: parsing \"x\": invalid syntax";
+    check_with(".", &[("BUILDX_NO_DEFAULT_OCI_ARTIFACT", "x")], wrong);
     check(
         "--sbom=true --load .",
         "ERROR: docker exporter does not currently support exporting manifest lists",

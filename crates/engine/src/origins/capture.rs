@@ -13,6 +13,7 @@ use oci::{Digest, Platform};
 use provenance::{Capture, ImageSource, NamedRequest};
 
 use super::frame::{Frame, each_ref};
+use super::machine::Machine;
 use crate::bridge::BuildBridge;
 
 /// What is known of the refs of a result.
@@ -22,6 +23,8 @@ pub struct Captured {
     pub(super) started: Timestamp,
     /// When the first statement was made.
     pub(super) finished: OnceLock<Timestamp>,
+    /// What the machine did, where somebody wants to know.
+    pub(super) machine: Option<Arc<Machine>>,
 }
 
 pub struct OneResult {
@@ -35,7 +38,12 @@ pub struct OneResult {
 
 impl Captured {
     /// Computes the refs of a result, and asks what they were made from. Scratch was made from nothing, and is left out.
-    pub async fn of(bridge: &BuildBridge, result: &BuildResult, started: Timestamp) -> Result<Self> {
+    pub async fn of(
+        bridge: &BuildBridge,
+        result: &BuildResult,
+        started: Timestamp,
+        machine: Option<Arc<Machine>>,
+    ) -> Result<Self> {
         try_join_all(each_ref(result).map(|reference| bridge.value(reference))).await?;
         let platforms = exporter::platforms(&result.metadata)?;
         let shown: HashSet<&str> = result.all_refs().into_iter().map(|r| r.id.as_str()).collect();
@@ -58,7 +66,7 @@ impl Captured {
             let asked = frame.named(&used, bridge.producers());
             results.push(OneResult { id, reference, graph: Arc::new(graph), used, asked });
         }
-        Ok(Captured { results, platforms, started, finished: OnceLock::new() })
+        Ok(Captured { results, platforms, started, finished: OnceLock::new(), machine })
     }
 
     /// The place of a platform among the results. Nothing where it is scratch.

@@ -63,7 +63,7 @@ impl Captured {
         attrs: &BTreeMap<String, String>,
     ) -> Result<BTreeMap<String, Vec<u8>>> {
         let asked = Options::of(attrs).ok().flatten().unwrap_or_default();
-        let options = Options { builder: asked.builder, ..Options::default() };
+        let options = Options { builder: asked.builder, usage: asked.usage, ..Options::default() };
         let mut recorded = BTreeMap::new();
         for one in &self.results {
             let statement = self.statement(bridge, one, &options, Outputs::AtHand).await?;
@@ -93,6 +93,7 @@ impl Captured {
             compatibility: COMPATIBILITY,
             dockerfile_version: told.dockerfile_version.clone(),
             env: told.env.clone(),
+            usage: self.machine.as_ref().map(|machine| machine.told()).unwrap_or_default(),
         };
         let (used, asked, options) = (one.used.clone(), one.asked.clone(), options.clone());
         let (graph, definition) = (Arc::clone(&one.graph), Arc::clone(&one.reference.definition));

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use errdefs::{Error, Result, ResultExt};
+use meter::Sample;
 
 use super::devices::{self, Access};
 use super::layout::{Hierarchy, Layout};
 use super::limits::{self, Setting};
-use crate::{Device, Resources};
+use crate::{Device, Spec};
 
 /// Controllers that a cgroup of version 2 is given where its parents have them.
 const V2_CONTROLLERS: [&str; 4] = ["memory", "cpu", "cpuset", "pids"];
@@ -43,12 +44,13 @@ impl Group {
     /// # Errors
     ///
     /// A limit that was asked for cannot be set. That there is no cgroup at all is not an error.
-    pub fn create(layout: &Layout, path: &Path, resources: &Resources, access: Access<'_>) -> Result<Group> {
+    pub fn create(layout: &Layout, path: &Path, spec: &Spec) -> Result<Group> {
+        let (resources, access) = (&spec.resources, access(spec));
         let mut group = Group { dirs: Vec::new(), guards_devices: false };
         match layout {
             Layout::None => {}
-            Layout::V1(hierarchies) => group.add_v1(hierarchies, path, resources, access),
-            Layout::V2(root) => group.add_v2(root, path),
+            Layout::V1(hierarchies) => group.add_v1(hierarchies, path, spec),
+            Layout::V2(root) => group.add_v2(root, path, spec.metered),
         }
         let settings = match layout {
             Layout::V2(_) => limits::v2(resources),
@@ -62,14 +64,14 @@ impl Group {
         Ok(group)
     }
 
-    fn add_v1(&mut self, hierarchies: &[Hierarchy], path: &Path, resources: &Resources, access: Access<'_>) {
+    fn add_v1(&mut self, hierarchies: &[Hierarchy], path: &Path, spec: &Spec) {
         // What is outside of the sandbox may make cgroups of its own, in every hierarchy.
-        let wants_cpuset = access == Access::Everything
-            || !resources.cpuset_cpus.is_empty()
-            || !resources.cpuset_mems.is_empty();
+        let wants_cpuset =
+            spec.insecure || !spec.resources.cpuset_cpus.is_empty() || !spec.resources.cpuset_mems.is_empty();
         for hierarchy in hierarchies {
             let cpuset = hierarchy.has("cpuset");
-            if cpuset && hierarchy.controllers.len() == 1 && !wants_cpuset {
+            let alone = hierarchy.controllers.len() == 1;
+            if alone && (cpuset && !wants_cpuset || hierarchy.has("blkio") && !spec.metered) {
                 continue;
             }
             let dir = hierarchy.mount_point.join(path);
@@ -87,7 +89,7 @@ impl Group {
         }
     }
 
-    fn add_v2(&mut self, root: &Path, path: &Path) {
+    fn add_v2(&mut self, root: &Path, path: &Path, metered: bool) {
         let dir = root.join(path);
         // Anywhere else this would make plain directories.
         if !root.join("cgroup.controllers").exists() || fs::create_dir_all(&dir).is_err() {
@@ -95,7 +97,7 @@ impl Group {
         }
         let mut parent = root.to_owned();
         for part in path {
-            for controller in V2_CONTROLLERS {
+            for controller in V2_CONTROLLERS.into_iter().chain(metered.then_some("io")) {
                 // Where processes sit beside sub-groups this is refused; a limit then fails when it is set.
                 let _ = fs::write(parent.join("cgroup.subtree_control"), format!("+{controller}"));
             }
@@ -170,6 +172,14 @@ impl Group {
         })
     }
 
+    /// What its processes have used so far.
+    pub fn sample(&self) -> Sample {
+        match self.dirs.iter().find(|dir| matches!(dir.hierarchy, Kind::V2 { .. })) {
+            Some(dir) => meter::v2::sample(&dir.path),
+            None => meter::v1::sample(|controller| self.dir(controller)),
+        }
+    }
+
     /// The kernel killed one of its processes for lack of memory.
     pub fn ran_out_of_memory(&self) -> bool {
         let Some(dir) = self.dir("memory") else { return false };
@@ -178,6 +188,11 @@ impl Group {
         let kills = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
         kills.is_some_and(|n| n.trim() != "0")
     }
+}
+
+/// The devices that a container may open.
+fn access(spec: &Spec) -> Access<'_> {
+    if spec.insecure { Access::Everything } else { Access::Usual(&spec.devices) }
 }
 
 impl Drop for Group {

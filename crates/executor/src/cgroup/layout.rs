@@ -1,8 +1,8 @@
 use std::path::{Path, PathBuf};
 
 /// Hierarchies of version 1 that a container gets a cgroup in. `cpuset` only joins for a limit: it takes some setting
-/// up.
-const CONTROLLERS: [&str; 6] = ["memory", "devices", "pids", "cpu", "cpuacct", "cpuset"];
+/// up; and `blkio` where somebody wants to know, since it only counts.
+const CONTROLLERS: [&str; 7] = ["memory", "devices", "pids", "cpu", "cpuacct", "cpuset", "blkio"];
 
 /// Where the kernel's cgroup hierarchies are mounted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

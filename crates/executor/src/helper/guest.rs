@@ -15,7 +15,7 @@ use super::clone::{Side, clone};
 use super::emulator::Emulator;
 use super::exec::NoExec;
 use super::init::{self, Program, check};
-use super::supervisor::{Child, resolve_user};
+use super::supervisor::{Child, Duties, resolve_user};
 use super::terminal::Terminal;
 use crate::cgroup::Group;
 use crate::wire::{self, Progress, Report};
@@ -95,7 +95,7 @@ fn run(engine: &OwnedFd, process: OwnedFd, stdio: Vec<OwnedFd>, host: &Host<'_>)
         }
     };
     drop((theirs, stdio));
-    child.attend(engine, progress, &mut drop)
+    child.attend(engine, progress, Duties { enter: &mut drop, gauge: None, hooks: None })
 }
 
 fn enter(process: &Process, stdio: Vec<OwnedFd>, progress: &OwnedFd, host: &Host<'_>) -> Result<NoExec> {
@@ -122,7 +122,8 @@ fn enter(process: &Process, stdio: Vec<OwnedFd>, progress: &OwnedFd, host: &Host
     };
     let cwd = if process.cwd.is_empty() { "/" } else { &process.cwd };
     let Host { spec, group, emulator, ground, .. } = *host;
-    init::become_program(Program { process, cwd, stdio: &stdio, user: &user, spec, group, emulator, ground })
+    let (stdio, user) = (&stdio, &user);
+    init::become_program(Program { process, cwd, stdio, user, spec, group, emulator, ground, hooks: None })
 }
 
 /// Those of the container beside its pid namespace.

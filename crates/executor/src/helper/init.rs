@@ -12,6 +12,7 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 use super::caps::Caps;
 use super::emulator::Emulator;
 use super::exec::{self, NoExec};
+use super::hooks::Hooks;
 use super::root::RootFs;
 use super::user::User;
 use super::{Ground, places, rlimit};
@@ -27,6 +28,7 @@ pub(super) struct Init<'a> {
     pub user: &'a User,
     pub group: &'a Group,
     pub emulator: Option<&'a Emulator>,
+    pub hooks: &'a Hooks<'a>,
     pub ground: &'a Ground,
     /// The root, mounted nowhere yet.
     pub root: OwnedFd,
@@ -58,7 +60,7 @@ pub(super) fn finish(end: Result<NoExec>, progress: &OwnedFd) -> ! {
 }
 
 fn enter(init: Init<'_>) -> Result<NoExec> {
-    let Init { job, ground, user, group, emulator, root, stdio, progress } = init;
+    let Init { job, ground, user, group, emulator, hooks, root, stdio, progress } = init;
     let spec = &job.spec;
     die_with_supervisor(progress).context("failed to bind to the supervisor")?;
     check(rustix::process::setsid().map(drop), "failed to start a session")?;
@@ -92,9 +94,20 @@ fn enter(init: Init<'_>) -> Result<NoExec> {
         }
         None => stdio,
     };
+    hooks.built(progress)?;
     root.enter().context("failed to change the root")?;
     let process = &spec.process;
-    become_program(Program { process, cwd: &cwd, stdio: &stdio, user, spec, group, emulator, ground })
+    become_program(Program {
+        process,
+        cwd: &cwd,
+        stdio: &stdio,
+        user,
+        spec,
+        group,
+        emulator,
+        ground,
+        hooks: Some(hooks),
+    })
 }
 
 /// What a process that is in its place needs to become the program.
@@ -108,11 +121,13 @@ pub(super) struct Program<'a> {
     pub group: &'a Group,
     pub emulator: Option<&'a Emulator>,
     pub ground: &'a Ground,
+    /// Of the container, where it begins with this process.
+    pub hooks: Option<&'a Hooks<'a>>,
 }
 
 /// Comes back only with why the program cannot be executed.
 pub(super) fn become_program(program: Program<'_>) -> Result<NoExec> {
-    let Program { process, cwd, stdio, user, spec, group, emulator, ground } = program;
+    let Program { process, cwd, stdio, user, spec, group, emulator, ground, hooks } = program;
     install_stdio(stdio, process.tty.is_some(), user).context("failed to set up standard streams")?;
     rlimit::apply(&spec.process.ulimits)?;
     if let Some(emulator) = emulator {
@@ -127,6 +142,7 @@ pub(super) fn become_program(program: Program<'_>) -> Result<NoExec> {
         .with_context(|| format!("failed to become user {}", user.uid))?;
     reset_signals();
     close_others_on_exec().context("failed to close descriptors")?;
+    hooks.map_or(Ok(()), Hooks::start)?;
     Ok(exec::execute(process, &environment(process, user)))
 }
 

@@ -4,24 +4,29 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use errdefs::{Error, Result, ResultExt};
 use fsutil::mount::{Mount, Source};
+use meter::Usage;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Gid, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
+use rustix::time::Timespec;
 
 use super::clone::{Side, clone};
 use super::emulator::Emulator;
+use super::gauge::Gauge;
 use super::guest::{Guests, Host};
+use super::hooks::{Hooks, Verdict};
 use super::init::{self, Init};
 use super::stubs::Stubs;
 use super::trust::Trust;
 use super::user::{Accounts, User};
 use super::{Ground, places};
-use crate::cgroup::{Access, Group};
+use crate::cgroup::Group;
 use crate::emulation::Machine;
 use crate::wire::{self, Job, Progress, Report, Request};
 use crate::{Exit, Network, Spec};
@@ -34,17 +39,28 @@ pub(super) fn supervise(mut fds: Vec<OwnedFd>, ground: &Ground) {
     let engine = fds.remove(0);
     let job = fds.remove(0);
     let report = match run(&engine, job, fds, ground) {
-        Ok(exit) => Report::Exited(exit),
+        Ok((exit, usage)) => {
+            if let Some(usage) = usage {
+                // It is the end that must be heard.
+                let _ = wire::send(&engine, &Report::Used(usage), &[]);
+            }
+            Report::Exited(exit)
+        }
         Err(e) => Report::Failed((&e).into()),
     };
     // An engine that is gone needs no report.
     let _ = wire::send(&engine, &report, &[]);
 }
 
-fn run(engine: &OwnedFd, job: OwnedFd, stdio: Vec<OwnedFd>, ground: &Ground) -> Result<Exit> {
+fn run(
+    engine: &OwnedFd,
+    job: OwnedFd,
+    stdio: Vec<OwnedFd>,
+    ground: &Ground,
+) -> Result<(Exit, Option<Usage>)> {
     let job: Job = wire::from_memfd(job).context("failed to read the request")?;
     let spec = &job.spec;
-    let group = Group::create(&ground.layout, &cgroup_path(&job)?, &spec.resources, access(spec))?;
+    let group = Group::create(&ground.layout, &cgroup_path(&job)?, spec)?;
     // Read-only comes last, since mount points may have to be made; but never in somebody's directory that is not to be
     // written.
     let has_upper = matches!(spec.root.source, Source::Overlay { upper: Some(_), .. });
@@ -61,7 +77,7 @@ fn run(engine: &OwnedFd, job: OwnedFd, stdio: Vec<OwnedFd>, ground: &Ground) -> 
     };
 
     let emulator = spec.emulator.as_ref().map(install).transpose()?;
-
+    let hooks = Hooks::prepare(&job, &user)?;
     let (progress, theirs) = wire::pair().context("failed to make a socket")?;
     let namespaces = namespaces(spec);
     // SAFETY: a supervisor has one thread.
@@ -70,8 +86,9 @@ fn run(engine: &OwnedFd, job: OwnedFd, stdio: Vec<OwnedFd>, ground: &Ground) -> 
         Side::Parent { pid, pidfd } => Child::new(pid, pidfd),
         Side::Child => {
             drop(progress);
-            let (user, group, emulator, progress) = (&user, &group, emulator.as_ref(), &theirs);
-            init::run(Init { job: &job, ground, user, group, emulator, root, stdio, progress })
+            let emulator = emulator.as_ref();
+            let (job, user, group, hooks, progress) = (&job, &user, &group, &hooks, &theirs);
+            init::run(Init { job, ground, user, group, emulator, hooks, root, stdio, progress })
         }
     };
     drop((theirs, stdio));
@@ -79,14 +96,19 @@ fn run(engine: &OwnedFd, job: OwnedFd, stdio: Vec<OwnedFd>, ground: &Ground) -> 
     let host =
         Host { spec, ground, group: &group, emulator: emulator.as_ref(), container: &child.pidfd, close };
     let mut guests = Guests::new(host);
-    let end = child.attend(engine, progress, &mut |fds| guests.invite(fds));
+    let mut gauge = spec.metered.then(|| Gauge::start(&group, spec.namespace.as_deref()));
+    let (gauge_now, hooks_now) = (gauge.as_mut(), Some(&hooks));
+    let duties = Duties { enter: &mut |fds| guests.invite(fds), gauge: gauge_now, hooks: hooks_now };
+    let end = child.attend(engine, progress, duties);
+    let usage = gauge.map(Gauge::finish);
     // All processes are dead, and their mounts gone with them: only this descriptor still holds the root.
     stubs.clear(root.as_fd());
     let taken_back = trust.map_or(Ok(()), |trust| trust.take_back(root.as_fd()));
     drop(root);
+    hooks.stopped();
     taken_back.context("failed to take a trusted certificate back")?;
     let oom = group.ran_out_of_memory();
-    end.map(|exit| Exit { oom, ..exit })
+    end.map(|exit| (Exit { oom, ..exit }, usage))
 }
 
 fn install(emulator: &crate::Emulator) -> Result<Emulator> {
@@ -110,10 +132,6 @@ fn cgroup_path(job: &Job) -> Result<PathBuf> {
         return Err(Error::user(format!("cgroup parent `{parent}` leads out of its root")));
     }
     Ok(Path::new(parent.trim_start_matches('/')).join("buildkit").join(id))
-}
-
-fn access(spec: &Spec) -> Access<'_> {
-    if spec.insecure { Access::Everything } else { Access::Usual(&spec.devices) }
 }
 
 fn stub_targets(spec: &Spec) -> impl Iterator<Item = &Path> {
@@ -156,8 +174,13 @@ pub(super) struct Child {
     pidfd: OwnedFd,
 }
 
-/// What is to be done when the engine asks for one more process.
-pub(super) type Enter<'a> = &'a mut dyn FnMut(Vec<OwnedFd>);
+/// What a supervisor does while its child runs.
+pub(super) struct Duties<'a, 'g> {
+    /// When the engine asks for one more process.
+    pub enter: &'a mut dyn FnMut(Vec<OwnedFd>),
+    pub gauge: Option<&'a mut Gauge<'g>>,
+    pub hooks: Option<&'a Hooks<'g>>,
+}
 
 impl Child {
     pub fn new(pid: i32, pidfd: OwnedFd) -> Self {
@@ -166,12 +189,13 @@ impl Child {
 
     /// Waits for the end, passes on what the engine and the child say meanwhile, and kills the child when the engine
     /// wants it no more.
-    pub fn attend(&self, engine: &OwnedFd, progress: OwnedFd, enter: Enter<'_>) -> Result<Exit> {
+    pub fn attend(&self, engine: &OwnedFd, progress: OwnedFd, mut duties: Duties<'_, '_>) -> Result<Exit> {
         let mut progress = Some(progress);
         let mut engine_listens = true;
         let mut start = Start::default();
         loop {
-            let ready = wait_for(&self.pidfd, engine_listens.then_some(engine), progress.as_ref());
+            let patience = duties.gauge.as_mut().map(|gauge| gauge.tick());
+            let ready = wait_for(&self.pidfd, engine_listens.then_some(engine), progress.as_ref(), patience);
             let [exited, asked, progressed] = match ready {
                 Ok(ready) => ready,
                 Err(e) => {
@@ -181,12 +205,13 @@ impl Child {
                 }
             };
             if asked {
-                engine_listens = self.obey(engine, enter);
+                engine_listens = self.obey(engine, duties.enter);
             }
             if progressed && let Some(socket) = &progress {
-                if !start.hear(socket) {
+                let create = || duties.hooks.map(|hooks| hooks.create(self.pid.cast_unsigned(), engine));
+                if !start.hear(socket, create) {
                     progress = None;
-                    start.tell(self.pid, engine);
+                    self.started(&mut start, engine, duties.hooks);
                 }
             } else if exited {
                 // Whatever it had to say about itself was heard first.
@@ -196,8 +221,20 @@ impl Child {
         }
     }
 
+    /// The program runs, or there is none.
+    fn started(&self, start: &mut Start, engine: &OwnedFd, hooks: Option<&Hooks<'_>>) {
+        if start.failure.is_none() && !start.no_exec {
+            let after = hooks.map_or(Ok(()), |hooks| hooks.started(self.pid.cast_unsigned(), engine));
+            if let Err(e) = after {
+                start.failure = Some(e);
+                self.kill();
+            }
+        }
+        start.tell(self.pid, engine);
+    }
+
     /// False once the engine wants the container gone.
-    fn obey(&self, engine: &OwnedFd, enter: Enter<'_>) -> bool {
+    fn obey(&self, engine: &OwnedFd, enter: &mut dyn FnMut(Vec<OwnedFd>)) -> bool {
         match wire::recv::<Request>(engine, RecvFlags::DONTWAIT) {
             Ok(Some((Request::Signal(signal), _))) => {
                 if let Some(signal) = Signal::from_named_raw(signal) {
@@ -244,8 +281,12 @@ struct Start {
 
 impl Start {
     /// Takes in one message. False when there will be no more: the program runs, or the child is dead.
-    fn hear(&mut self, socket: &OwnedFd) -> bool {
+    fn hear(&mut self, socket: &OwnedFd, create: impl FnOnce() -> Option<Verdict>) -> bool {
         match wire::recv::<Progress>(socket, RecvFlags::empty()) {
+            Ok(Some((Progress::Built, _))) => {
+                // A child that is dead is heard of next.
+                let _ = create().map(|verdict| wire::send(socket, &verdict, &[]));
+            }
             Ok(Some((Progress::Terminal, mut fds))) => self.terminal = fds.pop(),
             Ok(Some((Progress::NoExec, _))) => self.no_exec = true,
             Ok(Some((Progress::Failed(failure), _))) => self.failure = Some(failure.into()),
@@ -270,12 +311,18 @@ impl Start {
     }
 }
 
-/// Which of the three have something to say.
-fn wait_for(pidfd: &OwnedFd, engine: Option<&OwnedFd>, progress: Option<&OwnedFd>) -> io::Result<[bool; 3]> {
+/// Which of the three have something to say; none where patience ends before.
+fn wait_for(
+    pidfd: &OwnedFd,
+    engine: Option<&OwnedFd>,
+    progress: Option<&OwnedFd>,
+    patience: Option<Duration>,
+) -> io::Result<[bool; 3]> {
+    let patience = patience.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
     let fds = [Some(pidfd), engine, progress];
     let mut polls: Vec<PollFd<'_>> = fds.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::IN)).collect();
     loop {
-        match rustix::event::poll(&mut polls, None) {
+        match rustix::event::poll(&mut polls, patience.as_ref()) {
             Err(Errno::INTR) => continue,
             other => {
                 other?;

@@ -22,6 +22,7 @@ pub struct World {
 #[derive(Debug)]
 pub struct Ran {
     pub exit: Exit,
+    pub usage: Option<meter::Usage>,
     pub stdout: String,
     pub stderr: String,
 }
@@ -93,10 +94,10 @@ impl World {
         let io = Io::new(move |stream, chunk| {
             sink.lock().expect("no panic")[usize::from(stream == Stream::Stderr)].extend_from_slice(&chunk);
         });
-        let exit = self.executor.run(spec, io, CancellationToken::new()).await?;
+        let (exit, usage) = self.executor.run_metered(spec, io, CancellationToken::new()).await?;
         let [stdout, stderr] = std::mem::take(&mut *output.lock().expect("no panic"));
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-        Ok(Ran { exit, stdout: text(stdout), stderr: text(stderr) })
+        Ok(Ran { exit, usage, stdout: text(stdout), stderr: text(stderr) })
     }
 
     pub async fn run(&self, spec: Spec) -> Ran {

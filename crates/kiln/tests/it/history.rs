@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::harness::{Engine, Folder, run_tool, tool};
+use crate::harness::{Engine, Folder, Process, run_tool, tool};
 
 fn out(engine: &Engine, words: &str) -> String {
     let output = engine.run(words);
@@ -176,4 +176,32 @@ fn a_trace_is_made_when_it_is_asked_for() {
     let failed = spans.iter().find(|span| span["Status"]["Code"] == "Error" && span["Name"] != "build");
     let name = failed.and_then(|span| span["Name"].as_str()).expect("a span of the step that failed");
     assert!(name.contains("about to fail"), "{name}");
+}
+
+#[test]
+fn a_trace_is_printed_or_served_as_a_page() {
+    let engine = Engine::new();
+    let _folders = two_builds(&engine);
+    let printed: serde_json::Value = serde_json::from_str(&out(&engine, "history trace ^1")).expect("JSON");
+    let spans = printed["data"][0]["spans"].as_array().expect("spans");
+    let step =
+        spans.iter().find(|span| span["operationName"].as_str().is_some_and(|name| name.contains("it was")));
+    assert_eq!(step.expect("the step")["references"][0]["spanID"], spans[0]["spanID"]);
+
+    let mut serve = engine.kiln(["history", "trace", "--compare", "^1", "--addr", "127.0.0.1:0"]);
+    let address = |line: &str| Some(line.strip_prefix("Trace available at ")?.to_owned());
+    let (_serving, page) = Process::start(&mut serve, address);
+    let (server, ids) = page.split_once("/trace/").expect("a page");
+    let (older, newer) = ids.split_once("...").expect("two traces");
+    assert_eq!(printed["data"][0]["traceID"], older);
+    assert!(fetch(&page).contains("/api/traces/"), "the page draws what it finds there");
+    let served: serde_json::Value =
+        serde_json::from_str(&fetch(&format!("{server}/api/traces/{newer}"))).expect("JSON");
+    assert_eq!(served["data"][0]["traceID"], newer);
+}
+
+fn fetch(url: &str) -> String {
+    let script =
+        "import sys, urllib.request; sys.stdout.write(urllib.request.urlopen(sys.argv[1]).read().decode())";
+    String::from_utf8(run_tool(tool("python3").args(["-c", script, url]), b"")).expect("UTF-8")
 }

@@ -8,6 +8,7 @@ mod editors;
 mod engine;
 mod faces;
 mod frontends;
+mod git_ssh;
 mod harness;
 mod history;
 mod inodes;

@@ -161,3 +161,31 @@ fn an_owner_of_an_engine_tells_more() {
     assert_eq!(parameters["team"], "x");
     assert!(parameters["dockerfileVersion"].is_string());
 }
+
+#[test]
+fn what_steps_and_the_machine_used_is_told_where_that_is_asked_for() {
+    let engine = Engine::new();
+    let dockerfile = "FROM busybox\nRUN i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done\nRUN true\n";
+    let folder = Folder::with_dockerfile(dockerfile, &[]);
+    let usage = |provenance: &str| {
+        engine.build(&folder).args(["--no-cache", provenance]).ok();
+        let told = provenance_of_last(&engine);
+        let config = &told["buildDefinition"]["internalParameters"]["buildConfig"];
+        let steps = config["llbDefinition"].as_array().expect("steps").iter();
+        let of_steps: Vec<Value> = steps.map(|step| step["resourceUsage"].clone()).collect();
+        (of_steps, told["runDetails"]["metadata"]["buildkit_metadata"]["sysUsage"].clone())
+    };
+    let (of_steps, of_machine) = usage("--provenance=mode=max");
+    assert!(of_steps.iter().all(Value::is_null) && of_machine.is_null(), "{of_steps:?} {of_machine}");
+
+    let (of_steps, of_machine) = usage("--provenance=mode=max,capture-usage=true");
+    let measured: Vec<&Value> = of_steps.iter().filter(|usage| !usage.is_null()).collect();
+    assert_eq!(measured.len(), 2, "{of_steps:?}");
+    let last = measured[0]["samples"].as_array().and_then(|samples| samples.last()).expect("a sample");
+    assert!(last["cpuStat"]["usageNanos"].as_u64() > Some(1_000_000), "{last}");
+    assert!(last["memoryStat"]["pgfault"].as_u64() > Some(0), "{last}");
+    assert!(measured[0]["sysCPUStat"]["user"].as_f64().is_some(), "{measured:?}");
+    let machine = of_machine.as_array().and_then(|samples| samples.last()).expect("a sample");
+    assert!(machine["memoryStat"]["total"].as_u64() > Some(0), "{machine}");
+    assert!(machine["cpuStat"]["user"].as_f64() > Some(0.0), "{machine}");
+}

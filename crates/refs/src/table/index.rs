@@ -43,7 +43,7 @@ impl fmt::Display for Mark<'_> {
 fn marks(record: &Record) -> BTreeSet<String> {
     let mut marks: BTreeSet<String> =
         record.kind.parents().into_iter().map(|id| Mark::On(id).to_string()).collect();
-    let blobs = record.blobs.values().map(|blob| &blob.descriptor.digest);
+    let blobs = record.made_blobs().map(|blob| &blob.descriptor.digest);
     marks.extend(blobs.map(|digest| Mark::Blob(digest).to_string()));
     match &record.kind {
         Kind::Layer { parent, blob: Some(blob), .. } => {

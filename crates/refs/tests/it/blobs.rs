@@ -49,3 +49,35 @@ async fn layers_of_merges() {
     assert_eq!(wide.blobs(gzip, &lease).await.unwrap().len(), 1);
     assert_eq!(show(&wide).await, "a=1 b=2");
 }
+
+/// Of the blobs with other times the last of each packing stays.
+#[tokio::test]
+async fn clamped_once_and_kept() {
+    let world = World::new().await;
+    let a = world.state(None, "a=1").await;
+    let content = world.refs.content();
+    let (lease, gzip) = (content.lease(), Compression::gzip());
+    let blobs = a.blobs(gzip, &lease).await.unwrap();
+    let first = a.clamped_blobs(&blobs, 0, 7, gzip, &lease).await.unwrap();
+    assert_ne!(first, blobs);
+    assert_eq!(a.known_blobs(gzip), [Some(blobs[0].clone())], "it is not the layer");
+    a.persist();
+    let id = a.id().to_owned();
+    drop((a, lease));
+    let world = world.reopen().await;
+    let a = world.refs.get(&id).unwrap();
+
+    // Nothing is left that it could be made of.
+    let content = world.refs.content();
+    assert!(content.remove(&blobs[0].descriptor.digest).unwrap());
+    let lease = content.lease();
+    assert_eq!(a.clamped_blobs(&blobs, 0, 7, gzip, &lease).await.unwrap(), first);
+    a.clamped_blobs(&blobs, 0, 8, gzip, &lease).await.unwrap_err();
+
+    let blobs = a.blobs(Compression { force: true, ..gzip }, &lease).await.unwrap();
+    drop(lease);
+    let lease = content.lease();
+    let second = a.clamped_blobs(&blobs, 0, 8, gzip, &lease).await.unwrap();
+    assert!(second[0] != first[0] && content.contains(&second[0].descriptor.digest));
+    assert!(!content.contains(&first[0].descriptor.digest), "nobody asks for the times of before");
+}

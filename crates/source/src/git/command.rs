@@ -103,14 +103,10 @@ impl Git {
     }
 
     fn environment(&self) -> Vec<(String, String)> {
-        let hosts = match &self.known_hosts {
-            Some(path) => format!("UserKnownHostsFile={}", path.display()),
-            None => "StrictHostKeyChecking=no".into(),
-        };
         let mut env = vec![
             ("PATH".to_owned(), std::env::var("PATH").unwrap_or_default()),
             ("GIT_TERMINAL_PROMPT".into(), "0".into()),
-            ("GIT_SSH_COMMAND".into(), format!("ssh -F {DISCARD} -o {hosts}")),
+            ("GIT_SSH_COMMAND".into(), ssh(self.known_hosts.as_deref())),
             ("LC_ALL".into(), "C".into()),
             ("GIT_CONFIG_NOSYSTEM".into(), "1".into()),
             ("HOME".into(), DISCARD.into()),
@@ -121,5 +117,28 @@ impl Git {
             env.push(("SSH_AUTH_SOCK".into(), socket.display().to_string()));
         }
         env
+    }
+}
+
+/// The program that reaches servers over ssh, for a shell. Without known hosts all are trusted, and none is remembered:
+/// what the machine's users know of hosts stays as it is.
+fn ssh(known_hosts: Option<&Path>) -> String {
+    let hosts = match known_hosts {
+        // Quotes for the shell, and for ssh.
+        Some(path) => format!("'UserKnownHostsFile=\"{}\"'", path.display()),
+        None => format!("StrictHostKeyChecking=no -o UserKnownHostsFile={DISCARD} -o LogLevel=ERROR"),
+    };
+    format!("ssh -F {DISCARD} -o BatchMode=yes -o {hosts}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ssh_knows_the_hosts_that_it_is_told_of() {
+        let known = "ssh -F /dev/null -o BatchMode=yes -o 'UserKnownHostsFile=\"/a b/hosts\"'";
+        assert_eq!(ssh(Some(Path::new("/a b/hosts"))), known);
+        assert!(ssh(None).contains(" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "));
     }
 }

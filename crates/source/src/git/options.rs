@@ -107,8 +107,9 @@ impl GitOptions {
 
     /// The repository without its transport, with reference and folder: `github.com/a/b.git#main:docs`.
     pub fn whole_name(&self) -> String {
-        let address = match url::Url::parse(&self.remote) {
-            Ok(url) if url.has_host() => format!("{}{}", self.host(), url.path()),
+        let address = match (scp(&self.remote), url::Url::parse(&self.remote)) {
+            (Some((host, path)), _) => format!("{host}/{}", clean(path)),
+            (None, Ok(url)) if url.has_host() => format!("{}{}", self.host(), url.path()),
             _ => self.remote.clone(),
         };
         match (self.reference.as_str(), self.subdir.as_str()) {
@@ -160,13 +161,16 @@ fn with_transport(address: &str) -> String {
     let named = address.split_once("://").is_some_and(|(scheme, _)| {
         ["http", "https", "ssh", "git"].iter().any(|known| known.eq_ignore_ascii_case(scheme))
     });
-    let scp_style = address
-        .split_once('@')
-        .is_some_and(|(user, rest)| !user.is_empty() && !user.contains(['/', ':']) && rest.contains(':'));
-    match named || scp_style {
+    match named || scp(address).is_some() {
         true => address.to_owned(),
         false => format!("https://{address}"),
     }
+}
+
+/// Host and path of `user@host:path`.
+fn scp(remote: &str) -> Option<(&str, &str)> {
+    let (user, rest) = remote.split_once('@')?;
+    if user.is_empty() || user.contains(['/', ':']) { None } else { rest.split_once(':') }
 }
 
 /// A path relative to the root of the repository, without dots that lead out of it.
@@ -236,6 +240,19 @@ mod tests {
         check("h/a", "git.bundle", &locator, "git.bundle requires git.checksum to be set");
         let text = "git.checkoutbundle is incompatible with git.subdir";
         check("h/a#:b", "git.checkoutbundle", "true", text);
+    }
+
+    #[test]
+    fn whole_names_are_without_transport() {
+        let check = |remote: &str, expected: &str| {
+            let options =
+                GitOptions { remote: remote.into(), reference: "v1".into(), ..GitOptions::default() };
+            assert_eq!(options.whole_name(), format!("{expected}#v1"), "{remote}");
+        };
+        check("https://github.com/a/b.git", "github.com/a/b.git");
+        check("ssh://git@h:7/~/b.git", "h:7/~/b.git");
+        check("git@h:a/b.git", "h/a/b.git");
+        check("git@h:/a/../b.git", "h/b.git");
     }
 
     #[test]

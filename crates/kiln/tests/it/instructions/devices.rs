@@ -28,6 +28,19 @@ devices:
     additionalGids: [45]
     mounts:
     - {hostPath: HOST, containerPath: /opt/two, options: [ro, nosuid]}
+- name: hooked
+  annotations:
+    org.mobyproject.buildkit.device.autoallow: true
+  containerEdits:
+    hooks:
+    - {hookName: createContainer, path: /bin/sh, args: [sh, -c, "cat > HOST/state"]}
+    - {hookName: startContainer, path: /bin/sh, args: [sh, -c, "echo $WHO > /o"], env: [WHO=hook]}
+- name: broken
+  annotations:
+    org.mobyproject.buildkit.device.autoallow: true
+  containerEdits:
+    hooks:
+    - {hookName: createRuntime, path: /bin/sh, args: [sh, -c, "echo no such card >&2; exit 3"]}
 "#;
 
 #[test]
@@ -53,11 +66,16 @@ fn devices() {
         "yes here\\n",
     );
 
+    check("--device=vendor.com/dev=hooked echo step >> /o", &[], "hook\\nstep\\n");
+    assert!(specs.read("host/state").contains("\"status\":\"creating\""));
+
     let fails = |run: &str, text: &str| {
         engine.build(&Folder::with_dockerfile(&dockerfile(run), &[])).fails(1, &[text]);
     };
     let text = "device vendor.com/dev=two is requested by the build but not allowed";
     fails("--device=vendor.com/dev=two true", text);
     fails("--device=vendor.com/none,required true", "required device \"vendor.com/none\" is not registered");
+    let text = "the createRuntime hook `/bin/sh` of a device failed: exit status: 3: no such card";
+    fails("--device=vendor.com/dev=broken true", text);
     fails("--device=a,b true", "invalid field 'b' must be a key=value pair");
 }
