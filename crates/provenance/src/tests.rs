@@ -82,6 +82,7 @@ fn run() -> Run {
         compatibility: 30,
         dockerfile_version: "1.2.3".into(),
         env: BTreeMap::from([("builders".to_owned(), json!([1, 2]))]),
+        usage: vec![meter::machine::sample()],
     }
 }
 
@@ -101,8 +102,9 @@ fn asked(used: &Capture) -> NamedRequest {
 
 fn predicate(options: &Options) -> String {
     let definition = definition(NetMode::Unset, true);
-    let used = pins(&definition);
+    let mut used = pins(&definition);
     let graph = Graph::load(&definition).expect("a graph");
+    used.add_usage(graph.root.digest.clone(), meter::Usage::default());
     let layer = Descriptor::new("layer", Digest::of("layer"), 5);
     let layers = vec![
         (graph.root.digest.clone(), 0, vec![layer.clone()]),
@@ -112,6 +114,15 @@ fn predicate(options: &Options) -> String {
     let predicate = Predicate::new(&used, asked(&used), (&graph, &definition), run(), options);
     let json = predicate.expect("valid").with_layers(layers).to_json(options.version);
     String::from_utf8(json).expect("text").replace(&Platform::host().to_string(), "HOST")
+}
+
+#[test]
+fn what_was_used_is_told_where_that_is_asked_for() {
+    for usage in [false, true] {
+        let told = predicate(&Options { usage, ..Options::default() });
+        assert_eq!(told.matches("\"resourceUsage\": {}").count(), usize::from(usage), "{told}");
+        assert_eq!(told.contains("\"sysUsage\": ["), usage, "{told}");
+    }
 }
 
 #[test]
