@@ -194,6 +194,9 @@ fn a_trace_is_printed_or_served_as_a_page() {
     let (server, ids) = page.split_once("/trace/").expect("a page");
     let (older, newer) = ids.split_once("...").expect("two traces");
     assert_eq!(printed["data"][0]["traceID"], older);
+    // A browser has one in reserve.
+    let address = server.strip_prefix("http://").expect("an address");
+    let _idle = std::net::TcpStream::connect(address).expect("it listens");
     assert!(fetch(&page).contains("/api/traces/"), "the page draws what it finds there");
     let served: serde_json::Value =
         serde_json::from_str(&fetch(&format!("{server}/api/traces/{newer}"))).expect("JSON");

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -48,7 +49,7 @@ pub(super) async fn trace(args: &HistoryTraceArgs, place: &Place, env: &Environm
         open(&url, env);
     }
     tokio::select! {
-        end = serve(&listener, &traces) => end,
+        end = serve(&listener, traces) => end,
         () = interrupt::watch()?.cancelled_owned() => Ok(()),
     }
 }
@@ -78,18 +79,21 @@ fn completed(record: BuildRecord) -> Result<BuildRecord> {
     }
 }
 
-/// Answers browsers, one after the other.
-async fn serve(listener: &TcpListener, traces: &[Trace]) -> Result<()> {
+/// Answers browsers, which like to open connections that they may not use.
+async fn serve(listener: &TcpListener, traces: Vec<Trace>) -> Result<()> {
+    let traces = Arc::new(traces);
     loop {
         let (stream, _) = listener.accept().await.context("failed to wait for a browser")?;
-        let service = service_fn(|request: Request<hyper::body::Incoming>| async move {
-            Ok::<_, Infallible>(answer(request.uri().path(), traces))
+        let traces = Arc::clone(&traces);
+        let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+            std::future::ready(Ok::<_, Infallible>(answer(request.uri().path(), &traces)))
         });
-        let mut http = hyper::server::conn::http1::Builder::new();
-        // Others wait for this one, and so it must not stay.
-        if let Err(e) = http.keep_alive(false).serve_connection(TokioIo::new(stream), service).await {
-            tracing::debug!("a browser went away: {e}");
-        }
+        tokio::spawn(async move {
+            let http = hyper::server::conn::http1::Builder::new();
+            if let Err(e) = http.serve_connection(TokioIo::new(stream), service).await {
+                tracing::debug!("a browser went away: {e}");
+            }
+        });
     }
 }
 
