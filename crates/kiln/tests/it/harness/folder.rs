@@ -24,7 +24,8 @@ impl Folder {
         folder
     }
 
-    fn add(&self, path: &str, content: &str) {
+    /// Makes one file, as [`Folder::new`] does.
+    pub fn add(&self, path: &str, content: &str) {
         if let Some((link, target)) = path.split_once(" -> ") {
             symlink(target, self.place(link)).expect("linked");
         } else if let Some(dir) = path.strip_suffix('/') {

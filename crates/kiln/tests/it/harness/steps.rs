@@ -23,6 +23,16 @@ pub enum State {
     Untouched,
 }
 
+impl Step {
+    fn state(&self) -> State {
+        match self {
+            Step { cached: true, .. } => State::Cached,
+            Step { completed: Some(_), .. } => State::Ran,
+            _ => State::Untouched,
+        }
+    }
+}
+
 impl Steps {
     pub fn read(text: &str) -> Self {
         let mut steps: BTreeMap<String, Step> = BTreeMap::new();
@@ -53,11 +63,7 @@ impl Steps {
 
     /// How the step ended whose name has this part.
     pub fn state(&self, part: &str) -> State {
-        match self.find(part) {
-            Some(Step { cached: true, .. }) => State::Cached,
-            Some(Step { completed: Some(_), .. }) => State::Ran,
-            _ => State::Untouched,
-        }
+        self.find(part).map_or(State::Untouched, Step::state)
     }
 
     /// The instructions that ran, apart from FROM.
