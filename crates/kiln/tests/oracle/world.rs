@@ -1,12 +1,13 @@
 //! What cases are built from and by.
 
+use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{BuildKit, Engine, Folder, Layout, Process, busybox_layer, run_tool, tool};
+use crate::harness::{BuildKit, Engine, Folder, Image, Layout, Process, busybox_layer, run_tool, tool};
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Stand-ins for tools of languages: each tells what it was asked in a file, and writes the file that `-o` names.
@@ -25,46 +26,62 @@ const TOOLS: &[&str] = &[
 /// A web server with base images and fixtures.
 pub struct World {
     _server: Process,
+    _images: Vec<Layout>,
     folder: Folder,
     /// Address and port of the server.
-    pub host: String,
+    host: String,
     /// The diff ids of the layers of base images.
     bases: Vec<String>,
 }
 
 impl World {
     pub fn start() -> Self {
-        let folder = Folder::new(&[("images/", "")]);
+        let folder = Folder::new(&[("images/", ""), ("files/", "")]);
         let layers = [busybox_layer(), tools()];
-        let layers = [layers[0].as_slice(), &layers[1]];
+        let mut kept = Vec::new();
         for (name, config) in images() {
-            let mut copy = tool("cp");
-            let layout = Layout::new(if name == "empty" { &[] } else { &layers }, config);
-            run_tool(copy.arg("-r").arg(layout.path()).arg(folder.join("images").join(name)), b"");
+            let layers: &[&[u8]] = if name == "empty" { &[] } else { &[&layers[0], &layers[1]] };
+            let layout = Layout::new(layers, config);
+            symlink(layout.path(), folder.join("images").join(name)).expect("linked");
+            kept.push(layout);
         }
-        script("fixtures.py", &[&folder.join("files").display().to_string()]);
-        let mut python = tool("python3");
-        python.arg("-u").arg(path_of("server.py")).arg(folder.path());
-        let (server, port) = Process::start(&mut python, |line| Some(line.strip_prefix("port ")?.to_owned()));
+        run_tool(script("fixtures.py").arg(folder.join("files")), b"");
+        let mut server = script("server.py");
+        server.arg(folder.path());
+        let (server, port) = Process::start(&mut server, |line| Some(line.strip_prefix("port ")?.to_owned()));
         let bases = layers.iter().map(|l| oci::Digest::of(l).to_string()).collect();
-        World { _server: server, folder, host: format!("127.0.0.1:{port}"), bases }
+        World { _server: server, _images: kept, folder, host: format!("127.0.0.1:{port}"), bases }
     }
 
     pub fn fixtures(&self) -> PathBuf {
         self.folder.join("files")
     }
 
+    /// Puts what is another each time into a case: `@HOST@`, and folder and digest of a base image, `@FULL@` and `@DIGEST@`.
+    pub fn fill_in(&self, case: &str) -> String {
+        let full = self.folder.join("images/full");
+        let digest = Image::read(&full).digest().to_owned();
+        let full = full.display().to_string();
+        case.replace("@HOST@", &self.host).replace("@FULL@", &full).replace("@DIGEST@", &digest)
+    }
+
+    /// What came of a case, without what is another each time.
+    pub fn without_names(&self, told: &str) -> String {
+        told.replace(&self.host, "HOST")
+    }
+
     /// Tells what is in the OCI archives of a folder, in text files beside them.
     pub fn describe(&self, archives: &Folder) {
-        let folder = archives.path().display().to_string();
-        let bases = self.bases.iter().map(String::as_str);
-        script("describe.py", &[folder.as_str()].into_iter().chain(bases).collect::<Vec<_>>());
+        run_tool(script("describe.py").arg(archives.path()).args(&self.bases), b"");
     }
 
     /// The configuration of an engine: Docker Hub is the server.
-    pub fn config(&self) -> String {
+    fn config(&self) -> String {
         let host = &self.host;
-        format!("[registry.\"docker.io\"]\nmirrors = [\"{host}\"]\n[registry.\"{host}\"]\nhttp = true\n")
+        format!(
+            "insecure-entitlements = [\"network.host\", \"security.insecure\"]\n\
+             [registry.\"docker.io\"]\nmirrors = [\"{host}\"]\n[registry.\"{host}\"]\nhttp = true\n"
+        )
     }
 }
 
@@ -99,15 +116,15 @@ fn tools() -> Vec<u8> {
     }
     let mut tar = tool("tar");
     tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@1684449257", "-c", "-C"]);
-    run_tool(tar.arg(root.path()).args(["usr/local"]), b"")
+    run_tool(tar.arg(root.path()).arg("usr"), b"")
 }
 
-fn path_of(script: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle").join(script)
-}
-
-fn script(name: &str, args: &[&str]) {
-    run_tool(tool("python3").arg(path_of(name)).args(args), b"");
+/// A Python script of this folder.
+fn script(name: &str) -> Command {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let mut python = tool("python3");
+    python.arg("-uB").arg(tests.join("oracle").join(name)).env("PYTHONPATH", tests.join("it/harness"));
+    python
 }
 
 /// An engine that builds cases. The client is the same for both.
