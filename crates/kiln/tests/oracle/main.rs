@@ -84,7 +84,7 @@ fn build_all(side: &Side, cases: &[Case], world: &World) -> Vec<String> {
                 loop {
                     let next = queue.lock().expect("no panic").next();
                     let Some((number, case)) = next else { return };
-                    let text = world.without_names(&build(side, case, world));
+                    let text = world.without_host(&build(side, case, world));
                     told.lock().expect("no panic")[number] = without_ids(&text);
                 }
             });

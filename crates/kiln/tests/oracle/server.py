@@ -2,60 +2,39 @@
 
 usage: server.py FOLDER      images/NAME are OCI layouts, files/ is served as it is
 """
-import http.server, json, os, sys
+import glob, http.server, json, os, sys
 
-ROOT = sys.argv[1]
-IMAGES = os.path.join(ROOT, "images")
-
-
-def blob(hex):
-    for name in os.listdir(IMAGES):
-        path = os.path.join(IMAGES, name, "blobs", "sha256", hex)
-        if os.path.exists(path):
-            with open(path, "rb") as file:
-                return file.read()
-
-
-def find(path):
-    """The content of a path of the registry, with its type and digest."""
-    name, kind, reference = path.removeprefix("/v2/").rsplit("/", 2)
-    if reference.startswith("sha256:"):
-        digest = reference
-    else:
-        own = os.path.join(IMAGES, name.rsplit("/", 1)[-1])
-        layout = own if os.path.exists(own) else os.path.join(IMAGES, "busybox")
-        with open(os.path.join(layout, "index.json")) as file:
-            digest = json.load(file)["manifests"][0]["digest"]
-    data = blob(digest.removeprefix("sha256:"))
-    media = json.loads(data)["mediaType"] if data and kind == "manifests" else "application/octet-stream"
-    return data, media, digest
+FOLDER = sys.argv[1]
+# Paths of blobs by digest, and of manifests by name.
+BLOBS = {"sha256:" + os.path.basename(path): path for path in glob.glob(FOLDER + "/images/*/blobs/sha256/*")}
+MANIFESTS = {}
+for path in glob.glob(FOLDER + "/images/*"):
+    with open(path + "/index.json") as file:
+        (manifest,) = json.load(file)["manifests"]
+    MANIFESTS[os.path.basename(path)] = BLOBS[manifest["digest"]]
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def __init__(self, *args):
-        super().__init__(*args, directory=os.path.join(ROOT, "files"))
+        super().__init__(*args, directory=FOLDER + "/files")
 
-    def answer(self, with_body):
-        path = self.path.split("?")[0]
-        data, media, digest = (b"{}", "application/json", "") if path == "/v2/" else find(path)
-        if data is None:
-            return self.send_error(404)
-        self.send_response(200)
-        self.send_header("Content-Type", media)
-        self.send_header("Content-Length", str(len(data)))
-        if digest:
-            self.send_header("Docker-Content-Digest", digest)
-        self.end_headers()
-        if with_body:
-            self.wfile.write(data)
+    def translate_path(self, path):
+        path = path.split("?")[0]
+        if not path.startswith("/v2/"):
+            return super().translate_path(path)
+        if path == "/v2/":
+            return os.devnull
+        name, _, reference = path.rsplit("/", 2)
+        if reference.startswith("sha256:"):
+            return BLOBS.get(reference, "/nothing")
+        return MANIFESTS.get(os.path.basename(name), MANIFESTS["busybox"])
 
-    def do_GET(self):
-        self.answer(True) if self.path.startswith("/v2/") else super().do_GET()
-
-    def do_HEAD(self):
-        self.answer(False) if self.path.startswith("/v2/") else super().do_HEAD()
+    def guess_type(self, path):
+        if path in MANIFESTS.values():
+            return "application/vnd.oci.image.manifest.v1+json"
+        return super().guess_type(path)
 
     def log_message(self, *_):
         pass

@@ -18,15 +18,13 @@ while [ $# -gt 0 ]; do
   shift
 done
 "#;
-const TOOLS: &[&str] = &[
-    "apk", "apt-get", "bundle", "cargo", "composer", "dotnet", "go", "gradle", "mvn", "node", "npm", "pip",
-    "pnpm", "poetry", "python", "ruby", "rustup", "yarn",
-];
+const TOOLS: &[&str] =
+    &["apk", "apt-get", "bundle", "cargo", "composer", "dotnet", "go", "mvn", "npm", "pip", "ruby"];
 
 /// A web server with base images and fixtures.
 pub struct World {
     _server: Process,
-    _images: Vec<Layout>,
+    _images: [Layout; 6],
     folder: Folder,
     /// Address and port of the server.
     host: String,
@@ -38,35 +36,34 @@ impl World {
     pub fn start() -> Self {
         let folder = Folder::new(&[("images/", ""), ("files/", "")]);
         let layers = [busybox_layer(), tools()];
-        let mut kept = Vec::new();
-        for (name, config) in images() {
+        let images = images().map(|(name, config)| {
             let layers: &[&[u8]] = if name == "empty" { &[] } else { &[&layers[0], &layers[1]] };
             let layout = Layout::new(layers, config);
             symlink(layout.path(), folder.join("images").join(name)).expect("linked");
-            kept.push(layout);
-        }
+            layout
+        });
         run_tool(script("fixtures.py").arg(folder.join("files")), b"");
         let mut server = script("server.py");
         server.arg(folder.path());
         let (server, port) = Process::start(&mut server, |line| Some(line.strip_prefix("port ")?.to_owned()));
         let bases = layers.iter().map(|l| oci::Digest::of(l).to_string()).collect();
-        World { _server: server, _images: kept, folder, host: format!("127.0.0.1:{port}"), bases }
+        World { _server: server, _images: images, folder, host: format!("127.0.0.1:{port}"), bases }
     }
 
     pub fn fixtures(&self) -> PathBuf {
         self.folder.join("files")
     }
 
-    /// Puts what is another each time into a case: `@HOST@`, and folder and digest of a base image, `@FULL@` and `@DIGEST@`.
+    /// Puts into a case what is another each time: `@HOST@`, and of the base image `full` the layout as `@FULL@` and the
+    /// digest as `@DIGEST@`.
     pub fn fill_in(&self, case: &str) -> String {
         let full = self.folder.join("images/full");
-        let digest = Image::read(&full).digest().to_owned();
-        let full = full.display().to_string();
-        case.replace("@HOST@", &self.host).replace("@FULL@", &full).replace("@DIGEST@", &digest)
+        let case = case.replace("@HOST@", &self.host).replace("@FULL@", &full.display().to_string());
+        case.replace("@DIGEST@", Image::read(&full).digest())
     }
 
-    /// What came of a case, without what is another each time.
-    pub fn without_names(&self, told: &str) -> String {
+    /// What came of a case, without that.
+    pub fn without_host(&self, told: &str) -> String {
         told.replace(&self.host, "HOST")
     }
 

@@ -15,8 +15,7 @@ impl BuildKit {
     pub fn start(config: &str) -> Option<Self> {
         let daemon = BuildKit::find("buildkitd")?;
         let runtime = BuildKit::find("buildkit-runc").or_else(|| BuildKit::find("runc"))?;
-        let folder = Folder::new(&[]);
-        folder.write("buildkitd.toml", config);
+        let folder = Folder::new(&[("tmp/", ""), ("buildkitd.toml", config)]);
         let socket = folder.join("sock");
         let mut daemon = Command::new(daemon);
         daemon.args(["--oci-worker=true", "--containerd-worker=false", "--oci-worker-net=host"]);
@@ -24,6 +23,8 @@ impl BuildKit {
         daemon.arg("--config").arg(folder.join("buildkitd.toml"));
         daemon.arg("--root").arg(folder.join("root"));
         daemon.arg("--addr").arg(format!("unix://{}", socket.display()));
+        // It leaves folders there.
+        daemon.env("TMPDIR", folder.join("tmp"));
         let (process, ()) = Process::start(&mut daemon, |line| line.contains("running server").then_some(()));
         let began = Instant::now();
         while !socket.exists() && began.elapsed() < Duration::from_secs(10) {

@@ -23,16 +23,6 @@ pub enum State {
     Untouched,
 }
 
-impl Step {
-    fn state(&self) -> State {
-        match self {
-            Step { cached: true, .. } => State::Cached,
-            Step { completed: Some(_), .. } => State::Ran,
-            _ => State::Untouched,
-        }
-    }
-}
-
 impl Steps {
     pub fn read(text: &str) -> Self {
         let mut steps: BTreeMap<String, Step> = BTreeMap::new();
@@ -63,7 +53,11 @@ impl Steps {
 
     /// How the step ended whose name has this part.
     pub fn state(&self, part: &str) -> State {
-        self.find(part).map_or(State::Untouched, Step::state)
+        match self.find(part) {
+            Some(Step { cached: true, .. }) => State::Cached,
+            Some(Step { completed: Some(_), .. }) => State::Ran,
+            _ => State::Untouched,
+        }
     }
 
     /// The instructions that ran, apart from FROM.
