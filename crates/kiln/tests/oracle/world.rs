@@ -54,12 +54,14 @@ impl World {
         self.folder.join("files")
     }
 
-    /// Puts into a case what is another each time: `@HOST@`, and of the base image `full` the layout as `@FULL@` and the
-    /// digest as `@DIGEST@`.
+    /// Puts into a case what is another each time: the server as `@HOST@`, the folder of fixtures as `@FILES@`, and of the
+    /// base image `full` the layout as `@FULL@` and the digest as `@DIGEST@`.
     pub fn fill_in(&self, case: &str) -> String {
         let full = self.folder.join("images/full");
-        let case = case.replace("@HOST@", &self.host).replace("@FULL@", &full.display().to_string());
-        case.replace("@DIGEST@", Image::read(&full).digest())
+        let digest = Image::read(&full).digest().to_owned();
+        let (files, full) = (self.fixtures().display().to_string(), full.display().to_string());
+        let case = case.replace("@HOST@", &self.host).replace("@FILES@", &files);
+        case.replace("@FULL@", &full).replace("@DIGEST@", &digest)
     }
 
     /// What came of a case, without that.
