@@ -1,6 +1,5 @@
 //! What a case is: one text file.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::harness::Folder;
@@ -107,11 +106,10 @@ fn put(folder: &Folder, files: &[(String, String)], fixtures: &Path) {
     }
 }
 
-/// Of a file, or of a folder with all that is in it. Folders are open to all, whatever umask the tests run with.
+/// Of a file, or of a folder with all that is in it.
 fn set_times(path: &Path, seconds: i64) {
     use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
     if std::fs::symlink_metadata(path).expect("there").is_dir() {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("opened");
         for entry in std::fs::read_dir(path).expect("a folder") {
             set_times(&entry.expect("an entry").path(), seconds);
         }

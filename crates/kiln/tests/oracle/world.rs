@@ -1,5 +1,6 @@
 //! What cases are built from and by.
 
+use std::any::Any;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -127,29 +128,30 @@ fn script(name: &str) -> Command {
 }
 
 /// An engine that builds cases. The client is the same for both.
-pub enum Side {
-    Kiln(Box<Engine>),
-    BuildKit { engine: BuildKit, client: Box<Engine> },
+pub struct Side {
+    client: Engine,
+    address: String,
+    _engine: Box<dyn Any + Sync>,
 }
 
 impl Side {
     pub fn kiln(world: &World) -> Self {
-        Side::Kiln(Box::new(Engine::with_config(&world.config())))
+        // With what umask it was started is not to be seen in what it builds.
+        let engine = Engine::new().wrapped(&["sh", "-c", r#"umask 077 && exec "$@""#, "sh"]);
+        let engine = engine.configured(&world.config());
+        let address = format!("unix://{}", engine.root().join("engine.sock").display());
+        Side { client: Engine::new(), address, _engine: Box::new(engine) }
     }
 
     /// BuildKit's engine, where the machine has it.
     pub fn buildkit(world: &World) -> Option<Self> {
         let engine = BuildKit::start(&world.config())?;
-        Some(Side::BuildKit { engine, client: Box::new(Engine::new()) })
+        Some(Side { client: Engine::new(), address: engine.address(), _engine: Box::new(engine) })
     }
 
     pub fn buildctl(&self, args: &[String], folder: &Folder) -> Command {
-        let (client, address) = match self {
-            Side::Kiln(engine) => (engine, format!("unix://{}", engine.root().join("engine.sock").display())),
-            Side::BuildKit { engine, client } => (client, engine.address()),
-        };
-        let mut command = client.kiln(args);
-        command.arg0("buildctl").env("BUILDKIT_HOST", address).current_dir(folder.path());
+        let mut command = self.client.kiln(args);
+        command.arg0("buildctl").env("BUILDKIT_HOST", &self.address).current_dir(folder.path());
         command
     }
 }
