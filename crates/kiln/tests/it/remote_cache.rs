@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::{Engine, Folder, Process, Registry, State, busybox, list_tar, run_tool, tool};
+use crate::harness::{BuildKit, Engine, Folder, Registry, State, busybox, list_tar, run_tool, tool};
 
 use State::{Cached, Ran};
 
@@ -199,57 +198,22 @@ fn records_are_those_of_buildkit() {
     assert_eq!(Cache::read(&folder.join("cache")).records, RECORDS);
 }
 
-/// A program of BuildKit's, where there is one.
-fn find(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
-}
-
-/// BuildKit's own daemon.
-struct BuildKit {
-    _process: Process,
-    folder: Folder,
-    buildctl: PathBuf,
-}
-
-impl BuildKit {
-    fn start() -> Option<Self> {
-        let (buildkitd, buildctl) = (find("buildkitd")?, find("buildctl")?);
-        let runtime = find("buildkit-runc").or_else(|| find("runc"))?;
-        let folder = Folder::new(&[]);
-        let socket = folder.join("sock");
-        let mut daemon = Command::new(buildkitd);
-        daemon.args(["--oci-worker=true", "--containerd-worker=false", "--oci-worker-net=host"]);
-        daemon.arg(format!("--oci-worker-binary={}", runtime.display()));
-        daemon
-            .arg("--root")
-            .arg(folder.join("root"))
-            .arg("--addr")
-            .arg(format!("unix://{}", socket.display()));
-        let (process, ()) = Process::start(&mut daemon, |line| line.contains("running server").then_some(()));
-        let began = Instant::now();
-        while !socket.exists() && began.elapsed() < Duration::from_secs(10) {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Some(BuildKit { _process: process, folder, buildctl })
+/// Builds with BuildKit and a cache; gives what was built.
+fn build_there(buildkit: &BuildKit, buildctl: &Path, context: &Folder, cache: String) -> Vec<String> {
+    let mut buildctl = Command::new(buildctl);
+    buildctl.arg("--addr").arg(buildkit.address());
+    buildctl.args(["build", "--progress=plain", "--frontend=dockerfile.v0", "--output=type=tar"]);
+    for name in ["context", "dockerfile"] {
+        buildctl.arg("--local").arg(format!("{name}={}", context.path().display()));
     }
-
-    /// Builds with a cache; gives what was built.
-    fn build(&self, context: &Folder, cache: &[String]) -> Vec<String> {
-        let mut buildctl = Command::new(&self.buildctl);
-        buildctl.arg("--addr").arg(format!("unix://{}", self.folder.join("sock").display()));
-        buildctl.args(["build", "--progress=plain", "--frontend=dockerfile.v0", "--output=type=tar"]);
-        for name in ["context", "dockerfile"] {
-            buildctl.arg("--local").arg(format!("{name}={}", context.path().display()));
-        }
-        end(&run_tool(buildctl.args(cache), b""))
-    }
+    end(&run_tool(buildctl.arg(cache), b""))
 }
 
 /// Where there is a real one, its caches are hits here, and the reverse.
 #[test]
 fn caches_are_exchanged_with_buildkit() {
-    let Some(buildkit) = BuildKit::start() else { return };
+    let Some((buildkit, buildctl)) = BuildKit::start("").zip(BuildKit::find("buildctl")) else { return };
+    let build_there = |context: &Folder, cache| build_there(&buildkit, &buildctl, context, cache);
     let registry = Registry::open();
     let base = registry.name("busybox:1");
     let layout = busybox();
@@ -261,8 +225,7 @@ fn caches_are_exchanged_with_buildkit() {
     for attrs in ["mode=max", "mode=min", "mode=max,image-manifest=false"] {
         let folder = Folder::new(&[]);
         let dir = |name: &str| folder.join(name).display().to_string();
-        let theirs =
-            buildkit.build(&context, &[format!("--export-cache=type=local,dest={},{attrs}", dir("b"))]);
+        let theirs = build_there(&context, format!("--export-cache=type=local,dest={},{attrs}", dir("b")));
         let ours = kiln(&["--cache-from", &format!("type=local,src={}", dir("b"))]);
         assert!(!ours.is_empty() && ours == theirs, "{attrs}: BuildKit's cache here: {theirs:?} {ours:?}");
 
@@ -274,7 +237,7 @@ fn caches_are_exchanged_with_buildkit() {
         );
         let to = ["--cache-to", &format!("type=local,dest={},{attrs}", dir("k"))];
         let ours = end(&Engine::new().build(&context).args(to).tar());
-        let theirs = buildkit.build(&context, &[format!("--import-cache=type=local,src={}", dir("k"))]);
+        let theirs = build_there(&context, format!("--import-cache=type=local,src={}", dir("k")));
         assert!(!ours.is_empty() && ours == theirs, "{attrs}: our cache in BuildKit: {ours:?} {theirs:?}");
     }
 }

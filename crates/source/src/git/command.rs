@@ -88,6 +88,14 @@ impl Git {
         }
         command.args(&self.options).args(args).env_clear().envs(self.environment());
         command.stdin(Stdio::null()).kill_on_drop(true);
+        // SAFETY: umask is async-signal-safe, and the closure touches nothing of the parent.
+        unsafe {
+            // Modes of files are those of the repository, whatever the engine was started with.
+            command.pre_exec(|| {
+                rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+                Ok(())
+            });
+        }
         let output = command.output().await.map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => Error::environment("the program `git` is not on this machine")
                 .hint("install git where the engine runs"),

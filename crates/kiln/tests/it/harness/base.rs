@@ -29,6 +29,11 @@ pub fn busybox() -> Arc<Layout> {
 }
 
 fn make() -> Layout {
+    Layout::new(&[&busybox_layer()], json!({"Env": [PATH], "Cmd": ["sh"]}))
+}
+
+/// Its layer, as a tar archive.
+pub fn busybox_layer() -> Vec<u8> {
     let root = Folder::new(&[
         ("etc/passwd", PASSWD),
         ("etc/group", GROUP),
@@ -52,6 +57,5 @@ fn make() -> Layout {
     let mut tar = tool("tar");
     tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@1684449257", "-c", "-C"]);
     tar.arg(root.path()).args(["bin", "dev", "etc", "home", "proc", "root", "sys", "tmp", "usr"]);
-    let layer = run_tool(&mut tar, b"");
-    Layout::new(&[&layer], json!({"Env": [PATH], "Cmd": ["sh"]}))
+    run_tool(&mut tar, b"")
 }

@@ -24,11 +24,12 @@ impl Folder {
         folder
     }
 
-    fn add(&self, path: &str, content: &str) {
+    /// Makes one file, as [`Folder::new`] does.
+    pub fn add(&self, path: &str, content: &str) {
         if let Some((link, target)) = path.split_once(" -> ") {
             symlink(target, self.place(link)).expect("linked");
         } else if let Some(dir) = path.strip_suffix('/') {
-            fs::create_dir_all(self.place(dir)).expect("made");
+            make_dir(&self.join(dir));
         } else if let Some(program) = path.strip_prefix("+x ") {
             self.write(program, content);
             let executable = fs::Permissions::from_mode(0o755);
@@ -40,7 +41,7 @@ impl Folder {
 
     fn place(&self, path: &str) -> PathBuf {
         let path = self.join(path);
-        fs::create_dir_all(path.parent().expect("below the folder")).expect("made");
+        make_dir(path.parent().expect("below the folder"));
         path
     }
 
@@ -71,5 +72,14 @@ impl Folder {
             entries.map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
         names.sort();
         names
+    }
+}
+
+/// With those above it, open to all whatever umask the tests run with.
+fn make_dir(path: &Path) {
+    if !path.exists() {
+        make_dir(path.parent().expect("below the folder"));
+        fs::create_dir(path).expect("made");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("open to all");
     }
 }

@@ -5,6 +5,7 @@
 
 mod base;
 mod build;
+mod buildkit;
 mod check;
 mod engine;
 mod folder;
@@ -19,8 +20,9 @@ mod steps;
 mod tool;
 mod vitals;
 
-pub use base::busybox;
+pub use base::{busybox, busybox_layer};
 pub use build::Build;
+pub use buildkit::BuildKit;
 pub use check::{check_config, check_files};
 pub use engine::{Engine, is_alive};
 pub use folder::Folder;
