@@ -1,6 +1,7 @@
 //! One module per command: takes settings, does it, prints.
 
 mod build;
+mod builder;
 mod call;
 mod completion;
 mod dockerfile;
@@ -14,6 +15,7 @@ mod run;
 mod version;
 
 pub(crate) use build::build;
+pub(crate) use builder::builder;
 pub(crate) use completion::completion;
 pub(crate) use dockerfile::dockerfile;
 pub(crate) use du::du;

@@ -1,0 +1,55 @@
+//! Starting the engines of a builder, with progress.
+
+use std::sync::Arc;
+
+use errdefs::{Error, Result};
+use progress::{Sink, Step};
+
+use crate::display::{Display, LocalSink, Target};
+use crate::engine::driver::Status;
+use crate::engine::{Builder, Member};
+use crate::environment::Environment;
+use crate::settings::ProgressMode;
+
+/// Starts all engines that do not run, side by side. Says whether there was one; a node that makes no sense is passed over.
+///
+/// # Errors
+/// The first of an engine, once all have ended or are there.
+pub(super) async fn boot(builder: &Builder, env: &Environment) -> Result<bool> {
+    let mut idle = Vec::new();
+    for member in &builder.nodes {
+        if let Ok(driver) = member.driver()
+            && driver.look().await?.0 != Status::Running
+        {
+            idle.push(member);
+        }
+    }
+    if idle.is_empty() {
+        return Ok(false);
+    }
+    let mode = ProgressMode::choose("auto", false, env)?;
+    let (display, sender) = Display::plainly(mode, env, Target::Stderr)?;
+    let drawing = display.start();
+    let sink: Arc<dyn Sink> = Arc::new(LocalSink(sender));
+    let several = idle.len() > 1;
+    let mut failed = None;
+    for booted in futures_of(&idle, several, &sink).await {
+        if let Err(e) = booted {
+            failed.get_or_insert(e);
+        }
+    }
+    drop(sink);
+    drawing.finish().await?;
+    failed.map_or(Ok(true), Err)
+}
+
+async fn futures_of(members: &[&Member], several: bool, sink: &Arc<dyn Sink>) -> Vec<Result<(), Error>> {
+    let boots = members.iter().map(|member| async {
+        let driver = member.driver()?;
+        let node = if several { format!("{} ", member.node.name) } else { String::new() };
+        let name = format!("[{node}internal] {}", driver.booting());
+        let step = Step::start(Arc::clone(sink), &format!("boot {}", member.node.name), &name);
+        step.finish(driver.boot().await.map(drop))
+    });
+    futures_util::future::join_all(boots).await
+}
