@@ -223,7 +223,7 @@ mod tests {
             append,
             platforms: words[2]
                 .iter()
-                .flat_map(|p| parse_platforms(&[p.clone()]).expect("platforms"))
+                .flat_map(|p| parse_platforms(std::slice::from_ref(p)).expect("platforms"))
                 .collect(),
             ..Change::default()
         }

@@ -34,8 +34,8 @@ pub(crate) enum BuilderCommand {
     after_help = "\
 Without an endpoint the builder is an engine on this machine, with a store of its own, that is started when it is needed.
 Endpoints of other engines, Kiln's or BuildKit's: unix://PATH, tcp://HOST:PORT, ssh://[USER@]HOST,
-docker-container://NAME[?context=DOCKER-CONTEXT], kube-pod://NAME. Options for those at tcp:// are cacert, cert, key and
-servername."
+docker-container://NAME[?context=DOCKER-CONTEXT], kube-pod://NAME.
+Options of the driver for tcp:// are cacert, cert, key and servername."
 )]
 pub(crate) struct CreateArgs {
     /// Where the engine is

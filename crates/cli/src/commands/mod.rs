@@ -4,6 +4,7 @@ mod build;
 mod builder;
 mod call;
 mod completion;
+mod confirm;
 mod dockerfile;
 mod du;
 mod engine;

@@ -265,9 +265,22 @@ fn a_node_that_dies_ends_the_build() {
     two.engines = [first, second.configured("")];
 }
 
+/// A folder that is gone in the end, however that comes.
+struct Gone(PathBuf);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        let _it_may_be_gone = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 #[test]
 fn builders_are_looked_after() {
-    let engine = Engine::new();
+    // It goes after the engine, which looks for processes that were left.
+    let root = Folder::new(&[]);
+    let engine = Engine::at(root.path());
+    let stores = PathBuf::from(format!("{}-builders", engine.root().display()));
+    let _gone = Gone(stores.clone());
     let ok = |words: &str| {
         String::from_utf8_lossy(&run_tool(&mut engine.kiln(words.split(' ')), b"")).into_owned()
     };
@@ -277,12 +290,11 @@ fn builders_are_looked_after() {
         assert_eq!(output.status.code(), Some(1), "{words}: {stderr}");
         assert!(stderr.contains(told), "{words}: {stderr}");
     };
-    let root = PathBuf::from(format!("{}-builders", engine.root().display()));
     assert_eq!(
         ok("builder create --name own --buildkitd-flags --oci-worker-platform=linux/s390x --use"),
         "own\n"
     );
-    let endpoint = format!("kiln://{}", root.join("own0").display());
+    let endpoint = format!("kiln://{}", stores.join("own0").display());
     let listed = ok("builder ls");
     let row = |name: &str| {
         let line = listed.lines().find(|line| line.trim_start_matches([' ', '\\', '_']).starts_with(name));
@@ -292,7 +304,7 @@ fn builders_are_looked_after() {
     assert_eq!(row("own*"), "own* kiln");
     assert_eq!(row("own0"), format!(r"\_ own0 \_ {endpoint} inactive"));
     assert_eq!(row("default"), "default kiln");
-    assert!(!root.exists(), "nothing is started by a look");
+    assert!(!stores.exists(), "nothing is started by a look");
 
     // It is the current one.
     let context = Folder::with_dockerfile("FROM scratch\nCOPY f /\n", &[("f", "x")]);
@@ -327,7 +339,7 @@ fn builders_are_looked_after() {
     ok("builder rm --all-inactive --force");
     assert!(ok("builder ls").contains("own0") && !ok("builder ls").contains("far"));
     ok("builder rm own");
-    assert!(!root.exists(), "its store is gone");
+    assert!(!stores.exists(), "its store is gone");
 }
 
 /// The plugin has the commands of buildx.

@@ -33,7 +33,7 @@ pub(super) async fn boot(builder: &Builder, env: &Environment) -> Result<bool> {
     let sink: Arc<dyn Sink> = Arc::new(LocalSink(sender));
     let several = idle.len() > 1;
     let mut failed = None;
-    for booted in futures_of(&idle, several, &sink).await {
+    for booted in all(&idle, several, &sink).await {
         if let Err(e) = booted {
             failed.get_or_insert(e);
         }
@@ -43,7 +43,8 @@ pub(super) async fn boot(builder: &Builder, env: &Environment) -> Result<bool> {
     failed.map_or(Ok(true), Err)
 }
 
-async fn futures_of(members: &[&Member], several: bool, sink: &Arc<dyn Sink>) -> Vec<Result<(), Error>> {
+/// The name of the node is told where there are several.
+async fn all(members: &[&Member], several: bool, sink: &Arc<dyn Sink>) -> Vec<Result<(), Error>> {
     let boots = members.iter().map(|member| async {
         let driver = member.driver()?;
         let node = if several { format!("{} ", member.node.name) } else { String::new() };

@@ -12,7 +12,9 @@ use serde_json::{Map, Value, json};
 use super::seen::{Seen, look};
 use crate::args::{GlobalArgs, LsBuilderArgs};
 use crate::console;
+use crate::docker::contexts;
 use crate::engine::builder::{DEFAULT, store};
+use crate::engine::driver::KILN;
 use crate::engine::{Builder, Member};
 use crate::environment::Environment;
 use crate::flags::parse_duration;
@@ -76,27 +78,17 @@ pub(super) async fn ls(args: &LsBuilderArgs, global: &GlobalArgs, env: &Environm
 
 /// All builders with what their engines say, each asked at the same time.
 async fn entries(timeout: Duration, global: &GlobalArgs, env: &Environment) -> Result<Vec<Entry>> {
-    let current = match Builder::current(global, env) {
-        Ok(builder) => builder.name,
-        // One that cannot be used is listed with what is wrong.
-        Err(_) => store(env)
-            .and_then(|store| store.current(&crate::docker::contexts::key(env)).ok().flatten())
-            .map_or_else(String::new, |group| group.name),
-    };
-    let store = store(env);
-    let groups = store.as_ref().map_or(Ok(Vec::new()), |store| store.list())?;
-    let has_default = groups.iter().any(|group| group.name == DEFAULT);
-    let mut builders: Vec<_> = Vec::new();
-    for group in groups {
-        let (name, driver, dynamic) = (group.name.clone(), group.driver.clone(), group.dynamic);
-        let opened = store.as_ref().map(|store| open(group, store, env));
-        builders.extend(opened.map(|opened| (name, driver, dynamic, opened)));
+    let mut current = DEFAULT.to_owned();
+    let mut builders: Vec<(Group, Result<Builder>)> = Vec::new();
+    if let Some(store) = store(env) {
+        current = store.current(&contexts::key(env))?.map_or(current, |group| group.name);
+        let open = |group: Group| (group.clone(), Builder::of(group, &store, env));
+        builders.extend(store.list()?.into_iter().map(open));
     }
-    if !has_default {
-        let own = Builder::own(global, env)?;
-        builders.push((own.name.clone(), own.driver.clone(), false, Ok(own)));
+    if !builders.iter().any(|(group, _)| group.name == DEFAULT) {
+        builders.push((Group::new(DEFAULT, KILN), Builder::own(global, env)));
     }
-    let looked = builders.into_iter().map(async |(name, driver, dynamic, opened)| {
+    let looked = builders.into_iter().map(async |(Group { name, driver, dynamic, .. }, opened)| {
         let is_current = name == current;
         let (error, last_activity, nodes) = match opened {
             Err(e) => (Some(e), None, Vec::new()),
@@ -108,10 +100,6 @@ async fn entries(timeout: Duration, global: &GlobalArgs, env: &Environment) -> R
         Entry { name, driver, last_activity, is_current, dynamic, error, nodes }
     });
     Ok(join_all(looked).await)
-}
-
-fn open(group: Group, store: &::builder::Store, env: &Environment) -> Result<Builder> {
-    Builder::of(group, store, env)
 }
 
 /// One row for the builder, and one for each node.

@@ -1,6 +1,5 @@
 //! Removing builders.
 
-use std::io::BufRead as _;
 use std::process::ExitCode;
 
 use ::builder::{Locked, Store};
@@ -10,6 +9,7 @@ use futures_util::future::join_all;
 use super::seen::look;
 use super::there;
 use crate::args::{GlobalArgs, RmBuilderArgs};
+use crate::commands::confirm::confirm;
 use crate::console;
 use crate::docker::contexts;
 use crate::engine::builder::{DEFAULT, asked_for};
@@ -18,9 +18,11 @@ use crate::engine::{Builder, Member};
 use crate::environment::Environment;
 use crate::flags::parse_duration;
 
+const INACTIVE: &str = "This will remove all builders that are not in running state.";
+
 /// Removes builders, with their engines where those are Kiln's.
 pub(super) async fn rm(args: &RmBuilderArgs, global: &GlobalArgs, env: &Environment) -> Result<ExitCode> {
-    if args.all_inactive && !args.force && !confirm(env)? {
+    if args.all_inactive && !args.force && !confirm(INACTIVE, env)? {
         return Ok(ExitCode::SUCCESS);
     }
     let store = there(env)?;
@@ -108,16 +110,4 @@ async fn inactive(args: &RmBuilderArgs, store: &Store, env: &Environment) -> Res
         gone?;
     }
     Ok(())
-}
-
-fn confirm(env: &Environment) -> Result<bool> {
-    if !env.stdin_is_terminal {
-        return Err(Error::user("there is no terminal to ask for confirmation on").hint("add `--force`"));
-    }
-    console::out(
-        "WARNING! This will remove all builders that are not in running state. Are you sure you want to continue? [y/N] ",
-    )?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).context("failed to read the answer")?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
