@@ -43,11 +43,7 @@ impl Chosen {
 /// An engine that is needed does not answer.
 pub(crate) async fn choose(builder: &Builder, platforms: &[Platform]) -> Result<Vec<Chosen>> {
     let usable: Vec<&Member> = builder.nodes.iter().filter(|member| member.driver.is_ok()).collect();
-    if usable.is_empty() {
-        let broken = builder.nodes.iter().find_map(|member| member.driver().err());
-        let broken = broken.unwrap_or_else(|| Error::internal("a builder without a node"));
-        return Err(broken.context("no valid drivers found"));
-    }
+    builder.place().context("no valid drivers found")?;
     let several = builder.nodes.len() > 1;
     // Those that were asked what they can need not be reached again.
     let reached = Mutex::new(vec![None; usable.len()]);

@@ -127,8 +127,7 @@ async fn prepare(
     let secrets = Secrets::new(&settings.secrets, env)?;
     let platforms = platforms(settings)?;
     let may_be_several = builder.nodes.len() > 1 && platforms.len() > 1;
-    let first = builder.nodes.first().ok_or_else(|| Error::internal("a builder without a node"))?;
-    let mut inputs = Inputs::open(settings, first.driver()?.place(), may_be_several, env).await?;
+    let mut inputs = Inputs::open(settings, builder.place()?, may_be_several, env).await?;
     let attachables = std::mem::take(&mut inputs.attachables).secrets(Arc::new(secrets));
     let attachables = attachables.auth(Arc::new(docker.clone()));
     let (caches, attachables) = Caches::open(&settings.caches, env, attachables)?;
@@ -138,6 +137,16 @@ async fn prepare(
     let agents = Agents::for_context(&settings.ssh, &settings.context, env)?;
     let mut attachables = agents.offer(attachables);
     let request = request(settings, &inputs, &caches, env)?;
+    let sink: Arc<dyn Sink> = Arc::new(LocalSink(sender.clone()));
+    let may_delete = settings.frontend.may_delete;
+    // Where one engine does all, what it cannot write is told before it is reached.
+    let mut alone = match may_be_several {
+        true => None,
+        false => {
+            let offers = std::mem::take(&mut attachables);
+            Some(Outputs::open(&settings.outputs, may_delete, env, &sink, offers).await?)
+        }
+    };
     let mut chosen = nodes::choose(builder, &platforms).await?;
     if settings.call.is_some() {
         // One answers for all.
@@ -145,21 +154,19 @@ async fn prepare(
     }
     let merge = if chosen.len() > 1 { Some(Merge::plan(&settings.outputs, env)?) } else { None };
     let outputs = merge.as_ref().map_or(&settings.outputs, |merge| &merge.outputs);
-    let sink: Arc<dyn Sink> = Arc::new(LocalSink(sender.clone()));
     let mut parts = Vec::new();
     for node in chosen {
         let mut request = request.clone();
-        let offers = match may_be_several {
-            true => inputs.for_one_more(&attachables).await?,
-            false => std::mem::take(&mut attachables),
-        };
         if merge.is_some() {
-            let told: Vec<_> = node.platforms.iter().map(Platform::format_all).collect();
-            request.frontend_attrs.insert("platform".into(), told.join(","));
-            request.frontend_attrs.insert("multi-platform".into(), "true".into());
+            request.frontend_attrs.extend(share(&node));
         }
-        let may_delete = settings.frontend.may_delete;
-        let (outputs, attachables) = Outputs::open(outputs, may_delete, env, &sink, offers).await?;
+        let (outputs, attachables) = match alone.take() {
+            Some(open) => open,
+            None => {
+                let offers = inputs.for_one_more(&attachables).await?;
+                Outputs::open(outputs, may_delete, env, &sink, offers).await?
+            }
+        };
         let Outputs { exporters, loads, notes, layout } = outputs;
         request.exporters = exporters;
         parts.push(Part { node, request, attachables, loads, notes, layout });
@@ -179,6 +186,12 @@ fn platforms(settings: &BuildSettings) -> Result<Vec<Platform>> {
     let parse =
         |text: &str| text.parse().map_err(|e: oci::platform::InvalidPlatform| Error::user(e.to_string()));
     told.split(',').filter(|text| !text.is_empty()).map(parse).collect()
+}
+
+/// What makes a node build its own platforms, as part of an image of several.
+fn share(node: &Chosen) -> [(String, String); 2] {
+    let platforms: Vec<_> = node.platforms.iter().map(Platform::format_all).collect();
+    [("platform".into(), platforms.join(",")), ("multi-platform".into(), "true".into())]
 }
 
 /// The request for any of the engines, without what the engine is to write.
@@ -341,9 +354,8 @@ fn finish(settings: &BuildSettings, builder: &Builder, built: &Built, drawn: &Dr
 /// Where the image is now.
 fn kept(settings: &BuildSettings, builder: &Builder, built: &Built) -> String {
     let (names, stores) = (settings.tags.join(", "), built.kept.join(", "));
-    let place = builder.nodes.first().and_then(|member| Some(member.driver().ok()?.place()));
-    match (place, &built.kept[..]) {
-        (Some(Place::Own(_)), _) if !builder.is_kept => {
+    match (builder.place(), &built.kept[..]) {
+        (Ok(Place::Own(_)), _) if !builder.is_kept => {
             let first = settings.tags.first().map_or("", String::as_str);
             format!("Kept as {names} in Kiln's store; try it: kiln run --rm {first}\n")
         }

@@ -116,6 +116,18 @@ impl Builder {
         }
     }
 
+    /// The first engine that can be used.
+    ///
+    /// # Errors
+    /// There is none; what is wrong with the first is told.
+    pub(crate) fn place(&self) -> Result<&Place> {
+        if let Some(driver) = self.nodes.iter().find_map(|member| member.driver.as_deref().ok()) {
+            return Ok(driver.place());
+        }
+        let broken = self.nodes.iter().find_map(|member| member.driver().err());
+        Err(broken.unwrap_or_else(|| Error::internal("a builder without a node")))
+    }
+
     /// Remembers that it is used. That this fails is no reason to fail a build.
     pub(crate) fn touch(&self, env: &Environment) {
         if let (true, Some(store)) = (self.is_kept, store(env))

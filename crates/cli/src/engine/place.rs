@@ -1,5 +1,5 @@
 use client::{Address, Tls};
-use errdefs::{Error, Result};
+use errdefs::Result;
 
 use crate::args::GlobalArgs;
 use crate::engine::{Builder, Home};
@@ -15,11 +15,9 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// The engine of the builder that is meant; of several nodes the first.
+    /// The engine of the builder that is meant; of several nodes the first that can be used.
     pub(crate) fn find(global: &GlobalArgs, env: &Environment) -> Result<Self> {
-        let builder = Builder::find(global, env)?;
-        let first = builder.nodes.first().ok_or_else(|| Error::internal("a builder without a node"))?;
-        Ok(first.driver()?.place().clone())
+        Builder::find(global, env)?.place().cloned()
     }
 
     /// The engine at an address, with what the flags say of TLS.
