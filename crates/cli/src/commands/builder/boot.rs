@@ -1,21 +1,26 @@
 //! Starting the engines of a builder, with progress.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use errdefs::{Error, Result};
+use errdefs::{Code, Error, Result};
 use progress::{Sink, Step};
 
 use crate::display::{Display, LocalSink, Target};
-use crate::engine::driver::Status;
+use crate::engine::driver::{Driver, Status};
 use crate::engine::{Builder, Member};
 use crate::environment::Environment;
 use crate::settings::ProgressMode;
 
-/// Starts all engines that do not run, side by side. Says whether there was one; a node that makes no sense is passed over.
+/// An engine that does not answer, since somebody starts it just now, is asked again for this time.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Starts all engines that do not run, side by side. A node that makes no sense is passed over.
 ///
 /// # Errors
 /// The first of an engine, once all have ended or are there.
-pub(super) async fn boot(builder: &Builder, env: &Environment) -> Result<bool> {
+pub(super) async fn boot(builder: &Builder, env: &Environment) -> Result<()> {
     let mut idle = Vec::new();
     for member in &builder.nodes {
         if let Ok(driver) = member.driver()
@@ -25,7 +30,7 @@ pub(super) async fn boot(builder: &Builder, env: &Environment) -> Result<bool> {
         }
     }
     if idle.is_empty() {
-        return Ok(false);
+        return Ok(());
     }
     let mode = ProgressMode::choose("auto", false, env)?;
     let (display, sender) = Display::plainly(mode, env, Target::Stderr)?;
@@ -40,7 +45,7 @@ pub(super) async fn boot(builder: &Builder, env: &Environment) -> Result<bool> {
     }
     drop(sink);
     drawing.finish().await?;
-    failed.map_or(Ok(true), Err)
+    failed.map_or(Ok(()), Err)
 }
 
 /// The name of the node is told where there are several.
@@ -50,7 +55,19 @@ async fn all(members: &[&Member], several: bool, sink: &Arc<dyn Sink>) -> Vec<Re
         let node = if several { format!("{} ", member.node.name) } else { String::new() };
         let name = format!("[{node}internal] {}", driver.booting());
         let step = Step::start(Arc::clone(sink), &format!("boot {}", member.node.name), &name);
-        step.finish(driver.boot().await.map(drop))
+        step.finish(start(driver).await)
     });
     futures_util::future::join_all(boots).await
+}
+
+async fn start(driver: &dyn Driver) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        match driver.boot().await {
+            Err(e) if e.code() == Code::Unavailable && began.elapsed() < PATIENCE => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            started => return started.map(drop),
+        }
+    }
 }

@@ -1,20 +1,15 @@
 //! Engines that somebody else looks after.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use builder::Node;
 use client::{Address, Client, Tls};
-use errdefs::{Code, Error, Result};
+use errdefs::{Error, Result};
 
 use super::{Driver, Status, check_absolute};
 use crate::engine::{Place, connect, connect_running};
 use crate::flags::parse_bool;
-
-/// One that does not answer is asked again for this time.
-const PATIENCE: Duration = Duration::from_secs(20);
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// The place is a given one.
 pub(super) struct Remote(pub Place);
@@ -83,19 +78,7 @@ impl Driver for Remote {
     }
 
     async fn boot(&self) -> Result<Client> {
-        let wait = async {
-            loop {
-                match connect(&self.0).await {
-                    Err(e) if e.code() == Code::Unavailable => tokio::time::sleep(PAUSE).await,
-                    answer => return answer,
-                }
-            }
-        };
-        match tokio::time::timeout(PATIENCE, wait).await {
-            Ok(answer) => answer,
-            // It says more than that time is over.
-            Err(_) => connect(&self.0).await,
-        }
+        connect(&self.0).await
     }
 
     async fn look(&self) -> Result<(Status, Option<Client>)> {
