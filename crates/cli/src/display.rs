@@ -12,6 +12,7 @@ use progress::{
 use tokio::sync::mpsc;
 
 use crate::console;
+use crate::engine::Builder;
 use crate::environment::Environment;
 use crate::settings::ProgressMode;
 
@@ -46,10 +47,13 @@ pub(crate) struct Drawn {
 }
 
 impl Display {
-    /// A display, and where its messages go.
-    pub(crate) fn new(mode: ProgressMode, env: &Environment) -> Result<(Self, mpsc::Sender<SolveStatus>)> {
-        let heading = "building with \"default\" instance using kiln driver";
-        Self::drawn_by(renderer(mode, env, Some(heading))?, env, Target::Stderr)
+    /// A display of a build with a builder, and where its messages go.
+    pub(crate) fn new(
+        mode: ProgressMode,
+        builder: &Builder,
+        env: &Environment,
+    ) -> Result<(Self, mpsc::Sender<SolveStatus>)> {
+        Self::drawn_by(renderer(mode, env, Some(builder))?, env, Target::Stderr)
     }
 
     /// One that says nothing of builders.
@@ -123,7 +127,8 @@ impl Sink for LocalSink {
     }
 }
 
-fn renderer(mode: ProgressMode, env: &Environment, heading: Option<&str>) -> Result<Box<dyn Renderer>> {
+fn renderer(mode: ProgressMode, env: &Environment, builder: Option<&Builder>) -> Result<Box<dyn Renderer>> {
+    let heading = |b: &Builder| format!("building with {:?} instance using {} driver", b.name, b.driver);
     Ok(match mode {
         ProgressMode::Quiet | ProgressMode::Silent => Box::new(Quiet),
         ProgressMode::RawJson => Box::new(RawJson),
@@ -131,15 +136,15 @@ fn renderer(mode: ProgressMode, env: &Environment, heading: Option<&str>) -> Res
             return Err(Error::user("failed to get console: stderr is not a terminal")
                 .hint("use `--progress=plain`, or `auto`"));
         }
-        ProgressMode::Tty => Box::new(tty(env, heading)),
+        ProgressMode::Tty => Box::new(tty(env, builder)),
         ProgressMode::Auto if env.stderr_is_terminal && env.get("TERM") != Some("dumb") => {
-            Box::new(tty(env, heading))
+            Box::new(tty(env, builder))
         }
-        ProgressMode::Auto | ProgressMode::Plain => Box::new(Plain::new(heading.map(str::to_owned))),
+        ProgressMode::Auto | ProgressMode::Plain => Box::new(Plain::new(builder.map(heading))),
     })
 }
 
-fn tty(env: &Environment, heading: Option<&str>) -> Tty {
+fn tty(env: &Environment, builder: Option<&Builder>) -> Tty {
     let theme = match (env.filled("NO_COLOR"), env.get("BUILDKIT_COLORS")) {
         (Some(_), _) => Theme::plain(),
         (None, None) => Theme::default(),
@@ -149,7 +154,7 @@ fn tty(env: &Environment, heading: Option<&str>) -> Tty {
             theme
         }
     };
-    let description = heading.map_or_else(String::new, |_| "kiln:default".into());
+    let description = builder.map_or_else(String::new, |b| format!("{}:{}", b.driver, b.name));
     let mut options = TtyOptions { description, theme, ..TtyOptions::default() };
     if let Some(lines) = env.get("BUILDKIT_TTY_LOG_LINES").and_then(|l| l.parse().ok()).filter(|l| *l > 0) {
         options.log_lines = lines;

@@ -1,6 +1,7 @@
 //! Loads images into a Docker engine (Engine API, "POST /images/load").
 
 mod body;
+pub(crate) mod contexts;
 mod endpoint;
 
 use std::fmt;

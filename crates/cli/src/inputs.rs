@@ -27,6 +27,8 @@ pub(crate) struct Inputs {
     pub local: Local,
     /// Folders that live as long as the build.
     pub temporary: Vec<TempDir>,
+    /// An archive from stdin for several engines, and the key under which each asks for it.
+    archive: Option<(String, PathBuf)>,
 }
 
 /// Where the Dockerfile is.
@@ -38,16 +40,22 @@ enum Dockerfile {
 }
 
 impl Inputs {
-    /// What lies in the web, the engine at `place` fetches.
-    pub(crate) async fn open(settings: &BuildSettings, place: &Place, env: &Environment) -> Result<Self> {
+    /// What lies in the web, the engine at `place` fetches. With `several`, more than one engine may ask for the inputs.
+    pub(crate) async fn open(
+        settings: &BuildSettings,
+        place: &Place,
+        several: bool,
+        env: &Environment,
+    ) -> Result<Self> {
         let mut inputs = Inputs {
             attrs: BTreeMap::new(),
             attachables: Attachables::new(),
             shared_key: String::new(),
             local: Local::default(),
             temporary: Vec::new(),
+            archive: None,
         };
-        let dockerfile = match inputs.context(settings, env).await? {
+        let dockerfile = match inputs.context(settings, several, env).await? {
             Some(dockerfile) => dockerfile,
             None => inputs.dockerfile(settings, place, env).await?,
         };
@@ -70,6 +78,16 @@ impl Inputs {
         Ok(inputs)
     }
 
+    /// The offers for one of several engines; to be called on what has come of [`Inputs::attachables`].
+    pub(crate) async fn for_one_more(&self, attachables: &Attachables) -> Result<Attachables> {
+        let mut again = attachables.again();
+        if let Some((key, path)) = &self.archive {
+            let file = tokio::fs::File::open(path).await.context("failed to read the archive from stdin")?;
+            again.upload(key, Box::new(file))?;
+        }
+        Ok(again)
+    }
+
     fn set(&mut self, key: &str, value: impl Into<String>) {
         self.attrs.insert(key.to_owned(), value.into());
     }
@@ -86,10 +104,15 @@ impl Inputs {
     }
 
     /// Sets up the main context. Gives the Dockerfile where the context decides it.
-    async fn context(&mut self, settings: &BuildSettings, env: &Environment) -> Result<Option<Dockerfile>> {
+    async fn context(
+        &mut self,
+        settings: &BuildSettings,
+        several: bool,
+        env: &Environment,
+    ) -> Result<Option<Dockerfile>> {
         let context = settings.context.as_str();
         if context == "-" {
-            return self.stdin_context(settings).await;
+            return self.stdin_context(settings, several).await;
         }
         let dir = env.cwd.join(context);
         if dir.is_dir() {
@@ -106,7 +129,7 @@ impl Inputs {
     }
 
     /// An archive on stdin is the context; anything else is the Dockerfile of an empty one.
-    async fn stdin_context(&mut self, settings: &BuildSettings) -> Result<Option<Dockerfile>> {
+    async fn stdin_context(&mut self, settings: &BuildSettings, several: bool) -> Result<Option<Dockerfile>> {
         if settings.dockerfile.as_deref() == Some("-") {
             return Err(Error::user(
                 "invalid argument: can't use stdin for both build context and dockerfile",
@@ -114,7 +137,15 @@ impl Inputs {
         }
         let stdin = Stdin::open().await?;
         if stdin.is_archive() {
-            let url = self.attachables.upload(&client::new_id(), stdin.into_reader())?;
+            let key = client::new_id();
+            if several {
+                let path = self.temporary()?.join("context");
+                stdin.keep(&path).await?;
+                self.set("context", format!("http://{}/{key}", session::UPLOAD_HOST));
+                self.archive = Some((key, path));
+                return Ok(None);
+            }
+            let url = self.attachables.upload(&key, stdin.into_reader())?;
             self.set("context", url);
             return Ok(None);
         }

@@ -1,10 +1,13 @@
 //! Folders in the form of an OCI layout: caches, and images that are no archive.
 
 use std::collections::HashSet;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use errdefs::{Error, Result};
+use fsutil::tar::{Entry, EntryKind, Writer};
 use oci::{Descriptor, Digest, Index, Reference, media};
 use serde_json::Value;
 
@@ -38,6 +41,46 @@ impl Folder {
 
     fn blob(&self, digest: &Digest) -> PathBuf {
         self.0.join("blobs").join(digest.algorithm()).join(digest.hex())
+    }
+
+    /// Adds a blob.
+    pub fn add(&self, bytes: &[u8]) -> Result<()> {
+        let path = self.blob(&Digest::of(bytes));
+        path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+        Ok(std::fs::write(path, bytes)?)
+    }
+
+    /// The bytes of a manifest or an index.
+    pub fn manifest(&self, manifest: &Descriptor) -> Result<Vec<u8>> {
+        if manifest.size > MANIFEST {
+            return Err(Error::user(format!("{} is too large for a manifest", manifest.digest)));
+        }
+        Ok(std::fs::read(self.blob(&manifest.digest))?)
+    }
+
+    /// Writes all of it as an archive.
+    pub fn archive(&self, out: impl Write) -> Result<()> {
+        let mut archive = Writer::new(out);
+        let mut todo = entries(&self.0)?;
+        todo.sort_by(|a, b| b.cmp(a));
+        while let Some(path) = todo.pop() {
+            let mut name = path.strip_prefix(&self.0).unwrap_or(&path).as_os_str().as_bytes().to_vec();
+            if path.is_dir() {
+                name.push(b'/');
+                let dir = Entry { path: name, mode: 0o755, kind: EntryKind::Dir, ..Entry::default() };
+                archive.ustar_header(&dir)?;
+                let mut below = entries(&path)?;
+                below.sort_by(|a, b| b.cmp(a));
+                todo.extend(below);
+            } else {
+                let mut file = File::open(&path)?;
+                let size = file.metadata()?.len();
+                archive.ustar_header(&Entry { path: name, mode: 0o644, size, ..Entry::default() })?;
+                std::io::copy(&mut file, &mut archive)?;
+            }
+        }
+        archive.finish()?.flush()?;
+        Ok(())
     }
 
     pub fn has(&self, digest: &Digest) -> bool {
@@ -117,11 +160,8 @@ impl Folder {
     }
 
     fn children(&self, manifest: &Descriptor) -> Result<Vec<Descriptor>> {
-        if manifest.size > MANIFEST {
-            return Err(Error::user(format!("{} is too large for a manifest", manifest.digest)));
-        }
-        let bytes = std::fs::read(self.blob(&manifest.digest))?;
-        let json: Value = serde_json::from_slice(&bytes).map_err(|e| Error::user(e.to_string()))?;
+        let json: Value =
+            serde_json::from_slice(&self.manifest(manifest)?).map_err(|e| Error::user(e.to_string()))?;
         let lists = [&json["manifests"], &json["layers"]].into_iter().filter_map(Value::as_array).flatten();
         let all = lists.chain(Some(&json["config"]).filter(|config| config.is_object())).cloned();
         all.map(|d| serde_json::from_value(d).map_err(|e| Error::user(e.to_string()))).collect()
@@ -158,11 +198,8 @@ mod tests {
 
     /// Writes a blob and gives its descriptor.
     fn blob(folder: &Folder, media_type: &str, bytes: &str) -> Descriptor {
-        let descriptor = Descriptor::of(media_type, bytes.as_bytes());
-        let path = folder.blob(&descriptor.digest);
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
-        std::fs::write(path, bytes).expect("written");
-        descriptor
+        folder.add(bytes.as_bytes()).expect("written");
+        Descriptor::of(media_type, bytes.as_bytes())
     }
 
     /// A cache of one layer, under a name.

@@ -20,7 +20,9 @@ mod flags;
 mod inputs;
 mod interrupt;
 mod layout;
+mod merge;
 mod names;
+mod nodes;
 mod outputs;
 pub mod plugin;
 mod provenance;
@@ -93,6 +95,7 @@ async fn dispatch_async(command: Command, global: &GlobalArgs, env: &Environment
         Command::Images(args) => commands::images(&args, &Place::find(global, env)?).await?,
         Command::Du(args) => console::out(commands::du(&args, &Place::find(global, env)?).await?)?,
         Command::Prune(args) => commands::prune(&args, &Place::find(global, env)?, env).await?,
+        Command::Builder(args) => return commands::builder(&args.command, global, env).await,
         Command::Engine(args) => return commands::engine(&args.command, &Place::find(global, env)?).await,
         Command::Version | Command::Completion { .. } | Command::Dockerfile(_) | Command::Daemon { .. } => {}
     }

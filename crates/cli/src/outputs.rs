@@ -42,6 +42,10 @@ impl Layout {
         Ok(Layout(folder))
     }
 
+    pub(crate) fn folder(&self) -> &Folder {
+        &self.0
+    }
+
     /// Names the image in the index of the folder.
     pub(crate) fn finish(&self, response: &BTreeMap<String, String>) -> Result<()> {
         let none = || Error::environment("the engine tells of no image");

@@ -13,22 +13,11 @@ use crate::{commands, console, report, run_cli};
 const METADATA: &str = "docker-cli-plugin-metadata";
 
 /// Commands of buildx that are not there yet.
-const MISSING: &[&str] = &[
-    "bake",
-    "create",
-    "dap",
-    "debug",
-    "dial-stdio",
-    "imagetools",
-    "inspect",
-    "install",
-    "ls",
-    "policy",
-    "rm",
-    "stop",
-    "uninstall",
-    "use",
-];
+const MISSING: &[&str] =
+    &["bake", "dap", "debug", "dial-stdio", "imagetools", "install", "policy", "uninstall"];
+
+/// Commands of buildx for builders, which are below `kiln builder` here.
+const BUILDERS: &[&str] = &["create", "inspect", "ls", "rm", "stop", "use"];
 
 /// What Docker's own flags, which come before the plugin's name, say.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -46,14 +35,20 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let (docker, rest) = split(args.drain(1..).collect());
     args.extend(rest);
-    if let Some(missing) = MISSING.iter().find(|name| args.get(1).is_some_and(|word| word == *name)) {
+    let at = command(&args);
+    let is_one_of = |names: &[&str]| args.get(at).is_some_and(|word| names.iter().any(|name| word == *name));
+    if is_one_of(MISSING) {
+        let missing = args[at].to_string_lossy();
         let message = format!("`docker buildx {missing}` is not supported yet");
         return report::error(
             &Error::unimplemented(message).hint("`docker buildx --help` lists what is there"),
         );
     }
-    if args.get(1).is_some_and(|word| word == "version") {
+    if is_one_of(&["version"]) {
         return told(console::out(format!("{}\n", commands::version())));
+    }
+    if is_one_of(BUILDERS) {
+        args.insert(at, "builder".into());
     }
     if docker.debug {
         args.push("--debug".into());
@@ -62,6 +57,15 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     env.is_plugin = true;
     docker.vars.into_iter().for_each(|(name, value)| env.set(name, value));
     run_cli(args, env)
+}
+
+/// Where the command stands: behind the flags that all commands have.
+fn command(args: &[OsString]) -> usize {
+    let mut at = 1;
+    while let Some(flag) = args.get(at).and_then(|word| word.to_str()).filter(|word| word.starts_with('-')) {
+        at += if flag == "--builder" { 2 } else { 1 };
+    }
+    at
 }
 
 fn told(done: errdefs::Result<()>) -> ExitCode {
@@ -128,6 +132,19 @@ mod tests {
         // A flag of ours, not of Docker's.
         check("--root /x build", false, &[], "--root /x build");
         check("-D build .", false, &[], "-D build .");
+    }
+
+    #[test]
+    fn commands_stand_behind_flags() {
+        let check = |line: &str, expect: usize| {
+            let words: Vec<_> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(command(&words), expect, "{line}");
+        };
+        check("docker-buildx ls --format json", 1);
+        check("docker-buildx --builder b inspect", 3);
+        check("docker-buildx -D --builder=b inspect", 3);
+        check("docker-buildx --builder b", 3);
+        check("docker-buildx", 1);
     }
 
     #[test]

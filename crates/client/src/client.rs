@@ -18,6 +18,8 @@ use crate::usage::{PruneRequest, UsageRecord};
 pub struct Client {
     address: Address,
     channel: Channel,
+    /// Of the program that has a way to the engine, if there is one.
+    said: Said,
 }
 
 /// What an engine says it is.
@@ -86,7 +88,7 @@ impl Client {
             Err(e) if is_program => return Err(words(root_cause(&e)).await),
             Err(e) => return Err(failed(root_cause(&e))),
         };
-        let client = Client { address: address.clone(), channel };
+        let client = Client { address: address.clone(), channel, said: said.clone() };
         // That a program started, or that a port is open, does not say that there is an engine behind it which lets
         // this client in.
         if matches!(address, Address::Unix(_)) {
@@ -104,6 +106,18 @@ impl Client {
 
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// An error of a call, with what the program between here and the engine has said when the connection broke.
+    pub(crate) async fn with_last_words(&self, error: Error) -> Error {
+        let is_broken = matches!(error.code(), Code::Unavailable | Code::Unknown);
+        if !is_broken || !matches!(self.address, Address::Program(_)) {
+            return error;
+        }
+        match self.said.last_words().await {
+            words if words.is_empty() => error,
+            words => error.hint(format!("the connection by `{}` ended with: {words}", self.address)),
+        }
     }
 
     pub(crate) fn control(&self) -> ControlClient<Channel> {

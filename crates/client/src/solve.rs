@@ -54,6 +54,10 @@ impl Client {
             answer.metadata = asked.context("failed to solve")?;
         }
 
+        let answer = match answer {
+            Err(e) => Err(self.with_last_words(e).await),
+            fine => fine,
+        };
         done.cancel();
         if cancel.is_cancelled() {
             let _ = tokio::time::timeout(FAREWELL, follow).await;

@@ -35,6 +35,11 @@ pub struct Args {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub proxy_network: Option<bool>,
 
+    /// Platforms that the engine says it builds, ahead of its own; the first is what a build is for that names none.
+    /// Repeatable.
+    #[arg(long = "oci-worker-platform", value_name = "PLATFORM", value_delimiter = ',')]
+    pub platforms: Vec<String>,
+
     /// How steps reach the network: auto, host, cni or bridge.
     #[arg(long = "oci-worker-net", value_name = "MODE")]
     pub network: Option<String>,

@@ -118,6 +118,8 @@ pub struct Workers {
 #[serde(default)]
 pub struct Worker {
     pub labels: BTreeMap<String, String>,
+    /// What the engine says it builds, ahead of its own platform.
+    pub platforms: Vec<String>,
     /// Steps that run at the same time; 0 is no limit.
     #[serde(rename = "max-parallelism")]
     pub max_parallelism: usize,
@@ -300,20 +302,14 @@ mod tests {
               platformsCacheMaxAge = "1m"
         "#;
         let config = Config::parse(text).expect("valid");
-        let expect = [
-            "otel",
-            "system",
-            "worker.containerd",
-            "worker.oci.enabled",
-            "worker.oci.platforms",
-            "worker.oci.snapshotter",
-        ];
+        let expect = ["otel", "system", "worker.containerd", "worker.oci.enabled", "worker.oci.snapshotter"];
         assert_eq!(config.unused(), expect);
         assert_eq!((config.grpc.uid, config.grpc.gid), (Some(0), Some(5)));
         assert_eq!(config.grpc.tls.ca.as_deref(), Some(Path::new("/etc/buildkit/tlsca.crt")));
         assert_eq!(config.history.max_entries, Some(50));
         assert_eq!(config.worker.oci.gc.gcpolicy.len(), 1);
         assert_eq!(config.worker.oci.cni_pool_size, 16);
+        assert_eq!(config.worker.oci.platforms, ["linux/amd64"]);
         assert_eq!(config.registry["docker.io"].keypair.len(), 1);
         assert_eq!(config.frontend["gateway.v0"].enabled, Some(false));
         assert_eq!(config.frontend["gateway.v0"].allowed_repositories.len(), 1);

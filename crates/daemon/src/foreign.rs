@@ -34,7 +34,6 @@ const FLAGS: &[(&str, Takes)] = &[
     ("oci-worker-apparmor-profile", Value),
     ("oci-worker-binary", Value),
     ("oci-worker-no-process-sandbox", Nothing),
-    ("oci-worker-platform", Value),
     ("oci-worker-rootless", Nothing),
     ("oci-worker-proxy-snapshotter-path", Value),
     ("oci-worker-selinux", Nothing),

@@ -115,7 +115,8 @@ async fn serve(
         tokio::spawn(refs::Collector::new(refs.clone(), policies.clone()).run());
     }
     tokio::spawn(engine.history().clone().keep_limits());
-    let routes = control::routes(engine.clone(), &wiring::about(args, config, root, &networks, policies));
+    let about = wiring::about(args, config, root, &networks, policies)?;
+    let routes = control::routes(engine.clone(), &about);
     let mut listeners = Vec::new();
     for address in name.addresses(args, config, root) {
         let opened = listen(&address, &options).await?;

@@ -127,7 +127,7 @@ pub async fn engine(
         ),
         entitlements: entitlements(name, args, config, networks.is_host() && !proxied),
         proxied,
-        worker: worker(args, config, root, &networks),
+        worker: worker(args, config, root, &networks)?,
         told,
     });
     Ok(Wired { engine, networks, broken })
@@ -225,9 +225,15 @@ pub fn policies(args: &Args, config: &Config, root: &Path) -> Result<Vec<PruneOp
 }
 
 /// What the engine says of itself.
-pub fn about(args: &Args, config: &Config, root: &Path, networks: &Networks, gc: Vec<PruneOptions>) -> About {
-    let Worker { id, labels, platforms } = worker(args, config, root, networks);
-    About {
+pub fn about(
+    args: &Args,
+    config: &Config,
+    root: &Path,
+    networks: &Networks,
+    gc: Vec<PruneOptions>,
+) -> Result<About> {
+    let Worker { id, labels, platforms } = worker(args, config, root, networks)?;
+    Ok(About {
         package: "kiln".into(),
         version: VERSION.into(),
         revision: REVISION.into(),
@@ -236,11 +242,11 @@ pub fn about(args: &Args, config: &Config, root: &Path, networks: &Networks, gc:
         labels,
         platforms,
         gc,
-    }
+    })
 }
 
 /// Who runs the steps.
-fn worker(args: &Args, config: &Config, root: &Path, networks: &Networks) -> Worker {
+fn worker(args: &Args, config: &Config, root: &Path, networks: &Networks) -> Result<Worker> {
     let mut labels = config.worker.oci.labels.clone();
     labels.extend(args.labels.iter().cloned());
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -253,9 +259,59 @@ fn worker(args: &Args, config: &Config, root: &Path, networks: &Networks) -> Wor
     ] {
         labels.insert(format!("org.mobyproject.buildkit.worker.{key}"), value.to_owned());
     }
-    Worker {
+    Ok(Worker {
         id: Digest::of(root.as_os_str().as_encoded_bytes()).hex()[..25].to_owned(),
         labels,
-        platforms: vec![Platform::host()],
+        platforms: platforms(args, config)?,
+    })
+}
+
+/// What the engine was told to say that it builds, and what it builds anyway.
+fn platforms(args: &Args, config: &Config) -> Result<Vec<Platform>> {
+    let given = if args.platforms.is_empty() { &config.worker.oci.platforms } else { &args.platforms };
+    let parse = |text: &String| match text.parse::<Platform>() {
+        Ok(platform) => Ok(platform.normalize()),
+        Err(e) => Err(Error::user(format!("invalid platforms: {e}"))),
+    };
+    let mut platforms = given.iter().map(parse).collect::<Result<Vec<_>>>()?;
+    let host = Platform::host();
+    if !platforms.iter().any(|platform| platform.matches(&host)) {
+        platforms.push(host);
+    }
+    Ok(platforms)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn what_an_engine_builds() {
+        let check = |words: &[&str], config: &str, expect: &[&str]| {
+            let args = Args::try_parse_from([&["d"], words].concat()).expect("valid");
+            let config = Config::parse(config).expect("valid");
+            let told = match platforms(&args, &config) {
+                Ok(platforms) => platforms.iter().map(Platform::to_string).collect(),
+                Err(e) => vec![e.to_string()],
+            };
+            let host = Platform::host().to_string();
+            let expect: Vec<_> = expect.iter().map(|text| text.replace("HOST", &host)).collect();
+            assert_eq!(told, expect, "{words:?} {config:?}");
+        };
+        let config = "[worker.oci]\nplatforms = [\"linux/s390x\"]\n";
+        check(&[], "", &["HOST"]);
+        check(&[], config, &["linux/s390x", "HOST"]);
+        check(
+            &["--oci-worker-platform=linux/riscv64,local/x"],
+            config,
+            &["linux/riscv64", "local/x", "HOST"],
+        );
+        check(
+            &["--oci-worker-platform", "*"],
+            "",
+            &["invalid platforms: \"*\": wildcards not yet supported: invalid argument"],
+        );
     }
 }

@@ -211,6 +211,20 @@ impl Attachables {
         self
     }
 
+    /// The same offers for one more engine, but for outputs, and for streams, which can be read once.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Attachables {
+            dirs: self.dirs.clone(),
+            secrets: self.secrets.clone(),
+            auth: self.auth.clone(),
+            exporters: self.exporters.clone(),
+            agents: self.agents.clone(),
+            layouts: self.layouts.clone(),
+            ..Attachables::default()
+        }
+    }
+
     /// Introduces these offers.
     pub fn hello(
         &self,

@@ -1,6 +1,7 @@
 //! Words: what clap reads from the command line. Nothing here means anything yet; `settings` gives it meaning.
 
 mod build;
+mod builder;
 mod dockerfile;
 mod engine;
 mod history;
@@ -11,6 +12,10 @@ mod store;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use build::BuildArgs;
+pub(crate) use builder::{
+    BuilderArgs, BuilderCommand, CreateArgs, InspectArgs as InspectBuilderArgs, LsArgs as LsBuilderArgs,
+    RmArgs as RmBuilderArgs, UseArgs as UseBuilderArgs,
+};
 pub(crate) use dockerfile::{DockerfileArgs, DockerfileCommand, FmtArgs};
 pub(crate) use engine::{EngineArgs, EngineCommand, LogsArgs};
 pub(crate) use history::{
@@ -60,7 +65,7 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true, env = "KILN_HOST", value_name = "ADDRESS", hide_env = true)]
     pub host: Option<String>,
 
-    /// Use the engine of a builder that `docker buildx create` made; `default` is the engine of your own
+    /// Use this builder of `kiln builder ls` or `docker buildx ls`; `default` is the engine of your own
     /// [env: BUILDX_BUILDER]
     #[arg(long, global = true, value_name = "NAME")]
     pub builder: Option<String>,
@@ -88,6 +93,7 @@ pub(crate) enum Command {
     Du(DuArgs),
     Prune(PruneArgs),
     Dockerfile(DockerfileArgs),
+    Builder(BuilderArgs),
     Engine(EngineArgs),
     /// Run the build engine in the foreground
     ///
@@ -156,6 +162,13 @@ mod tests {
             "dockerfile",
             "dockerfile fmt",
             "dockerfile lsp",
+            "builder",
+            "builder create",
+            "builder ls",
+            "builder inspect",
+            "builder use",
+            "builder stop",
+            "builder rm",
             "engine",
             "engine logs",
             "engine stop",

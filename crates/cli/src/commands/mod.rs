@@ -1,8 +1,10 @@
 //! One module per command: takes settings, does it, prints.
 
 mod build;
+mod builder;
 mod call;
 mod completion;
+mod confirm;
 mod dockerfile;
 mod du;
 mod engine;
@@ -14,6 +16,7 @@ mod run;
 mod version;
 
 pub(crate) use build::build;
+pub(crate) use builder::builder;
 pub(crate) use completion::completion;
 pub(crate) use dockerfile::dockerfile;
 pub(crate) use du::du;

@@ -1,10 +1,9 @@
-use std::io::BufRead as _;
-
 use client::{PruneRequest, UsageRecord};
-use errdefs::{Error, Result, ResultExt as _};
+use errdefs::Result;
 use jiff::Timestamp;
 
 use crate::args::PruneArgs;
+use crate::commands::confirm::confirm;
 use crate::commands::du::{pretty, table_head, table_row};
 use crate::commands::filter::usage_filter;
 use crate::console;
@@ -16,7 +15,8 @@ use crate::table::Table;
 /// Removes build cache, after asking.
 pub(crate) async fn prune(args: &PruneArgs, place: &Place, env: &Environment) -> Result<()> {
     let request = request(args)?;
-    if !args.force && !confirm(args.all, env)? {
+    let what = if args.all { "all build cache" } else { "all dangling build cache" };
+    if !args.force && !confirm(&format!("This will remove {what}."), env)? {
         return Ok(());
     }
     let client = connect(place).await?;
@@ -53,17 +53,6 @@ fn tell(removed: &[UsageRecord], verbose: bool, now: Timestamp) -> String {
     }
     out.push_str(&format!("Total:\t{}\n", human_size(total)));
     out
-}
-
-fn confirm(all: bool, env: &Environment) -> Result<bool> {
-    if !env.stdin_is_terminal {
-        return Err(Error::user("there is no terminal to ask for confirmation on").hint("add `--force`"));
-    }
-    let what = if all { "all build cache" } else { "all dangling build cache" };
-    console::out(format!("WARNING! This will remove {what}. Are you sure you want to continue? [y/N] "))?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).context("failed to read the answer")?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::environment::Environment;
 use crate::settings::not_yet;
 
-const DEFAULT: &str = "/var/run/docker.sock";
+pub(super) const DEFAULT: &str = "/var/run/docker.sock";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Endpoint {
@@ -51,12 +51,12 @@ fn of_context(name: &str, env: &Environment) -> Result<Endpoint> {
     Endpoint::parse(host)
 }
 
-fn current_context(env: &Environment) -> Option<String> {
+pub(super) fn current_context(env: &Environment) -> Option<String> {
     let config = read(&env.docker_config_dir()?.join("config.json")).ok()?;
     config["currentContext"].as_str().filter(|c| !c.is_empty()).map(str::to_owned)
 }
 
-fn read(path: &Path) -> Result<Value> {
+pub(super) fn read(path: &Path) -> Result<Value> {
     serde_json::from_slice(&std::fs::read(path)?).map_err(|e| Error::user(e.to_string()))
 }
 

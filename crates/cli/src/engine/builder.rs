@@ -1,107 +1,263 @@
-//! Builders that `docker buildx create` made: where their engines are.
+//! The builder that is meant: its nodes, and what drives them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use client::{Address, Tls};
-use errdefs::{Error, Result, ResultExt as _};
-use serde_json::Value;
+use ::builder::{Group, Node, Owner, Store};
+use client::Client;
+use errdefs::{Error, Result};
+use jiff::Timestamp;
 
+use crate::args::GlobalArgs;
+use crate::docker::contexts;
+use crate::engine::driver::{self, Driver, KILN};
+use crate::engine::{Home, Place};
 use crate::environment::Environment;
-use crate::settings::not_yet;
 
-/// The engine of the first node of a builder.
-pub(crate) fn find(name: &str, env: &Environment) -> Result<(Address, Tls)> {
-    let unknown = || {
-        Error::not_found(format!("no builder {name:?} found"))
-            .hint("`docker buildx ls` lists builders; leave `--builder` out for an engine of your own")
-    };
-    // It names a file.
-    if name.contains('/') || name.starts_with('.') {
-        return Err(unknown());
-    }
-    let path = folder(env).ok_or_else(unknown)?.join("instances").join(name);
-    let text = match std::fs::read(&path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(unknown()),
-        Err(e) => return Err(Error::from(e).context(format!("failed to read `{}`", path.display()))),
-    };
-    let json: Value = serde_json::from_slice(&text)
-        .map_err(|e| Error::user(e.to_string()))
-        .with_context(|| format!("failed to read `{}`", path.display()))?;
-    let node = json["Nodes"].get(0).ok_or_else(|| Error::user(format!("builder {name:?} has no node")))?;
-    of_node(json["Driver"].as_str().unwrap_or_default(), node)
-        .map_err(|e| e.context(format!("builder {name:?}")))
+/// The builder with the user's own engine.
+pub(crate) const DEFAULT: &str = "default";
+
+/// A builder, with at least one node.
+pub(crate) struct Builder {
+    pub name: String,
+    pub driver: String,
+    pub nodes: Vec<Member>,
+    pub last_activity: Option<Timestamp>,
+    /// Whether the store has it.
+    pub is_kept: bool,
 }
 
-/// The folder of buildx.
-fn folder(env: &Environment) -> Option<PathBuf> {
-    match env.filled("BUILDX_CONFIG") {
-        Some(dir) => Some(PathBuf::from(dir)),
-        None => Some(env.docker_config_dir()?.join("buildx")),
+/// A node, and what drives its engine, if its options make sense.
+pub(crate) struct Member {
+    pub node: Node,
+    pub driver: Result<Box<dyn Driver>>,
+}
+
+impl Member {
+    pub(crate) fn driver(&self) -> Result<&dyn Driver> {
+        self.driver.as_deref().map_err(Clone::clone)
+    }
+
+    /// Connects, once the engine runs.
+    pub(crate) async fn connect(&self) -> Result<Client> {
+        self.driver()?.boot().await
     }
 }
 
-fn of_node(driver: &str, node: &Value) -> Result<(Address, Tls)> {
-    let text = |value: &Value| value.as_str().filter(|t| !t.is_empty()).map(str::to_owned);
-    let endpoint = text(&node["Endpoint"]).unwrap_or_default();
-    let option = |key: &str| text(&node["DriverOpts"][key]);
-    match driver {
-        "remote" => {
-            let tls = Tls {
-                ca: option("cacert").map(PathBuf::from),
-                cert: option("cert").map(PathBuf::from),
-                key: option("key").map(PathBuf::from),
-                server_name: option("servername"),
-            };
-            Ok((endpoint.parse()?, tls))
+impl Builder {
+    /// The engine at `--host`; else the builder of `--builder`; else what the environment names; else the one that `use`
+    /// has chosen; else the user's own engine.
+    pub(crate) fn find(global: &GlobalArgs, env: &Environment) -> Result<Self> {
+        // KILN_HOST comes with the flag.
+        if let Some(host) = global.host.as_deref().filter(|host| !host.is_empty()) {
+            return Ok(Builder::at(Place::given(host, global, env)?));
         }
-        "docker-container" => {
-            let container = format!("buildx_buildkit_{}", text(&node["Name"]).unwrap_or_default());
-            // The endpoint is a socket or the name of a Docker context.
-            let context = match endpoint.contains("://") || endpoint.is_empty() || endpoint == "default" {
-                true => String::new(),
-                false => format!("?context={endpoint}"),
-            };
-            Ok((format!("docker-container://{container}{context}").parse()?, Tls::default()))
+        if let Some(name) = asked_for(global, env) {
+            return Builder::named(&name, global, env);
         }
-        other => Err(not_yet(&format!("the driver `{other}`"))),
+        if let Some(host) = env.filled("BUILDKIT_HOST") {
+            let place = Place::given(host, global, env).map_err(|e: Error| e.context("BUILDKIT_HOST"))?;
+            return Ok(Builder::at(place));
+        }
+        Builder::current(global, env)
     }
+
+    /// The builder that `use` has chosen, or the user's own engine.
+    pub(crate) fn current(global: &GlobalArgs, env: &Environment) -> Result<Self> {
+        let store = store(env);
+        let current = store.as_ref().map_or(Ok(None), |store| store.current(&contexts::key(env)))?;
+        match (store, current) {
+            (Some(store), Some(group)) => Builder::of(group, &store, env),
+            _ => Builder::own(global, env),
+        }
+    }
+
+    /// # Errors
+    /// There is none of this name, or nothing here drives it.
+    pub(crate) fn named(name: &str, global: &GlobalArgs, env: &Environment) -> Result<Self> {
+        let store = store(env);
+        let group = store.as_ref().map_or(Ok(None), |store| store.get(name))?;
+        match (store, group) {
+            (Some(store), Some(group)) => Builder::of(group, &store, env),
+            _ if name == DEFAULT => Builder::own(global, env),
+            _ => Err(Error::not_found(format!("no builder {name:?} found"))
+                .hint("`kiln builder ls` lists builders; leave `--builder` out for an engine of your own")),
+        }
+    }
+
+    /// # Errors
+    /// Nothing here drives it, or it has no node.
+    pub(crate) fn of(group: Group, store: &Store, env: &Environment) -> Result<Self> {
+        driver::check(&group.driver).map_err(|e| e.context(format!("builder {:?}", group.name)))?;
+        if group.nodes.is_empty() {
+            return Err(Error::user(format!("builder {:?} has no node", group.name)));
+        }
+        let member = |node: Node| Member { driver: driver::of_node(&group.driver, &node, env), node };
+        Ok(Builder {
+            last_activity: store.last_activity(&group.name),
+            nodes: group.nodes.into_iter().map(member).collect(),
+            name: group.name,
+            driver: group.driver,
+            is_kept: true,
+        })
+    }
+
+    pub(crate) fn own(global: &GlobalArgs, env: &Environment) -> Result<Self> {
+        Ok(Builder::at(Place::Own(Home::find(global.root.as_deref(), env)?)))
+    }
+
+    fn at(place: Place) -> Self {
+        let node = Node { name: DEFAULT.into(), endpoint: place.address().to_string(), ..Node::default() };
+        Builder {
+            name: DEFAULT.into(),
+            driver: KILN.into(),
+            nodes: vec![Member { node, driver: Ok(driver::at(place)) }],
+            last_activity: None,
+            is_kept: false,
+        }
+    }
+
+    /// The first engine that can be used.
+    ///
+    /// # Errors
+    /// There is none; what is wrong with the first is told.
+    pub(crate) fn place(&self) -> Result<&Place> {
+        if let Some(driver) = self.nodes.iter().find_map(|member| member.driver.as_deref().ok()) {
+            return Ok(driver.place());
+        }
+        let broken = self.nodes.iter().find_map(|member| member.driver().err());
+        Err(broken.unwrap_or_else(|| Error::internal("a builder without a node")))
+    }
+
+    /// Remembers that it is used. That this fails is no reason to fail a build.
+    pub(crate) fn touch(&self, env: &Environment) {
+        if let (true, Some(store)) = (self.is_kept, store(env))
+            && let Err(e) = store.touch(&self.name)
+        {
+            tracing::debug!("the use of the builder is not remembered: {e}");
+        }
+    }
+}
+
+/// The builder that was named, on the command line or by the environment.
+pub(crate) fn asked_for(global: &GlobalArgs, env: &Environment) -> Option<String> {
+    let named = global.builder.as_deref().filter(|name| !name.is_empty());
+    named.or_else(|| env.filled("BUILDX_BUILDER")).map(str::to_owned)
+}
+
+/// The folder of buildx; `None` where the user has no home.
+pub(crate) fn store(env: &Environment) -> Option<Store> {
+    let dir = match env.filled("BUILDX_CONFIG") {
+        Some(dir) => PathBuf::from(dir),
+        None => env.docker_config_dir()?.join("buildx"),
+    };
+    let owner = owner(&dir, env);
+    Some(Store::new(dir, owner))
+}
+
+/// Under sudo, what lies in the home of the user who called it is to stay that user's.
+fn owner(dir: &Path, env: &Environment) -> Option<Owner> {
+    env.filled("SUDO_COMMAND")?;
+    let number = |name| env.filled(name)?.parse().ok();
+    let (uid, gid) = (number("SUDO_UID")?, number("SUDO_GID")?);
+    let home = Path::new(env.filled("HOME")?);
+    let is_theirs = std::os::unix::fs::MetadataExt::uid(&home.metadata().ok()?) == uid;
+    (is_theirs && dir.starts_with(home)).then_some(Owner { uid, gid })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn nodes() {
+    /// A store with one builder `b`.
+    fn with_builder(json: &str) -> (tempfile::TempDir, Environment) {
         let dir = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(dir.path().join("instances")).expect("made");
-        let env = Environment::of(&[("BUILDX_CONFIG", dir.path().to_str().expect("UTF-8"))]);
+        std::fs::write(dir.path().join("instances/b"), json).expect("written");
+        let vars = [("BUILDX_CONFIG", dir.path().to_str().expect("UTF-8")), ("HOME", "/home/a")];
+        let env = Environment::of(&vars);
+        (dir, env)
+    }
+
+    /// Name and endpoints.
+    fn told(builder: Result<Builder>) -> String {
+        match builder {
+            Ok(b) => {
+                let place = |m: &Member| match m.driver() {
+                    Ok(driver) => driver.place().address().to_string(),
+                    Err(e) => e.to_string(),
+                };
+                format!("{} {}", b.name, b.nodes.iter().map(place).collect::<Vec<_>>().join(" "))
+            }
+            Err(e) => e.to_string(),
+        }
+    }
+
+    #[test]
+    fn builders_of_buildx() {
         let check = |json: &str, expect: &str| {
-            std::fs::write(dir.path().join("instances/b"), json).expect("written");
-            let told = match find("b", &env) {
-                Ok((address, tls)) => format!("{address} {:?}", tls.server_name),
-                Err(e) => e.to_string(),
-            };
-            assert_eq!(told, expect, "{json}");
+            let (_dir, env) = with_builder(json);
+            assert_eq!(told(Builder::named("b", &GlobalArgs::default(), &env)), expect, "{json}");
         };
         check(
-            r#"{"Driver":"remote","Nodes":[{"Endpoint":"tcp://h:1","DriverOpts":{"servername":"s"}}]}"#,
-            "tcp://h:1 Some(\"s\")",
+            r#"{"Name":"b","Driver":"remote","Nodes":[{"Name":"b0","Endpoint":"tcp://h:1"},{"Name":"b1","Endpoint":"ssh://h"}]}"#,
+            "b tcp://h:1 ssh://h",
         );
         check(
-            r#"{"Driver":"docker-container","Nodes":[{"Name":"b0","Endpoint":"unix:///var/run/docker.sock"}]}"#,
-            "docker-container://buildx_buildkit_b0 None",
+            r#"{"Name":"b","Driver":"docker-container","Nodes":[{"Name":"b0","Endpoint":"far"}]}"#,
+            "b docker-container://buildx_buildkit_b0?context=far",
         );
         check(
-            r#"{"Driver":"docker-container","Nodes":[{"Name":"b0","Endpoint":"far"}]}"#,
-            "docker-container://buildx_buildkit_b0?context=far None",
+            r#"{"Name":"b","Driver":"remote","Nodes":[{"Name":"b0","Endpoint":"x"}]}"#,
+            "b invalid engine address `x`",
         );
         check(
-            r#"{"Driver":"kubernetes","Nodes":[{}]}"#,
+            r#"{"Name":"b","Driver":"kubernetes","Nodes":[{}]}"#,
             "builder \"b\": the driver `kubernetes` is not supported yet",
         );
-        check(r#"{"Driver":"remote","Nodes":[]}"#, "builder \"b\" has no node");
-        assert_eq!(find("../b", &env).expect_err("no name").to_string(), "no builder \"../b\" found");
+        check(r#"{"Name":"b","Driver":"what"}"#, "builder \"b\": failed to find driver \"what\"");
+        check(r#"{"Name":"b","Driver":"remote","Nodes":[]}"#, "builder \"b\" has no node");
+    }
+
+    #[test]
+    fn the_builder_that_is_meant() {
+        let (dir, env) =
+            with_builder(r#"{"Name":"b","Driver":"remote","Nodes":[{"Name":"b0","Endpoint":"tcp://h:1"}]}"#);
+        let check = |host: &str, builder: &str, vars: &[(&str, &str)], expect: &str| {
+            let text = |text: &str| Some(text.to_owned());
+            let global = GlobalArgs { host: text(host), builder: text(builder), ..GlobalArgs::default() };
+            let mut env = env.clone();
+            vars.iter().for_each(|(name, value)| env.set(name, (*value).to_owned()));
+            assert_eq!(told(Builder::find(&global, &env)), expect, "{host} {builder} {vars:?}");
+        };
+        let own = "default unix:///home/a/.local/share/kiln/engine.sock";
+        check("", "", &[], own);
+        check("", "b", &[], "b tcp://h:1");
+        check("", "", &[("BUILDX_BUILDER", "b")], "b tcp://h:1");
+        check("", "default", &[("BUILDX_BUILDER", "b")], own);
+        check("tcp://g:1", "b", &[], "default tcp://g:1");
+        check("", "../b", &[], "no builder \"../b\" found");
+        check("", "c", &[], "no builder \"c\" found");
+        let store = Store::new(dir.path().into(), None);
+        store
+            .lock()
+            .and_then(|s| s.set_current("unix:///var/run/docker.sock", "b", false, false))
+            .expect("set");
+        check("", "", &[], "b tcp://h:1");
+        check("", "default", &[], own);
+        check("", "", &[("BUILDKIT_HOST", "tcp://g:1")], "default tcp://g:1");
+        check("", "", &[("DOCKER_HOST", "tcp://other:1")], own);
+    }
+
+    #[test]
+    fn under_sudo_the_store_stays_the_users() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let uid = rustix::process::geteuid().as_raw().to_string();
+        let home = dir.path().to_str().expect("UTF-8");
+        let sudo = [("SUDO_COMMAND", "x"), ("SUDO_UID", &*uid), ("SUDO_GID", "7"), ("HOME", home)];
+        let expect = Owner { uid: uid.parse().expect("a number"), gid: 7 };
+        let of = |vars: &[(&str, &str)], dir: &Path| owner(dir, &Environment::of(vars));
+        assert_eq!(of(&sudo, &dir.path().join(".docker/buildx")), Some(expect));
+        assert_eq!(of(&sudo, Path::new("/etc/buildx")), None);
+        assert_eq!(of(&sudo[1..], dir.path()), None);
     }
 }

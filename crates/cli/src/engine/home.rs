@@ -18,6 +18,10 @@ pub(crate) struct Home {
     pub start_lock: PathBuf,
     /// Held by the engine itself.
     pub store_lock: PathBuf,
+    /// More arguments of the engine.
+    pub flags: Vec<String>,
+    /// The engine's configuration file, if it has one of its own.
+    pub config: Option<Vec<u8>>,
 }
 
 impl Home {
@@ -33,8 +37,17 @@ impl Home {
             log: root.join("engine.log"),
             start_lock: root.join("start.lock"),
             store_lock: root.join("lock"),
+            flags: Vec::new(),
+            config: None,
             root,
         })
+    }
+
+    /// Where the engines of builders have their stores: next to the user's own.
+    pub(crate) fn of_builders(root: Option<&Path>, env: &Environment) -> Result<PathBuf> {
+        let mut root = Home::find(root, env)?.root.into_os_string();
+        root.push("-builders");
+        Ok(root.into())
     }
 }
 

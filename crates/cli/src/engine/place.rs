@@ -1,8 +1,8 @@
 use client::{Address, Tls};
-use errdefs::{Error, Result};
+use errdefs::Result;
 
 use crate::args::GlobalArgs;
-use crate::engine::{Home, builder};
+use crate::engine::{Builder, Home};
 use crate::environment::Environment;
 
 /// Which engine is meant.
@@ -15,36 +15,20 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// The engine at `--host`; else the builder of `--builder`; else what the environment names; else the user's own.
+    /// The engine of the builder that is meant; of several nodes the first that can be used.
     pub(crate) fn find(global: &GlobalArgs, env: &Environment) -> Result<Self> {
-        let tls = || match global.tls_dir.as_deref() {
-            Some(dir) => Tls::in_folder(&env.cwd.join(dir)),
-            None => Ok(Tls::default()),
+        Builder::find(global, env)?.place().cloned()
+    }
+
+    /// The engine at an address, with what the flags say of TLS.
+    pub(crate) fn given(host: &str, global: &GlobalArgs, env: &Environment) -> Result<Self> {
+        let address: Address = host.parse()?;
+        let mut tls = match global.tls_dir.as_deref() {
+            Some(dir) => Tls::in_folder(&env.cwd.join(dir))?,
+            None => Tls::default(),
         };
-        let at = |host: &str| -> Result<Self> {
-            let address: Address = host.parse()?;
-            let mut tls = tls()?;
-            tls.server_name.clone_from(&global.tls_server_name);
-            Ok(Place::Given(address, Box::new(tls)))
-        };
-        let filled = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
-        // KILN_HOST comes with the flag.
-        if let Some(host) = filled(&global.host) {
-            return at(&host);
-        }
-        let name = filled(&global.builder).or_else(|| env.filled("BUILDX_BUILDER").map(str::to_owned));
-        match name.as_deref() {
-            Some("default") => return Ok(Place::Own(Home::find(global.root.as_deref(), env)?)),
-            Some(name) => {
-                let (address, tls) = builder::find(name, env)?;
-                return Ok(Place::Given(address, Box::new(tls)));
-            }
-            None => {}
-        }
-        match env.filled("BUILDKIT_HOST") {
-            Some(host) => at(host).map_err(|e: Error| e.context("BUILDKIT_HOST")),
-            None => Ok(Place::Own(Home::find(global.root.as_deref(), env)?)),
-        }
+        tls.server_name.clone_from(&global.tls_server_name);
+        Ok(Place::Given(address, Box::new(tls)))
     }
 
     pub(crate) fn address(&self) -> Address {

@@ -199,6 +199,12 @@ fn spawn(home: &Home) -> Result<(Child, File)> {
     command.arg0("kiln").arg("daemon").arg("--root").arg(&home.root);
     command.arg("--addr").arg(format!("unix://{}", home.socket.display()));
     command.args(["--idle-timeout", IDLE_TIMEOUT]);
+    if let Some(config) = &home.config {
+        let path = home.root.join("buildkitd.toml");
+        std::fs::write(&path, config).with_context(|| format!("failed to write `{}`", path.display()))?;
+        command.arg("--config").arg(path);
+    }
+    command.args(&home.flags);
     command.current_dir("/").stdin(Stdio::null()).stdout(also).stderr(log);
     // SAFETY: setsid is async-signal-safe, and the closure touches nothing of the parent.
     unsafe {

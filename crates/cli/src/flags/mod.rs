@@ -19,7 +19,7 @@ pub(crate) use oci::parse_bool;
 pub(crate) use output::OutputFlag;
 pub(crate) use resource::resources;
 pub(crate) use secret::SecretFlag;
-pub(crate) use size::{human_duration, human_size, parse_duration, parse_size};
+pub(crate) use size::{binary_size, go_duration, human_duration, human_size, parse_duration, parse_size};
 pub(crate) use ssh::{DEFAULT_ID as DEFAULT_SSH, SshFlag};
 pub(crate) use ulimit::ulimits;
 

@@ -59,17 +59,35 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration> {
 
 /// A size in decimal units with four digits, as `1.234GB`.
 pub(crate) fn human_size(bytes: i64) -> String {
-    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    four_digits(bytes, 1000.0, ["B", "kB", "MB", "GB", "TB", "PB", "EB"])
+}
+
+/// A size in binary units with four digits, as `1.234GiB`.
+pub(crate) fn binary_size(bytes: i64) -> String {
+    four_digits(bytes, 1024.0, ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
+}
+
+fn four_digits(bytes: i64, step: f64, units: [&str; 7]) -> String {
     let mut size = bytes as f64;
     let mut unit = 0;
-    while size >= 1000.0 && unit + 1 < UNITS.len() {
-        size /= 1000.0;
+    while size >= step && unit + 1 < units.len() {
+        size /= step;
         unit += 1;
     }
     let before_point = if size >= 1.0 { size.log10().floor() as usize + 1 } else { 1 };
     let text = format!("{size:.*}", 4usize.saturating_sub(before_point));
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-    format!("{text}{}", UNITS[unit])
+    format!("{text}{}", units[unit])
+}
+
+/// A duration as Go writes it, to the second: `48h0m0s`.
+pub(crate) fn go_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m{s}s"),
+        (h, m, s) => format!("{h}h{m}m{s}s"),
+    }
 }
 
 /// A duration in words, as `About a minute` or `3 hours`.
@@ -134,6 +152,12 @@ mod tests {
         size(1000, "1kB");
         size(1_234_567, "1.235MB");
         size(12_345_678_901, "12.35GB");
+        assert_eq!(binary_size(1023), "1023B");
+        assert_eq!(binary_size(5 << 30), "5GiB");
+        assert_eq!(binary_size(1_234_567_890), "1.15GiB");
+        for (seconds, expect) in [(0, "0s"), (75, "1m15s"), (172_800, "48h0m0s")] {
+            assert_eq!(go_duration(Duration::from_secs(seconds)), expect);
+        }
         let duration = |s, expect: &str| assert_eq!(human_duration(s), expect);
         duration(0, "Less than a second");
         duration(1, "1 second");

@@ -1,7 +1,9 @@
 //! Stdin as a context or a Dockerfile.
 
+use std::path::Path;
+
 use errdefs::{Error, Result, ResultExt as _};
-use tokio::io::{AsyncReadExt as _, Stdin as Pipe};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Stdin as Pipe};
 
 /// As much as it takes to tell an archive: two tar blocks.
 const HEAD: usize = 1024;
@@ -30,6 +32,16 @@ impl Stdin {
     pub(super) async fn read_all(mut self) -> Result<Vec<u8>> {
         self.rest.read_to_end(&mut self.head).await.context("failed to read stdin")?;
         Ok(self.head)
+    }
+
+    /// Keeps all of it in a file.
+    pub(super) async fn keep(self, path: &Path) -> Result<()> {
+        let keep = async {
+            let mut file = tokio::fs::File::create_new(path).await?;
+            tokio::io::copy(&mut self.into_reader(), &mut file).await?;
+            file.flush().await
+        };
+        keep.await.context("failed to keep the archive from stdin")
     }
 
     pub(super) fn into_reader(self) -> session::UploadSource {

@@ -8,7 +8,6 @@ use crate::args::BuildArgs;
 use crate::environment::Environment;
 use crate::flags::{extra_hosts, fields, key_values, parse_bool, parse_size, resources, ulimits};
 use crate::names;
-use crate::settings::refuse::not_yet;
 
 /// The frontend that is asked, and all of its options but those that tell of contexts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,10 +129,7 @@ fn platform(flags: &[String]) -> Result<Option<String>> {
             }
         }
     }
-    match platforms.len() {
-        0 | 1 => Ok(platforms.pop()),
-        _ => Err(not_yet("building for more than one platform")),
-    }
+    Ok((!platforms.is_empty()).then(|| platforms.join(",")))
 }
 
 fn entitlements(allow: &[String]) -> Result<(Vec<String>, bool)> {

@@ -66,8 +66,9 @@ impl BuildSettings {
                 notice = Notice::None;
             }
             None => {
-                if attestations.asked {
-                    check_attested(&outputs)?;
+                let has_several = frontend.attrs.get("platform").is_some_and(|p| p.contains(','));
+                if attestations.asked || has_several {
+                    check_single(&outputs)?;
                 }
                 frontend.attrs.extend(attestations.attrs);
             }
@@ -100,7 +101,7 @@ impl BuildSettings {
 }
 
 /// What Docker loads is one image, without anything beside it.
-fn check_attested(outputs: &[OutputSetting]) -> Result<()> {
+fn check_single(outputs: &[OutputSetting]) -> Result<()> {
     let what = match outputs.iter().find(|o| o.kind == "docker").map(|o| &o.dest) {
         None => return Ok(()),
         Some(Destination::Docker { .. }) => "does not currently support exporting manifest lists",

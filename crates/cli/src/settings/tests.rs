@@ -86,6 +86,10 @@ fn frontend_options() {
     check("--allow device=vendor.com/dev=a,alias=b .", "allow device=vendor.com/dev=a,alias=b");
     check("--platform linux/arm64/v8 .", "platform = linux/arm64");
     check("--platform linux/amd64,linux/x86_64 .", "platform = linux/amd64");
+    check(
+        "--platform linux/amd64 --platform linux/arm64,linux/386 .",
+        "platform = linux/amd64,linux/arm64,linux/386",
+    );
 }
 
 #[test]
@@ -219,11 +223,9 @@ fn stdout_that_is_a_terminal_is_spared() {
 
 #[test]
 fn what_is_not_there_yet_says_so() {
-    for (line, what) in [
-        ("--policy filename=x .", "`--policy`"),
-        ("--annotation index:a=b .", "`--annotation` with a type"),
-        ("--platform linux/amd64,linux/arm64 .", "building for more than one platform"),
-    ] {
+    for (line, what) in
+        [("--policy filename=x .", "`--policy`"), ("--annotation index:a=b .", "`--annotation` with a type")]
+    {
         check(line, &format!("ERROR: {what} is not supported yet"));
     }
 }
@@ -266,6 +268,10 @@ fn attestations() {
     check(
         "--provenance=true -o type=docker,dest=x .",
         "ERROR: docker exporter does not support exporting manifest lists, use the oci exporter instead",
+    );
+    check(
+        "--provenance=false --platform linux/amd64,linux/386 --load .",
+        "ERROR: docker exporter does not currently support exporting manifest lists",
     );
     check("--provenance=false -o type=docker,dest=x .", "output docker File(\"x\") {}");
 }

@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::harness::{Engine, Folder, output_of, run_tool, tool};
+use crate::harness::{Engine, Folder, busybox, output_of, run_tool, tool};
 
 /// An engine that listens, and the address of its socket.
 fn engine() -> (Engine, String) {
@@ -117,6 +117,7 @@ fn engines_are_reached_through_programs() {
             "+x docker",
             "#!/bin/sh\n[ \"$3\" = there ] || { echo \"no container $3\" >&2; exit 1; }\nshift 3; exec \"$@\"\n",
         ),
+        ("+x podman", "#!/bin/sh\nshift 3; timeout 2 \"$@\"; echo the link is down >&2\n"),
         ("+x ssh", "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done; shift 2; exec \"$@\"\n"),
     ]);
     std::os::unix::fs::symlink(program, tools.join("buildctl")).expect("linked");
@@ -135,6 +136,13 @@ fn engines_are_reached_through_programs() {
     }
     let gone = output_of(&mut kiln("docker-container://gone", &["du"]), b"");
     assert!(text(&gone).contains("no container gone"), "{}", text(&gone));
+    // A way that breaks off while something is built.
+    context.write("Dockerfile", "FROM busybox\nRUN sleep 86431\n");
+    let base = busybox().named("busybox");
+    let broken = &["build", "--build-context", &base, &dir];
+    let broken = output_of(&mut kiln("podman-container://there", broken), b"");
+    assert_eq!(broken.status.code(), Some(1));
+    assert!(text(&broken).contains("the link is down"), "{}", text(&broken));
 }
 
 #[test]

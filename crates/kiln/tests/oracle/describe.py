@@ -28,7 +28,7 @@ def date(text):
 def layer(data):
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         for e in tar:
-            yield f"  {entry(tar, e)}" + ("" if e.isdir() and e.mtime >= CASES else f" @{time(e.mtime)}")
+            yield f"  {entry(tar, e, most=400)}" + ("" if e.isdir() and e.mtime >= CASES else f" @{time(e.mtime)}")
 
 
 def told(value):

@@ -2,15 +2,16 @@
 import hashlib, sys, tarfile
 
 
-def content(data):
+def content(data, most):
     try:
-        text = data.decode() if len(data) <= 400 else None
+        text = data.decode() if len(data) <= most else None
     except UnicodeDecodeError:
         text = None
     return f"{len(data)} bytes {hashlib.sha256(data).hexdigest()[:12]}" if text is None else repr(text)
 
 
-def entry(tar, e):
+def entry(tar, e, most=100):
+    """Text is shown up to so many bytes."""
     line = f"{e.mode:o} {e.uid}:{e.gid} {e.name}"
     if e.isdir():
         line += "/"
@@ -23,7 +24,7 @@ def entry(tar, e):
     elif e.isfifo():
         line += " p"
     else:
-        line += f" {content(tar.extractfile(e).read())}"
+        line += f" {content(tar.extractfile(e).read(), most)}"
     for name, value in sorted(e.pax_headers.items()):
         if name.startswith("SCHILY.xattr."):
             line += f" {name[13:]}={value}"
