@@ -12,6 +12,7 @@ use engine::history::{History, Limits};
 use engine::{Engine, Parts, Told};
 use errdefs::{Error, Result, ResultExt};
 use executor::Executor;
+use executor::emulation;
 use exporter::Exporters;
 use frontend::{Frontend, Worker};
 use network::Networks;
@@ -266,9 +267,13 @@ fn worker(args: &Args, config: &Config, root: &Path, networks: &Networks) -> Res
     })
 }
 
-/// What the engine was told to say that it builds, and what it builds anyway.
+/// What the engine was told to say that it builds, and its own platform; where it was told nothing, all that it runs,
+/// emulated or not.
 fn platforms(args: &Args, config: &Config) -> Result<Vec<Platform>> {
     let given = if args.platforms.is_empty() { &config.worker.oci.platforms } else { &args.platforms };
+    if given.is_empty() {
+        return Ok(emulation::platforms());
+    }
     let parse = |text: &String| match text.parse::<Platform>() {
         Ok(platform) => Ok(platform.normalize()),
         Err(e) => Err(Error::user(format!("invalid platforms: {e}"))),
@@ -301,7 +306,8 @@ mod tests {
             assert_eq!(told, expect, "{words:?} {config:?}");
         };
         let config = "[worker.oci]\nplatforms = [\"linux/s390x\"]\n";
-        check(&[], "", &["HOST"]);
+        let runs: Vec<_> = emulation::platforms().iter().map(Platform::to_string).collect();
+        check(&[], "", &runs.iter().map(String::as_str).collect::<Vec<_>>());
         check(&[], config, &["linux/s390x", "HOST"]);
         check(
             &["--oci-worker-platform=linux/riscv64,local/x"],
