@@ -27,6 +27,28 @@ pub fn join(base: &str, path: &str) -> String {
     clean(&format!("{base}/{path}"))
 }
 
+/// A relative path of a context, counted from this folder.
+pub fn rebase(base: &str, path: &str) -> String {
+    let special = ["cwd://", "target:", "docker-image:", "oci-layout://"];
+    let stays = base.is_empty()
+        || path.is_empty()
+        || path.starts_with('/')
+        || special.iter().any(|prefix| path.starts_with(prefix))
+        || is_remote(path);
+    if stays { path.to_owned() } else { join(base, path) }
+}
+
+/// Whether a context is fetched from somewhere, by http or git.
+pub fn is_remote(context: &str) -> bool {
+    let schemes = ["http://", "https://", "git://", "ssh://", "git+ssh://", "git@", "github.com/"];
+    if schemes.iter().any(|scheme| context.starts_with(scheme)) {
+        return true;
+    }
+    // As scp has it: user@host:path.
+    let address = context.split_once(':').and_then(|(host, _)| host.split_once('@'));
+    address.is_some_and(|(user, host)| !user.is_empty() && !host.is_empty() && !user.contains('/') && !host.contains('/'))
+}
+
 /// The folder of a file.
 pub fn parent(path: &str) -> String {
     clean(path.rfind('/').map_or("", |i| &path[..=i]))

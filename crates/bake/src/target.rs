@@ -46,6 +46,8 @@ pub struct Target {
     pub linked: bool,
     /// Where each attribute came from.
     pub origins: Origins,
+    /// The file of the block.
+    pub(crate) defined_in: Option<u16>,
     pub(crate) bases: Bases,
 }
 

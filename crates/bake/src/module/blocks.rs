@@ -50,6 +50,7 @@ impl Module<'_> {
 
     fn target(&self, index: usize, instance: &Instance, block: &Definition) -> Result<Target, Fault> {
         let mut target = Target { name: instance.name.to_string(), ..Target::default() };
+        target.defined_in = Some(block.label_span.file);
         for attribute in self.known(block, &schema::TARGET) {
             let decoded = self.attribute(index, attribute)?;
             if decoded.is_set() {
