@@ -42,7 +42,7 @@ pub fn parse(e: &Expr) -> Result<Type, Fault> {
                 items.iter().map(parse).collect::<Result<_, _>>().map(Type::Tuple)
             }
             ("object", [Expr { kind: Kind::Object(items), .. }]) => object(items),
-            ("optional", _) => Err(invalid("optional attributes are not supported")),
+            ("optional", _) => Err(invalid("only an attribute of an object can be optional")),
             ("list" | "set" | "map" | "tuple" | "object", _) => {
                 Err(invalid(&format!("{} takes one argument that tells the types", call.name)))
             }
@@ -62,7 +62,17 @@ fn object(items: &[(Expr, Expr)]) -> Result<Type, Fault> {
         let name = name.ok_or_else(|| {
             Fault::new("Invalid type specification", "a key must be a name").at(key.span)
         })?;
-        out.insert(name, parse(kind)?);
+        let kind = match &kind.kind {
+            Kind::Call(call) if &*call.name == "optional" => match call.args.as_slice() {
+                [of] => Type::Optional(Rc::new(parse(of)?)),
+                _ => {
+                    let why = "optional takes one type, and no default";
+                    return Err(Fault::new("Invalid type specification", why).at(kind.span));
+                }
+            },
+            _ => parse(kind)?,
+        };
+        out.insert(name, kind);
     }
     Ok(Type::Object(Rc::new(out)))
 }

@@ -47,10 +47,13 @@ pub fn convert(value: &Value, want: &Type) -> Result<Value, Mismatch> {
             let fields: Fields = fields.map(|(k, v)| (k.clone(), v.clone())).collect();
             let mut out = Fields::new();
             for (key, kind) in of.iter() {
-                let Some(value) = fields.get(key) else {
-                    return Err(format!("attribute \"{key}\" is required"));
+                let value = match (fields.get(key), kind) {
+                    (Some(value), Type::Optional(kind)) => at_key(key, convert(value, kind))?,
+                    (Some(value), kind) => at_key(key, convert(value, kind))?,
+                    (None, Type::Optional(kind)) => Value::Null((**kind).clone()),
+                    (None, _) => return Err(format!("attribute \"{key}\" is required")),
                 };
-                out.insert(key.clone(), at_key(key, convert(value, kind))?);
+                out.insert(key.clone(), value);
             }
             Ok(Value::object(out))
         }

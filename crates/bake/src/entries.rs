@@ -543,7 +543,7 @@ const LIMITS: [(&str, bool); 7] = [
 impl Resources {
     pub fn from_value(value: &Value) -> Parsed<Option<Self>> {
         if value.is_null() {
-            return Ok(None);
+            return Err(NULL.into());
         }
         let fields = value.fields().ok_or_else(|| format!("object required, but this is a {}", value.kind().name()))?;
         let mut out = Resources::default();
@@ -595,8 +595,12 @@ impl Resources {
     }
 }
 
-/// A list of text. Null elements are passed over.
+/// Why null is refused where something must stand.
+pub const NULL: &str = "null value is not allowed";
+
+/// A list of text.
 pub fn strings(value: &Value) -> Parsed<Option<Vec<String>>> {
     let list = convert(value, &Type::list(Type::String))?;
-    Ok(list.sequence().map(|values| values.iter().filter_map(|v| Some(v.as_str()?.to_owned())).collect()))
+    let text = |v: &Value| v.as_str().map(str::to_owned).ok_or_else(|| NULL.to_owned());
+    list.sequence().map(|values| values.iter().map(text).collect()).transpose()
 }

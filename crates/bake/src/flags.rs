@@ -25,13 +25,22 @@ impl Flags {
         let mut add = |key: &str, value: Option<String>| out.extend(value.map(|v| format!("*.{key}={v}")));
         add("push", self.push.then(|| "true".into()));
         add("load", self.load.then(|| "true".into()));
-        add("call", self.call.clone());
+        add("call", self.call.as_deref().and_then(question));
         add("no-cache", self.no_cache.map(|b| b.to_string()));
         add("pull", self.pull.map(|b| b.to_string()));
         add("attest", self.sbom.as_deref().and_then(|v| attestation("sbom", v)));
         add("attest", self.provenance.as_deref().and_then(|v| attestation("provenance", v)));
         out.extend(self.policy.iter().map(|fields| format!("*.policy+={fields}")));
         out
+    }
+}
+
+/// The name of what is asked, without how the answer is shown. `None` for a build.
+fn question(call: &str) -> Option<String> {
+    match call.split(',').find(|field| !field.contains('='))? {
+        "" | "build" => None,
+        "check" => Some("lint".into()),
+        other => Some(other.to_owned()),
     }
 }
 

@@ -32,7 +32,7 @@ impl Wanted {
 }
 
 impl Definition {
-    /// The text that `--list` prints. Names that begin with `_` are not told.
+    /// The text that `--list` prints. Targets and groups whose names begin with `_` are not told.
     ///
     /// # Errors
     /// If `what` is nothing that can be listed.
@@ -40,7 +40,7 @@ impl Definition {
         let wanted = Wanted::parse(what)?;
         Ok(match (wanted.variables, wanted.json) {
             (false, true) => pretty(self.offers().into_iter().map(Offer::json).collect()),
-            (true, true) => pretty(self.variables.iter().filter(|v| is_shown(&v.name)).map(variable_json).collect()),
+            (true, true) => pretty(self.variables.iter().map(variable_json).collect()),
             (false, false) => table(
                 &["TARGET", "DESCRIPTION"],
                 self.offers().into_iter().map(|o| vec![o.name, o.description]).collect(),
@@ -49,7 +49,6 @@ impl Definition {
                 &["VARIABLE", "TYPE", "VALUE", "DESCRIPTION"],
                 self.variables
                     .iter()
-                    .filter(|v| is_shown(&v.name))
                     .map(|v| {
                         let value = v.value.clone().unwrap_or_else(|| "<null>".into());
                         vec![v.name.clone(), v.kind.clone(), value, v.description.clone()]

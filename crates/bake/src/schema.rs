@@ -67,6 +67,7 @@ pub enum Decoded {
 /// Tells why the value has not the type of the attribute.
 pub fn decode(attribute: &str, value: &Value) -> Result<Decoded, String> {
     Ok(match attribute {
+        "description" if value.is_null() => return Err(entries::NULL.into()),
         "description" | "context" | "dockerfile" | "dockerfile-inline" | "target" | "network" | "shm-size"
         | "call" => Decoded::Text(convert(value, &Type::String)?.as_str().map(str::to_owned)),
         "pull" | "no-cache" => match convert(value, &Type::Bool)? {
@@ -74,9 +75,11 @@ pub fn decode(attribute: &str, value: &Value) -> Result<Decoded, String> {
             _ => Decoded::Flag(None),
         },
         "args" | "labels" | "extra-hosts" => Decoded::Map(text_map(value)?),
-        "contexts" => Decoded::Contexts(text_map(value)?.map(|map| {
-            map.into_iter().filter_map(|(k, v)| Some((k, v?))).collect()
-        })),
+        "contexts" => {
+            let set = |(k, v): (String, Option<String>)| v.map(|v| (k, v)).ok_or(entries::NULL);
+            let map = text_map(value)?.map(|map| map.into_iter().map(set).collect::<Result<_, _>>());
+            Decoded::Contexts(map.transpose()?)
+        }
         "cache-from" | "cache-to" => Decoded::Caches(entries::list(value)?),
         "attest" => Decoded::Attests(entries::list(value)?),
         "output" => Decoded::Outputs(entries::list(value)?),
@@ -161,6 +164,7 @@ fn map_value(map: &TextMap) -> Value {
 pub fn unset(attribute: &str) -> Value {
     match attribute {
         "description" => Value::string(""),
+        "resources" => Decoded::Resources(None).value(),
         other => decode(other, &Value::NULL).map_or(Value::NULL, |d| d.value()),
     }
 }

@@ -16,6 +16,8 @@ pub enum Type {
     Map(Rc<Type>),
     Tuple(Rc<[Type]>),
     Object(Rc<BTreeMap<Rc<str>, Type>>),
+    /// Only within a constraint on objects: an attribute that may be missing, and is null then.
+    Optional(Rc<Type>),
 }
 
 impl Type {
@@ -35,17 +37,6 @@ impl Type {
         matches!(self, Type::Bool | Type::Number | Type::String)
     }
 
-    /// Whether [`Type::Any`] is nowhere in it.
-    pub fn is_concrete(&self) -> bool {
-        match self {
-            Type::Any => false,
-            Type::Bool | Type::Number | Type::String => true,
-            Type::List(of) | Type::Set(of) | Type::Map(of) => of.is_concrete(),
-            Type::Tuple(of) => of.iter().all(Type::is_concrete),
-            Type::Object(of) => of.values().all(Type::is_concrete),
-        }
-    }
-
     /// As messages and `--list` name it.
     pub fn name(&self) -> String {
         match self {
@@ -58,6 +49,7 @@ impl Type {
             Type::Map(of) => format!("map of {}", of.constraint_name()),
             Type::Tuple(_) => "tuple".into(),
             Type::Object(_) => "object".into(),
+            Type::Optional(of) => of.name(),
         }
     }
 

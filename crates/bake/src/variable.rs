@@ -61,8 +61,13 @@ fn exactly(value: &Value, kind: &Type) -> Result<Value, String> {
                 return Err(format!("unsupported attribute \"{unknown}\""));
             }
             let fields = of.iter().map(|(name, kind)| {
-                let value = fields.get(name).ok_or_else(|| format!("missing required attribute \"{name}\""))?;
-                Ok((name.clone(), exactly(value, kind)?))
+                let value = match (fields.get(name), kind) {
+                    (Some(value), Type::Optional(kind)) => exactly(value, kind)?,
+                    (Some(value), kind) => exactly(value, kind)?,
+                    (None, Type::Optional(kind)) => Value::Null((**kind).clone()),
+                    (None, _) => return Err(format!("missing required attribute \"{name}\"")),
+                };
+                Ok((name.clone(), value))
             });
             Ok(Value::object(fields.collect::<Result<Fields, String>>()?))
         }
@@ -83,10 +88,7 @@ fn primitive(name: &str, text: &str, kind: &Type) -> Result<Value, String> {
 }
 
 fn from_csv(name: &str, text: &str, kind: &Type) -> Result<Value, String> {
-    let fields = match text {
-        "" => Vec::new(),
-        text => csv::fields(text).map_err(|e| e.to_string())?,
-    };
+    let fields = csv::fields(text).map_err(|e| e.to_string())?;
     match kind {
         Type::List(of) => {
             let items = fields.iter().map(|f| primitive(name, f, of)).collect::<Result<_, _>>()?;

@@ -184,6 +184,8 @@ fn oracle(buildx: &Path, case: &Case) -> Outcome {
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         std::fs::write(path, text).expect("a file");
     }
+    let agent = dir.path().join("agent");
+    let _socket = std::os::unix::net::UnixListener::bind(&agent).expect("a socket");
     let print = if case.args.iter().any(|a| a.starts_with("--list")) { vec![] } else { vec!["--print"] };
     let out = Command::new(buildx)
         .arg("bake")
@@ -194,6 +196,7 @@ fn oracle(buildx: &Path, case: &Case) -> Outcome {
         .env("PATH", "/usr/bin:/bin")
         .env("HOME", "/home/user")
         .env("DOCKER_CONFIG", dir.path().join(".docker"))
+        .env("SSH_AUTH_SOCK", agent)
         .envs(&case.env)
         .output()
         .expect("buildx runs");

@@ -274,6 +274,9 @@ impl<'w> Evaluator<'w> {
             let wanted = user.params.iter().map(|p| &**p).chain(user.rest.as_deref());
             return Err(wrong_count(name, &wanted.collect::<Vec<_>>().join(", ")));
         }
+        if args.iter().any(Value::is_null) {
+            return Err(argument_fault(name, "an argument must not be null"));
+        }
         let more = args.split_off(count);
         let mut names: Vec<(Rc<str>, Value)> = user.params.iter().cloned().zip(args).collect();
         names.extend(user.rest.clone().map(|rest| (rest, Value::tuple(more))));

@@ -24,7 +24,10 @@ pub(super) fn base64_decode(args: &[Value], _: &Context) -> Called {
 }
 
 pub(super) fn json_encode(args: &[Value], _: &Context) -> Called {
-    Ok(Value::string(json::encode(&args[0])))
+    match json::is_finite(&args[0]) {
+        true => Ok(Value::string(json::encode(&args[0]))),
+        false => Err(bad(0, "infinity cannot be written as JSON")),
+    }
 }
 
 pub(super) fn json_decode(args: &[Value], _: &Context) -> Called {

@@ -5,6 +5,16 @@ use serde_json::Value as Json;
 use crate::number::Number;
 use crate::value::{Fields, Value};
 
+/// Whether JSON has a form for it: it has none for infinity.
+pub(crate) fn is_finite(value: &Value) -> bool {
+    match value {
+        Value::Number(n) => !n.is_infinite(),
+        Value::List(_, values) | Value::Set(_, values) | Value::Tuple(values) => values.iter().all(is_finite),
+        Value::Map(_, fields) | Value::Object(fields) => fields.values().all(is_finite),
+        _ => true,
+    }
+}
+
 /// One line, keys sorted, and `<`, `>`, `&` escaped, so that it may stand in HTML.
 pub(crate) fn encode(value: &Value) -> String {
     let mut out = String::new();

@@ -24,11 +24,11 @@ pub(crate) fn divide(a: &Number, b: &Number) -> Computed {
     a.divided(b).ok_or("zero by zero and infinity by infinity are no numbers")
 }
 
+/// A division by zero or infinity leaves the number as it is.
 pub(crate) fn modulo(a: &Number, b: &Number) -> Computed {
-    match b.is_zero() && !a.is_zero() {
-        // What big floats make of it: the quotient is infinite, and nothing is left.
-        true => Err("a remainder of a division by zero is no number"),
-        false => a.modulo(b).ok_or("zero and infinity have no remainder"),
+    match b.is_zero() || b.is_infinite() {
+        true => Ok(a.clone()),
+        false => a.modulo(b).ok_or("the numbers are too far apart for a remainder"),
     }
 }
 

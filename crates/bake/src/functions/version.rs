@@ -24,17 +24,13 @@ impl Version {
         if !pre.is_none_or(well_formed) || !build.is_none_or(well_formed) {
             return None;
         }
-        let is_padded = |id: &str| id.len() > 1 && id.starts_with('0') && id.bytes().all(|b| b.is_ascii_digit());
-        if pre.is_some_and(|pre| pre.split('.').any(is_padded)) {
-            return None;
-        }
         let mut numbers = [0; 3];
         let parts: Vec<&str> = core.split('.').collect();
         if parts.len() > 3 {
             return None;
         }
         for (number, part) in numbers.iter_mut().zip(parts) {
-            let plain = part.bytes().all(|b| b.is_ascii_digit()) && !is_padded(part);
+            let plain = part.bytes().all(|b| b.is_ascii_digit());
             *number = part.parse().ok().filter(|_| plain)?;
         }
         Some(Version { numbers, pre: pre.unwrap_or_default().to_owned() })
@@ -173,7 +169,7 @@ fn rules(text: &str) -> Option<Vec<Rule>> {
         }
     }
     if words.is_empty() {
-        return Some(vec![Rule { operator: String::new(), version: Version::default(), given: 0 }]);
+        return None;
     }
     words.iter().map(|w| Rule::parse(w)).collect()
 }

@@ -188,7 +188,8 @@ impl Module<'_> {
 
     pub(super) fn all_functions(&self) -> Result<(), Fault> {
         for (name, block) in &self.functions {
-            self.user_function(name).map_err(|f| f.or_summary("Invalid function").at(block.kind_span))?;
+            let at = block.body.attribute("params").map_or(block.kind_span, |a| a.name_span);
+            self.user_function(name).map_err(|f| f.or_summary("Invalid function").at(at))?;
         }
         Ok(())
     }
@@ -253,7 +254,7 @@ impl Module<'_> {
         };
         for (name, span) in calls {
             let known = functions::find(&name).is_some() || SPECIAL.contains(&&*name);
-            if !known && self.user_function(&name)?.is_none() {
+            if !known && self.user_function(&name).map_err(|f| f.at(function.result.span))?.is_none() {
                 return Err(missing("function", &name, span));
             }
         }

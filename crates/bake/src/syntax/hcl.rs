@@ -6,7 +6,8 @@ use std::rc::Rc;
 use hcl_edit::Span as _;
 use hcl_edit::expr::{Expression, ForExpr, ObjectKey, Traversal, TraversalOperator};
 use hcl_edit::structure::{self, BlockLabel};
-use hcl_edit::template::{Directive, Element, StringTemplate, Strip, Template};
+use hcl_edit::template::{Directive, Element, HeredocTemplate, StringTemplate, Strip, Template};
+use hcl_edit::Spanned;
 
 use super::{Attribute, Block, Body, Call, Expr, For, Kind, Part, Step, StepKind};
 use crate::diagnostic::{Fault, File, Span};
@@ -15,7 +16,7 @@ use crate::value::Value;
 
 pub fn parse(file: &File, index: u16) -> Result<Body, Fault> {
     let text = text(file, index)?;
-    let reader = Reader { place: Place::At { file: index, offset: 0 } };
+    let reader = Reader { text, place: Place::At { file: index, offset: 0 } };
     match hcl_edit::parser::parse_body(text) {
         Ok(body) => reader.body(&body),
         Err(e) => {
@@ -48,7 +49,7 @@ pub fn template(text: &str, span: Span, exact: bool) -> Kind {
         return Kind::Literal(Value::string(text));
     }
     match hcl_edit::parser::parse_template(text) {
-        Ok(template) => Reader { place }.template(&template).unwrap_or_else(Kind::Broken),
+        Ok(template) => Reader { text, place }.template(&template).unwrap_or_else(Kind::Broken),
         Err(e) => Kind::Broken(Fault::new("Invalid syntax", e.message()).at(span)),
     }
 }
@@ -56,7 +57,7 @@ pub fn template(text: &str, span: Span, exact: bool) -> Kind {
 /// Reads text of a JSON file that is an expression and no template.
 pub fn expression(text: &str, span: Span) -> Result<Expr, Fault> {
     match hcl_edit::parser::parse_expr(text) {
-        Ok(e) => Reader { place: Place::Within(span) }.expr(&e),
+        Ok(e) => Reader { text, place: Place::Within(span) }.expr(&e),
         Err(e) => Err(Fault::new("Invalid syntax", e.message()).at(span)),
     }
 }
@@ -68,11 +69,23 @@ enum Place {
     Within(Span),
 }
 
-struct Reader {
+struct Reader<'t> {
+    text: &'t str,
     place: Place,
 }
 
-impl Reader {
+/// How the text of a template is taken.
+#[derive(Clone, Copy)]
+enum Text {
+    /// As one piece.
+    Quoted,
+    /// Line by line.
+    Lines,
+    /// Line by line, as it stands in the file.
+    Source,
+}
+
+impl Reader<'_> {
     fn span(&self, range: Option<Range<usize>>) -> Span {
         match self.place {
             Place::Within(span) => span,
@@ -135,6 +148,10 @@ impl Reader {
                             kind: Kind::Literal(Value::string(name.as_str())),
                             span: self.span(name.span()),
                         },
+                        // Without parentheses a word is a key, whatever else it means.
+                        ObjectKey::Expression(e @ Expression::Null(_)) => {
+                            Expr { kind: Kind::Literal(Value::string("null")), span: self.span(e.span()) }
+                        }
                         ObjectKey::Expression(e) => self.expr(e)?,
                     };
                     Ok((key, self.expr(value.expr())?))
@@ -142,11 +159,7 @@ impl Reader {
                 Kind::Object(items.collect::<Result<_, Fault>>()?)
             }
             Expression::StringTemplate(t) => self.string_template(t)?,
-            Expression::HeredocTemplate(t) => match self.template(&t.template)? {
-                // A heredoc is text even where it is nothing but one value.
-                Kind::Wrapped(inner) => Kind::Template(vec![Part::Value(*inner)]),
-                other => other,
-            },
+            Expression::HeredocTemplate(t) => self.heredoc(t)?,
             Expression::Parenthesis(inner) => Kind::Parenthesis(self.boxed(inner.inner())?),
             Expression::Variable(name) => Kind::Variable(name.as_str().into()),
             Expression::Conditional(c) => Kind::Conditional(Box::new([
@@ -244,53 +257,74 @@ impl Reader {
 
     fn string_template(&self, t: &StringTemplate) -> Result<Kind, Fault> {
         let elements: Vec<&Element> = t.iter().collect();
-        self.kind_of(&elements)
+        self.kind_of(&elements, Text::Quoted)
     }
 
     fn template(&self, t: &Template) -> Result<Kind, Fault> {
         let elements: Vec<&Element> = t.iter().collect();
-        self.kind_of(&elements)
+        self.kind_of(&elements, Text::Lines)
     }
 
-    fn kind_of(&self, elements: &[&Element]) -> Result<Kind, Fault> {
+    /// Text, even where it is nothing but one value.
+    fn heredoc(&self, t: &HeredocTemplate) -> Result<Kind, Fault> {
+        let elements: Vec<&Element> = t.template.iter().collect();
+        // What `<<-` took away is put back from the source: how much goes depends on the marks of the template.
+        let text = if t.indent().is_some() { Text::Source } else { Text::Lines };
+        let mut parts = self.parts(&elements, Strip::None, Strip::None, text)?;
+        if let Text::Source = text {
+            super::indent::remove(&mut parts);
+        }
+        drop_empty(&mut parts);
+        Ok(simplest(parts))
+    }
+
+    fn kind_of(&self, elements: &[&Element], text: Text) -> Result<Kind, Fault> {
         if let [Element::Interpolation(one)] = elements {
             return Ok(Kind::Wrapped(self.boxed(&one.expr)?));
         }
-        let parts = self.parts(elements, Strip::None, Strip::None)?;
-        Ok(match parts.as_slice() {
-            [] => Kind::Literal(Value::string("")),
-            [Part::Text(text)] => Kind::Literal(Value::string(text)),
-            _ => Kind::Template(parts),
-        })
+        let mut parts = self.parts(elements, Strip::None, Strip::None, text)?;
+        drop_empty(&mut parts);
+        Ok(simplest(parts))
     }
 
     /// `before` and `after` are the marks that enclose the elements: of `%{ if x ~}` and `%{~ endif }`.
-    fn parts(&self, elements: &[&Element], before: Strip, after: Strip) -> Result<Vec<Part>, Fault> {
+    fn parts(&self, elements: &[&Element], before: Strip, after: Strip, text: Text) -> Result<Vec<Part>, Fault> {
         let mut out = Vec::new();
         for (i, element) in elements.iter().enumerate() {
             match element {
-                Element::Literal(text) => {
+                Element::Literal(literal) => {
                     let left = if i == 0 { before } else { trailing_mark(elements[i - 1]) };
                     let right = elements.get(i + 1).map_or(after, |next| leading_mark(next));
-                    let mut text = text.as_str();
-                    if strips_end(left) {
-                        text = text.trim_start();
-                    }
-                    if strips_start(right) {
-                        text = text.trim_end();
-                    }
-                    if !text.is_empty() {
-                        out.push(Part::Text(text.into()));
-                    }
+                    self.literal(literal, (left, right), text, &mut out);
                 }
                 Element::Interpolation(inner) => out.push(Part::Value(self.expr(&inner.expr)?)),
-                Element::Directive(directive) => out.push(self.directive(directive)?),
+                Element::Directive(directive) => out.push(self.directive(directive, text)?),
             }
         }
         Ok(out)
     }
 
-    fn directive(&self, directive: &Directive) -> Result<Part, Fault> {
+    /// A mark strips no farther than the line on which it stands; a quoted text is one line.
+    fn literal(&self, literal: &Spanned<String>, (left, right): (Strip, Strip), text: Text, out: &mut Vec<Part>) {
+        let source = match (text, literal.span()) {
+            (Text::Source, Some(span)) => self.text.get(span).map(|t| t.replace("$${", "${").replace("%%{", "%{")),
+            _ => None,
+        };
+        let all = source.as_deref().unwrap_or(literal.as_str());
+        let mut lines: Vec<&str> = match text {
+            Text::Quoted => vec![all],
+            _ => all.split_inclusive('\n').collect(),
+        };
+        if let Some(first) = lines.first_mut().filter(|_| strips_end(left)) {
+            *first = first.trim_start();
+        }
+        if let Some(last) = lines.last_mut().filter(|_| strips_start(right)) {
+            *last = last.trim_end();
+        }
+        out.extend(lines.into_iter().map(|line| Part::Text(line.into())));
+    }
+
+    fn directive(&self, directive: &Directive, text: Text) -> Result<Part, Fault> {
         match directive {
             Directive::If(d) => {
                 let end_of_then = d.else_expr.as_ref().map_or(d.endif_expr.strip, |e| e.strip);
@@ -299,12 +333,12 @@ impl Reader {
                     None => Vec::new(),
                     Some(e) => {
                         let elements: Vec<&Element> = e.template.iter().collect();
-                        self.parts(&elements, e.strip, d.endif_expr.strip)?
+                        self.parts(&elements, e.strip, d.endif_expr.strip, text)?
                     }
                 };
                 Ok(Part::If {
                     condition: self.expr(&d.if_expr.cond_expr)?,
-                    then: self.parts(&then, d.if_expr.strip, end_of_then)?,
+                    then: self.parts(&then, d.if_expr.strip, end_of_then, text)?,
                     otherwise,
                 })
             }
@@ -314,10 +348,39 @@ impl Reader {
                     key: d.for_expr.key_var.as_ref().map(|k| k.as_str().into()),
                     value: d.for_expr.value_var.as_str().into(),
                     collection: self.expr(&d.for_expr.collection_expr)?,
-                    body: self.parts(&elements, d.for_expr.strip, d.endfor_expr.strip)?,
+                    body: self.parts(&elements, d.for_expr.strip, d.endfor_expr.strip, text)?,
                 })
             }
         }
+    }
+}
+
+fn drop_empty(parts: &mut Vec<Part>) {
+    parts.retain(|p| !matches!(p, Part::Text(text) if text.is_empty()));
+    for part in parts {
+        match part {
+            Part::If { then, otherwise, .. } => {
+                drop_empty(then);
+                drop_empty(otherwise);
+            }
+            Part::For { body, .. } => drop_empty(body),
+            Part::Text(_) | Part::Value(_) => {}
+        }
+    }
+}
+
+/// Text without anything to fill in is a literal.
+fn simplest(parts: Vec<Part>) -> Kind {
+    let texts: Option<Vec<&str>> = parts
+        .iter()
+        .map(|p| match p {
+            Part::Text(text) => Some(&**text),
+            _ => None,
+        })
+        .collect();
+    match texts {
+        Some(texts) => Kind::Literal(Value::string(texts.concat())),
+        None => Kind::Template(parts),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The shape of bake files, whichever syntax they were written in: bodies, blocks, attributes, expressions.
 
 mod hcl;
+mod indent;
 mod json;
 
 use std::rc::Rc;
