@@ -17,6 +17,7 @@ use crate::syntax::{Attribute, Block, Body};
 use crate::target::{Group, Target};
 use crate::value::Value;
 
+pub(crate) use names::check_name;
 pub use variables::VariableInfo;
 
 /// What comes from outside.

@@ -112,6 +112,38 @@ impl Target {
         self.origins.merge(&over.origins);
     }
 
+    /// Says of everything that is set where it came from.
+    pub(crate) fn set_origin(&mut self, origin: &Origin) {
+        let maps = [("args", &self.args), ("labels", &self.labels), ("extra-hosts", &self.extra_hosts)];
+        let mut names: Vec<String> =
+            maps.iter().flat_map(|(name, map)| map.iter().flatten().map(move |(key, _)| format!("{name}.{key}"))).collect();
+        names.extend(self.contexts.iter().flatten().map(|(key, _)| format!("contexts.{key}")));
+        let set = [
+            ("attest", self.attest.is_some()),
+            ("cache-from", self.cache_from.is_some()),
+            ("cache-to", self.cache_to.is_some()),
+            ("context", self.context.is_some()),
+            ("dockerfile", self.dockerfile.is_some()),
+            ("dockerfile-inline", self.dockerfile_inline.is_some()),
+            ("network", self.network.is_some()),
+            ("no-cache", self.no_cache.is_some()),
+            ("no-cache-filter", self.no_cache_filter.is_some()),
+            ("output", self.output.is_some()),
+            ("platforms", self.platforms.is_some()),
+            ("pull", self.pull.is_some()),
+            ("secret", self.secret.is_some()),
+            ("shm-size", self.shm_size.is_some()),
+            ("ssh", self.ssh.is_some()),
+            ("tags", self.tags.is_some()),
+            ("target", self.target.is_some()),
+            ("ulimits", self.ulimits.is_some()),
+        ];
+        names.extend(set.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| (*name).to_owned()));
+        for name in names {
+            self.origins.set(name, origin.clone());
+        }
+    }
+
     /// Drops doubles and what is empty.
     pub fn normalize(&mut self) {
         for texts in [
