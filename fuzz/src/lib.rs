@@ -35,6 +35,7 @@ pub const TARGETS: &[Target] = &[
     ("packets", packets, sample_packets),
     ("gateway", gateway, bridge::sample),
     ("cache", cache, || include_bytes!("../samples/cacheconfig.json").to_vec()),
+    ("bake", bake, || include_bytes!("../samples/docker-bake.hcl").to_vec()),
     ("config", config, || include_bytes!("../samples/buildkitd.toml").to_vec()),
 ];
 
@@ -49,6 +50,36 @@ pub fn dockerfile(bytes: &[u8]) {
         let _ = lexer.expand(line, &NoEnvironment);
         let _ = ::dockerfile::csv::fields(line);
     }
+}
+
+/// What is printed of a bake reads as the same bake.
+pub fn bake(bytes: &[u8]) {
+    for name in ["a.hcl", "a.json", "a.yaml", "a"] {
+        let Ok(definition) = load_bake(name, bytes) else { continue };
+        let names: Vec<String> = definition.targets.iter().map(|t| t.name.clone()).collect();
+        let Ok(resolved) = definition.resolve(&names, &[]) else { continue };
+        for name in resolved.targets.keys() {
+            let _ = definition.explain(&resolved, name);
+        }
+        let printed = resolved.print();
+        let again = load_bake("again.json", printed.as_bytes()).expect("printed files are well formed");
+        let again = again.resolve(&names, &[]).expect("printed targets resolve");
+        assert_eq!(again.print(), printed);
+    }
+}
+
+fn load_bake(name: &str, bytes: &[u8]) -> errdefs::Result<::bake::Definition> {
+    let given = ::bake::Given {
+        environment: [("TAG".to_owned(), "t".to_owned())].into(),
+        vars: Default::default(),
+        built_in: Default::default(),
+        dotenv: Some(bytes.to_vec()).filter(|_| name == "a.yaml" && bytes.len() % 2 == 0),
+        read: Box::new(|_| Err(std::io::ErrorKind::NotFound.into())),
+        file_relative: false,
+        clock: ::bake::Context::new(0, "/", |bytes| bytes.fill(1)),
+    };
+    let budget = ::bake::Budget::of(100_000, LOTS);
+    ::bake::Definition::load_within(vec![::bake::File::new(name, bytes)], given, budget)
 }
 
 /// What is formatted once is formatted.

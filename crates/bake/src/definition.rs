@@ -56,13 +56,21 @@ impl Definition {
     /// # Errors
     /// The first fault, with its place.
     pub fn load(files: Vec<File>, given: Given) -> Result<Self> {
-        match Self::evaluate(&files, given, Budget::default()) {
+        Self::load_within(files, given, Budget::default())
+    }
+
+    /// As [`Definition::load`], with another budget.
+    ///
+    /// # Errors
+    /// As there, and when the budget is used up.
+    pub fn load_within(files: Vec<File>, given: Given, budget: Budget) -> Result<Self> {
+        match Self::evaluate(&files, given, budget) {
             Ok(definition) => Ok(Definition { files, ..definition }),
             Err(fault) => Err(fault.error(&files)),
         }
     }
 
-    pub(crate) fn evaluate(
+    fn evaluate(
         files: &[File],
         given: Given,
         budget: Budget,

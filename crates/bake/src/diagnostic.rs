@@ -53,8 +53,6 @@ struct Inner {
     hints: Vec<String>,
     /// What was being resolved, innermost first.
     chain: Vec<String>,
-    /// Whether it says only that a name is not defined: `try` and references may live with that.
-    undefined: bool,
     /// Whether the budget is used up: nothing may catch it.
     fatal: bool,
 }
@@ -67,7 +65,6 @@ impl Fault {
             span: None,
             hints: Vec::new(),
             chain: Vec::new(),
-            undefined: false,
             fatal: false,
         }))
     }
@@ -96,12 +93,6 @@ impl Fault {
     }
 
     #[must_use]
-    pub fn undefined(mut self) -> Self {
-        self.0.undefined = true;
-        self
-    }
-
-    #[must_use]
     pub fn fatal(mut self) -> Self {
         self.0.fatal = true;
         self
@@ -114,10 +105,6 @@ impl Fault {
             self.0.summary = summary.to_owned();
         }
         self
-    }
-
-    pub fn is_undefined(&self) -> bool {
-        self.0.undefined
     }
 
     pub fn is_fatal(&self) -> bool {

@@ -18,7 +18,7 @@ use crate::target::{Group, Target};
 use crate::value::Value;
 
 pub(crate) use names::check_name;
-pub use variables::VariableInfo;
+pub use variables::{Source, VariableInfo};
 
 /// What comes from outside.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ impl Resolved {
 }
 
 /// An object whose members stay in their order.
-struct Ordered<'k, V>(Vec<(&'k str, V)>);
+pub(crate) struct Ordered<'k, V>(pub Vec<(&'k str, V)>);
 
 impl<V: Serialize> Serialize for Ordered<'_, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -55,7 +55,7 @@ fn escaped(text: &str) -> String {
     text.replace("${", "$${").replace("%{", "%%{")
 }
 
-fn target(target: &Target) -> Ordered<'static, Json> {
+pub(crate) fn target(target: &Target) -> Ordered<'static, Json> {
     let mut out = Writer(Vec::new());
     if !target.description.is_empty() {
         out.0.push(("description", json!(target.description)));

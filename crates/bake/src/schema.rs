@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::convert::convert;
-use crate::entries::{self, Attestation, Cache, Entry, Output, Policy, Resources, Secret, Ssh};
+use crate::entries::{self, Attestation, Cache, Output, Policy, Resources, Secret, Ssh};
 use crate::target::{Group, Target, TextMap};
 use crate::types::Type;
 use crate::value::{Fields, Value};

@@ -14,7 +14,6 @@ const METADATA: &str = "docker-cli-plugin-metadata";
 
 /// Commands of buildx that are not there yet.
 const MISSING: &[&str] = &[
-    "bake",
     "create",
     "dap",
     "debug",

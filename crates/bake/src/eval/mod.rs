@@ -140,7 +140,7 @@ impl<'w> Evaluator<'w> {
     }
 
     fn unknown_variable(&self, name: &str) -> Fault {
-        let fault = Fault::new("Unknown variable", format!("there is no variable named \"{name}\"")).undefined();
+        let fault = Fault::new("Unknown variable", format!("there is no variable named \"{name}\""));
         let names = self.world.variable_names();
         match crate::diagnostic::did_you_mean(name, names.iter().map(String::as_str)) {
             Some(near) => fault.hint(format!("did you mean \"{near}\"?")),
@@ -245,7 +245,7 @@ impl<'w> Evaluator<'w> {
 
     fn unknown_function(&self, name: &str) -> Fault {
         let fault =
-            Fault::new("Call to unknown function", format!("there is no function named \"{name}\"")).undefined();
+            Fault::new("Call to unknown function", format!("there is no function named \"{name}\""));
         let own = self.world.function_names();
         let mut known: Vec<&str> = functions::names().collect();
         known.extend(own.iter().map(String::as_str));

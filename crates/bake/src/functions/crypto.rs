@@ -60,7 +60,7 @@ pub(super) fn rsa_decrypt(args: &[Value], _: &Context) -> Called {
     if pem.contains("Proc-Type: 4,ENCRYPTED") {
         return Err(bad(1, "a key with a password is not supported: decrypt it first"));
     }
-    let key = rsa::RsaPrivateKey::from_pkcs1_pem(pem.trim_start())
+    let key = rsa::PrivateKey::from_pkcs1_pem(pem.trim_start())
         .map_err(|e| bad(1, format!("this is no private RSA key: {e}")))?;
     let plain = key.decrypt(rsa::Pkcs1v15Encrypt, &cipher).map_err(|e| CallError::from(e.to_string()))?;
     Ok(Value::string(String::from_utf8_lossy(&plain)))

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::{Module, State};
 use crate::constraint;
 use crate::convert::{convert, text};
-use crate::diagnostic::Fault;
+use crate::diagnostic::{Fault, Span};
 use crate::eval::{Evaluator, Scope, UserFunction, World as _, truth_of};
 use crate::functions::{self, encode_json};
 use crate::syntax::{Block, Expr, Kind};
@@ -22,6 +22,17 @@ pub struct VariableInfo {
     pub kind: String,
     /// `None` for null.
     pub value: Option<String>,
+    pub source: Source,
+}
+
+/// Where a variable has its value from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The file that defines it.
+    Default(Span),
+    /// `--var`.
+    Flag,
+    Environment,
 }
 
 /// Whether a name may be defined elsewhere, so that its use is no fault of the function that uses it.
@@ -69,7 +80,20 @@ impl Module<'_> {
             other => Some(encode_json(other)),
         };
         let kind = kind.map(|k| k.constraint_name()).unwrap_or_default();
-        Ok(VariableInfo { name: name.to_owned(), description, kind, value: shown })
+        let source = self.source(name, block);
+        Ok(VariableInfo { name: name.to_owned(), description, kind, value: shown, source })
+    }
+
+    fn source(&self, name: &str, block: &Block) -> Source {
+        let names = [name.to_owned(), format!("{name}_JSON")];
+        let given = |from: &std::collections::BTreeMap<String, String>| names.iter().any(|n| from.contains_key(n));
+        if given(&self.outside.vars) {
+            Source::Flag
+        } else if given(&self.outside.environment) {
+            Source::Environment
+        } else {
+            Source::Default(block.body.attribute("default").map_or(block.kind_span, |a| a.name_span))
+        }
     }
 
     fn declared_type(&self, block: &Block) -> Result<Option<Type>, Fault> {
@@ -250,7 +274,7 @@ impl Module<'_> {
             _ => {}
         });
         let missing = |what: &str, name: &str, span| {
-            Fault::new("Invalid expression", format!("{what} \"{name}\" does not exist")).at(span).undefined()
+            Fault::new("Invalid expression", format!("{what} \"{name}\" does not exist")).at(span)
         };
         for (name, span) in calls {
             let known = functions::find(&name).is_some() || SPECIAL.contains(&&*name);

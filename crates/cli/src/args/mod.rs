@@ -1,5 +1,6 @@
 //! Words: what clap reads from the command line. Nothing here means anything yet; `settings` gives it meaning.
 
+mod bake;
 mod build;
 mod dockerfile;
 mod engine;
@@ -10,6 +11,7 @@ mod store;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use bake::BakeArgs;
 pub(crate) use build::BuildArgs;
 pub(crate) use dockerfile::{DockerfileArgs, DockerfileCommand, FmtArgs};
 pub(crate) use engine::{EngineArgs, EngineCommand, LogsArgs};
@@ -82,6 +84,7 @@ pub(crate) struct GlobalArgs {
 pub(crate) enum Command {
     #[command(visible_alias = "b")]
     Build(Box<BuildArgs>),
+    Bake(Box<BakeArgs>),
     Run(RunArgs),
     Images(ImagesArgs),
     History(HistoryArgs),

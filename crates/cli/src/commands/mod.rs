@@ -1,5 +1,6 @@
 //! One module per command: takes settings, does it, prints.
 
+mod bake;
 mod build;
 mod call;
 mod completion;
@@ -13,6 +14,7 @@ mod prune;
 mod run;
 mod version;
 
+pub(crate) use bake::bake;
 pub(crate) use build::build;
 pub(crate) use completion::completion;
 pub(crate) use dockerfile::dockerfile;
