@@ -7,8 +7,22 @@ use crate::target::Target;
 
 /// Names of limits that a process may be given.
 const ULIMITS: [&str; 16] = [
-    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
-    "rttime", "sigpending", "stack", "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+    "as",
 ];
 
 /// Looks a target over, and makes explicit that a file nobody named goes to standard output.
@@ -39,7 +53,9 @@ pub fn target(target: &mut Target) -> Result<()> {
             && size != "-1"
             && !is_size(size)
         {
-            return Err(Error::user(format!("invalid value \"{size}\" for resource {name}: invalid size: '{size}'")));
+            return Err(Error::user(format!(
+                "invalid value \"{size}\" for resource {name}: invalid size: '{size}'"
+            )));
         }
     }
     outputs(target)
@@ -58,7 +74,9 @@ fn outputs(target: &mut Target) -> Result<()> {
         let kind = &output.kind;
         match output.dest.as_str() {
             "" if to_folder => return Err(Error::user(format!("dest is required for {kind} exporter"))),
-            "-" if to_folder => return Err(Error::user(format!("dest cannot be stdout for {kind} exporter"))),
+            "-" if to_folder => {
+                return Err(Error::user(format!("dest cannot be stdout for {kind} exporter")));
+            }
             "" if to_file && kind != "docker" => output.dest = "-".into(),
             _ => {}
         }

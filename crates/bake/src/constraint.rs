@@ -59,9 +59,8 @@ fn object(items: &[(Expr, Expr)]) -> Result<Type, Fault> {
             Kind::Literal(value) => convert::text(value),
             _ => key.keyword().map(Into::into),
         };
-        let name = name.ok_or_else(|| {
-            Fault::new("Invalid type specification", "a key must be a name").at(key.span)
-        })?;
+        let name = name
+            .ok_or_else(|| Fault::new("Invalid type specification", "a key must be a name").at(key.span))?;
         let kind = match &kind.kind {
             Kind::Call(call) if &*call.name == "optional" => match call.args.as_slice() {
                 [of] => Type::Optional(Rc::new(parse(of)?)),

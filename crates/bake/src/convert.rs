@@ -14,9 +14,9 @@ pub fn convert(value: &Value, want: &Type) -> Result<Value, Mismatch> {
     match (value, want) {
         (_, Type::Any) => Ok(value.clone()),
         (Value::Null(had), _) => null(had, want),
-        (Value::String(_), Type::String) | (Value::Bool(_), Type::Bool) | (Value::Number(_), Type::Number) => {
-            Ok(value.clone())
-        }
+        (Value::String(_), Type::String)
+        | (Value::Bool(_), Type::Bool)
+        | (Value::Number(_), Type::Number) => Ok(value.clone()),
         (Value::Number(n), Type::String) => Ok(Value::string(n.to_string())),
         (Value::Bool(b), Type::String) => Ok(Value::string(b.to_string())),
         (Value::String(text), Type::Number) => {
@@ -25,8 +25,12 @@ pub fn convert(value: &Value, want: &Type) -> Result<Value, Mismatch> {
         (Value::String(text), Type::Bool) => match &**text {
             "true" | "1" => Ok(Value::Bool(true)),
             "false" | "0" => Ok(Value::Bool(false)),
-            "True" | "TRUE" => Err("a bool is required; to convert from string, use lowercase \"true\"".into()),
-            "False" | "FALSE" => Err("a bool is required; to convert from string, use lowercase \"false\"".into()),
+            "True" | "TRUE" => {
+                Err("a bool is required; to convert from string, use lowercase \"true\"".into())
+            }
+            "False" | "FALSE" => {
+                Err("a bool is required; to convert from string, use lowercase \"false\"".into())
+            }
             _ => Err("a bool is required".into()),
         },
         (_, Type::List(of)) => {
@@ -79,12 +83,12 @@ fn could_be(had: &Type, want: &Type) -> bool {
             could_be(a, b)
         }
         (Type::Tuple(a), Type::List(b) | Type::Set(b)) => a.iter().all(|a| could_be(a, b)),
-        (Type::Tuple(a), Type::Tuple(b)) => a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| could_be(a, b)),
+        (Type::Tuple(a), Type::Tuple(b)) => {
+            a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| could_be(a, b))
+        }
         (Type::Object(a), Type::Map(b)) => a.values().all(|a| could_be(a, b)),
         (Type::Map(a), Type::Object(b)) => b.values().all(|b| could_be(a, b)),
-        (Type::Object(a), Type::Object(b)) => {
-            b.iter().all(|(k, b)| a.get(k).is_some_and(|a| could_be(a, b)))
-        }
+        (Type::Object(a), Type::Object(b)) => b.iter().all(|(k, b)| a.get(k).is_some_and(|a| could_be(a, b))),
         _ => false,
     }
 }
@@ -129,7 +133,9 @@ pub fn common(values: &[Value]) -> Option<Type> {
 fn mismatch(value: &Value, want: &Type) -> Mismatch {
     let had = value.kind();
     match want {
-        Type::Bool | Type::Number | Type::String => format!("{} required, but have {}", want.name(), had.name()),
+        Type::Bool | Type::Number | Type::String => {
+            format!("{} required, but have {}", want.name(), had.name())
+        }
         _ => format!("{} required", want.constraint_name()),
     }
 }

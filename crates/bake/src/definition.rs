@@ -70,11 +70,7 @@ impl Definition {
         }
     }
 
-    fn evaluate(
-        files: &[File],
-        given: Given,
-        budget: Budget,
-    ) -> std::result::Result<Self, Fault> {
+    fn evaluate(files: &[File], given: Given, budget: Budget) -> std::result::Result<Self, Fault> {
         if files.len() > usize::from(u16::MAX) {
             return Err(Fault::plain("there are too many files"));
         }

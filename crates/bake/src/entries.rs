@@ -159,7 +159,8 @@ impl Entry for Cache {
     fn from_object(value: &Value) -> Parsed<Self> {
         let mut attributes = attributes(value)?;
         let kind = attributes.remove("type").filter(|k| !k.is_empty());
-        let kind = kind.ok_or_else(|| format!("type required for {}", crate::functions::encode_json(value)))?;
+        let kind =
+            kind.ok_or_else(|| format!("type required for {}", crate::functions::encode_json(value)))?;
         Ok(Cache { kind, attributes })
     }
 
@@ -259,7 +260,9 @@ impl Entry for Attestation {
             let (key, value) = pair(field)?;
             match key.to_lowercase().trim() {
                 "type" => out.kind = value.to_owned(),
-                "disabled" => out.disabled = parse_bool(value).map_err(|e| format!("invalid value {field}: {e}"))?,
+                "disabled" => {
+                    out.disabled = parse_bool(value).map_err(|e| format!("invalid value {field}: {e}"))?
+                }
                 _ => _ = out.attributes.insert(key.to_owned(), value.to_owned()),
             }
         }
@@ -316,8 +319,9 @@ impl Entry for Secret {
         let mut kind = "";
         let fields = fields(line).map_err(|e| format!("failed to parse csv secret: {e}"))?;
         for field in &fields {
-            let (key, value) =
-                field.split_once('=').ok_or_else(|| format!("invalid field '{field}' must be a key=value pair"))?;
+            let (key, value) = field
+                .split_once('=')
+                .ok_or_else(|| format!("invalid field '{field}' must be a key=value pair"))?;
             match key.to_lowercase().as_str() {
                 "type" if value == "file" || value == "env" => kind = value,
                 "type" => return Err(format!("unsupported secret type \"{value}\"")),
@@ -334,10 +338,14 @@ impl Entry for Secret {
     }
 
     fn from_object(value: &Value) -> Parsed<Self> {
-        let fields = value.fields().ok_or_else(|| format!("object required, but this is a {}", value.kind().name()))?;
+        let fields = value
+            .fields()
+            .ok_or_else(|| format!("object required, but this is a {}", value.kind().name()))?;
         let get = |key: &str| match fields.get(key) {
             None | Some(Value::Null(_)) => Ok(String::new()),
-            Some(v) => text(v).map(|t| t.to_string()).ok_or_else(|| format!("attribute \"{key}\": string required")),
+            Some(v) => {
+                text(v).map(|t| t.to_string()).ok_or_else(|| format!("attribute \"{key}\": string required"))
+            }
         };
         Ok(Secret { id: get("id")?, src: get("src")?, env: get("env")? })
     }
@@ -380,7 +388,9 @@ impl Entry for Ssh {
     }
 
     fn from_object(value: &Value) -> Parsed<Self> {
-        let fields = value.fields().ok_or_else(|| format!("object required, but this is a {}", value.kind().name()))?;
+        let fields = value
+            .fields()
+            .ok_or_else(|| format!("object required, but this is a {}", value.kind().name()))?;
         let id = match fields.get("id") {
             None | Some(Value::Null(_)) => String::new(),
             Some(v) => text(v).ok_or("attribute \"id\": string required")?.to_string(),
@@ -399,7 +409,9 @@ impl Entry for Ssh {
     }
 
     fn kind() -> Type {
-        Type::Object(Rc::new([("id".into(), Type::String), ("paths".into(), Type::list(Type::String))].into()))
+        Type::Object(Rc::new(
+            [("id".into(), Type::String), ("paths".into(), Type::list(Type::String))].into(),
+        ))
     }
 
     fn json(&self) -> Json {
@@ -463,8 +475,9 @@ impl Entry for Policy {
     }
 
     fn from_object(value: &Value) -> Parsed<Self> {
-        let fields =
-            value.fields().ok_or_else(|| format!("map of string required, but this is a {}", value.kind().name()))?;
+        let fields = value
+            .fields()
+            .ok_or_else(|| format!("map of string required, but this is a {}", value.kind().name()))?;
         let mut out = Policy::default();
         for (key, value) in fields {
             if value.is_null() {
@@ -545,15 +558,20 @@ impl Resources {
         if value.is_null() {
             return Err(NULL.into());
         }
-        let fields = value.fields().ok_or_else(|| format!("object required, but this is a {}", value.kind().name()))?;
+        let fields = value
+            .fields()
+            .ok_or_else(|| format!("object required, but this is a {}", value.kind().name()))?;
         let mut out = Resources::default();
         for (name, is_number) in LIMITS {
             let Some(value) = fields.get(name).filter(|v| !v.is_null()) else { continue };
             let why = |e: String| format!("attribute \"{name}\": {e}");
-            let limit = match convert(value, &if is_number { Type::Number } else { Type::String }).map_err(why)? {
-                Value::Number(n) => Limit::Number(n.to_i64().ok_or_else(|| why("value must be a whole number".into()))?),
-                other => Limit::Text(other.as_str().unwrap_or_default().to_owned()),
-            };
+            let limit =
+                match convert(value, &if is_number { Type::Number } else { Type::String }).map_err(why)? {
+                    Value::Number(n) => {
+                        Limit::Number(n.to_i64().ok_or_else(|| why("value must be a whole number".into()))?)
+                    }
+                    other => Limit::Text(other.as_str().unwrap_or_default().to_owned()),
+                };
             out.0.insert(name, limit);
         }
         Ok(Some(out))
@@ -561,8 +579,10 @@ impl Resources {
 
     /// Sets one by its name.
     pub fn set(&mut self, name: &str, value: &str) -> Parsed<()> {
-        let (name, is_number) =
-            LIMITS.into_iter().find(|(n, _)| *n == name).ok_or_else(|| format!("unknown resources key {name}"))?;
+        let (name, is_number) = LIMITS
+            .into_iter()
+            .find(|(n, _)| *n == name)
+            .ok_or_else(|| format!("unknown resources key {name}"))?;
         let limit = match is_number {
             true => Limit::Number(value.parse().map_err(|_| format!("invalid value {value} for {name}"))?),
             false => Limit::Text(value.to_owned()),

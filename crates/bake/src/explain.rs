@@ -21,8 +21,10 @@ impl Definition {
     /// # Errors
     /// If there is no such target.
     pub fn explain(&self, resolved: &Resolved, name: &str) -> Result<String> {
-        let target =
-            resolved.targets.get(name).ok_or_else(|| Error::not_found(format!("failed to find target {name}")))?;
+        let target = resolved
+            .targets
+            .get(name)
+            .ok_or_else(|| Error::not_found(format!("failed to find target {name}")))?;
         let mut out = format!("target {name}\n");
         for (attribute, value) in print::target(target).0 {
             match value {
@@ -38,7 +40,13 @@ impl Definition {
         Ok(out)
     }
 
-    fn line<'o>(&self, out: &mut String, name: &str, value: &Json, origins: impl Iterator<Item = &'o Origin>) {
+    fn line<'o>(
+        &self,
+        out: &mut String,
+        name: &str,
+        value: &Json,
+        origins: impl Iterator<Item = &'o Origin>,
+    ) {
         let _ = writeln!(out, "  {name} = {value}");
         let mut any = false;
         for origin in origins {
@@ -54,7 +62,8 @@ impl Definition {
         match origin {
             Origin::File { span, target, uses } => {
                 let uses: Vec<String> = uses.iter().filter_map(|name| self.variable_source(name)).collect();
-                let with = if uses.is_empty() { String::new() } else { format!(", with {}", uses.join(", ")) };
+                let with =
+                    if uses.is_empty() { String::new() } else { format!(", with {}", uses.join(", ")) };
                 format!("{} in target {target}{with}", self.place(*span))
             }
             Origin::Service { file, service } => {

@@ -33,8 +33,8 @@ mod variable;
 
 pub use definition::{DEFAULT, Definition, Given, require_files};
 pub use diagnostic::{File, Warning};
-pub use eval::Budget;
 pub use entries::{Attestation, Attributes, Cache, Limit, Output, Policy, Resources, Secret, Ssh};
+pub use eval::Budget;
 pub use flags::Flags;
 pub use functions::Context;
 pub use module::{Source, VariableInfo};

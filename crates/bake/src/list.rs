@@ -22,8 +22,10 @@ impl Wanted {
                 ("type", "variables") => kind = Some(true),
                 ("format", "json") => wanted.json = true,
                 ("format", "table") => {}
-                _ => return Err(Error::user(format!("invalid list type: {text}"))
-                    .hint("write `targets`, `variables` or `type=targets,format=json`")),
+                _ => {
+                    return Err(Error::user(format!("invalid list type: {text}"))
+                        .hint("write `targets`, `variables` or `type=targets,format=json`"));
+                }
             }
         }
         wanted.variables = kind.ok_or_else(|| Error::user("list type is required"))?;
@@ -72,7 +74,11 @@ impl Definition {
             out.push(Offer { name: group.name.clone(), description, group: true });
         }
         for target in &self.targets {
-            out.push(Offer { name: target.name.clone(), description: target.description.clone(), group: false });
+            out.push(Offer {
+                name: target.name.clone(),
+                description: target.description.clone(),
+                group: false,
+            });
         }
         out.retain(|o| is_shown(&o.name));
         out.sort_by(|a, b| (&a.name, a.group).cmp(&(&b.name, b.group)));
@@ -125,6 +131,7 @@ fn pretty(items: Vec<Json>) -> String {
 /// Columns with a tab between.
 fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let head = head.iter().map(|h| (*h).to_owned()).collect();
-    let lines: Vec<String> = std::iter::once(head).chain(rows).map(|row: Vec<String>| row.join("\t")).collect();
+    let lines: Vec<String> =
+        std::iter::once(head).chain(rows).map(|row: Vec<String>| row.join("\t")).collect();
     lines.join("\n")
 }

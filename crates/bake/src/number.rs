@@ -183,10 +183,11 @@ impl Number {
             (true, true) => None,
             (true, false) => Some(Self::infinity(negative)),
             (false, true) => Some(Self::zero()),
-            (false, false) if other.is_zero() => (!self.is_zero()).then(|| Self::infinity(self.is_negative())),
+            (false, false) if other.is_zero() => {
+                (!self.is_zero()).then(|| Self::infinity(self.is_negative()))
+            }
             (false, false) => {
-                let mut out =
-                    Self::ratio(&self.mantissa, &other.mantissa, self.bits.max(other.bits));
+                let mut out = Self::ratio(&self.mantissa, &other.mantissa, self.bits.max(other.bits));
                 out.exponent = out.exponent.checked_add(self.exponent)?.checked_sub(other.exponent)?;
                 Some(if out.is_zero() { Self::zero() } else { out })
             }
@@ -464,7 +465,8 @@ mod tests {
 
     #[test]
     fn decimals_print_as_they_were_written() {
-        for text in ["0", "1", "-1", "0.1", "1.5", "123.456", "1000000000000000000000000", "0.00001", "-2.25"] {
+        for text in ["0", "1", "-1", "0.1", "1.5", "123.456", "1000000000000000000000000", "0.00001", "-2.25"]
+        {
             assert_eq!(n(text).to_string(), text);
         }
         assert_eq!(n("1.50e3").to_string(), "1500");

@@ -94,12 +94,12 @@ impl Overrides {
     /// For values that no key takes, and for unknown keys.
     pub fn apply(&self, target: &mut Target) -> Result<()> {
         let Some(all) = self.0.get(&target.name) else { return Ok(()) };
-        let (late, early): (Vec<_>, Vec<_>) =
-            all.iter().partition(|(key, _)| matches!(key.split('.').next(), Some("push" | "load" | "secret")));
+        let (late, early): (Vec<_>, Vec<_>) = all
+            .iter()
+            .partition(|(key, _)| matches!(key.split('.').next(), Some("push" | "load" | "secret")));
         for (key, o) in early.into_iter().chain(late) {
-            set(target, key, o).map_err(|why| {
-                Error::user(why).hint(format!("this comes from `--set {}`", o.flag))
-            })?;
+            set(target, key, o)
+                .map_err(|why| Error::user(why).hint(format!("this comes from `--set {}`", o.flag)))?;
         }
         Ok(())
     }
@@ -111,8 +111,9 @@ fn matching_targets(pattern: &str, definition: &Definition) -> Result<Vec<String
     }
     let mut out = Vec::new();
     for target in &definition.targets {
-        let matches = path::matches(pattern, &target.name)
-            .map_err(|_| Error::user(format!("could not match targets with '{pattern}': syntax error in pattern")))?;
+        let matches = path::matches(pattern, &target.name).map_err(|_| {
+            Error::user(format!("could not match targets with '{pattern}': syntax error in pattern"))
+        })?;
         if matches {
             out.push(target.name.clone());
         }
@@ -130,9 +131,8 @@ fn set(target: &mut Target, key: &str, o: &Override) -> std::result::Result<(), 
     };
     let named = || name.ok_or_else(|| format!("invalid format for {kind}, expecting {kind}.<name>=<value>"));
     let text = || Some(o.last().to_owned());
-    let flag = || {
-        parse_bool(o.last()).map_err(|_| format!("invalid value {} for boolean key {kind}", o.last()))
-    };
+    let flag =
+        || parse_bool(o.last()).map_err(|_| format!("invalid value {} for boolean key {kind}", o.last()));
     let mut attribute = kind.to_owned();
     match kind {
         "context" => target.context = text(),
@@ -192,7 +192,11 @@ fn set(target: &mut Target, key: &str, o: &Override) -> std::result::Result<(), 
         attribute = key.to_owned();
     }
     let origin = Origin::Flag(o.flag.clone());
-    match o.append || matches!(kind, "annotations" | "attest" | "entitlements" | "push" | "load" | "resources" | "secret") {
+    match o.append
+        || matches!(
+            kind,
+            "annotations" | "attest" | "entitlements" | "push" | "load" | "resources" | "secret"
+        ) {
         true => target.origins.add(attribute, origin),
         false => target.origins.replace(attribute, origin),
     }
@@ -209,7 +213,8 @@ fn list<T>(own: &mut Option<Vec<T>>, values: Vec<T>, append: bool) {
 /// Another source for a secret that the files declare.
 fn replace_secret(target: &mut Target, id: &str, line: &str) -> std::result::Result<(), String> {
     let secret = target.secret.iter_mut().flatten().find(|s| s.id == id);
-    let secret = secret.ok_or_else(|| format!("secret \"{id}\" must be declared before it can be overridden"))?;
+    let secret =
+        secret.ok_or_else(|| format!("secret \"{id}\" must be declared before it can be overridden"))?;
     let next = entries::lines::<Secret>([line])?.pop().ok_or("a secret needs a source")?;
     if !next.id.is_empty() && next.id != id {
         return Err(format!("secret override id \"{}\" does not match declared secret \"{id}\"", next.id));

@@ -46,7 +46,9 @@ pub fn is_remote(context: &str) -> bool {
     }
     // As scp has it: user@host:path.
     let address = context.split_once(':').and_then(|(host, _)| host.split_once('@'));
-    address.is_some_and(|(user, host)| !user.is_empty() && !host.is_empty() && !user.contains('/') && !host.contains('/'))
+    address.is_some_and(|(user, host)| {
+        !user.is_empty() && !host.is_empty() && !user.contains('/') && !host.contains('/')
+    })
 }
 
 /// The folder of a file.

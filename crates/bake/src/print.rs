@@ -12,9 +12,15 @@ impl Resolved {
     pub fn print(&self) -> String {
         let mut out = Vec::new();
         if !self.groups.is_empty() {
-            out.push(("group", Ordered(self.groups.iter().map(|(name, g)| (name.as_str(), group(g))).collect())));
+            out.push((
+                "group",
+                Ordered(self.groups.iter().map(|(name, g)| (name.as_str(), group(g))).collect()),
+            ));
         }
-        out.push(("target", Ordered(self.targets.iter().map(|(name, t)| (name.as_str(), target(t))).collect())));
+        out.push((
+            "target",
+            Ordered(self.targets.iter().map(|(name, t)| (name.as_str(), target(t))).collect()),
+        ));
         // Only text, numbers and lists of them are in it, which can always be written.
         go_escaped(&serde_json::to_string_pretty(&Ordered(out)).unwrap_or_default())
     }
@@ -114,8 +120,10 @@ impl Writer {
 
     fn map(&mut self, key: &'static str, map: &Option<TextMap>) {
         if let Some(map) = map.as_ref().filter(|m| !m.is_empty()) {
-            let map: Map<String, Json> =
-                map.iter().map(|(k, v)| (k.clone(), v.as_deref().map_or(Json::Null, |v| json!(escaped(v))))).collect();
+            let map: Map<String, Json> = map
+                .iter()
+                .map(|(k, v)| (k.clone(), v.as_deref().map_or(Json::Null, |v| json!(escaped(v)))))
+                .collect();
             self.0.push((key, Json::Object(map)));
         }
     }

@@ -33,7 +33,13 @@ impl Definition {
         let mut seen = BTreeSet::new();
         names.retain(|n| seen.insert(n.clone()));
         let overrides = Overrides::parse(overrides, self)?;
-        let mut resolver = Resolver { definition: self, overrides, done: HashMap::new(), path: Vec::new(), loop_start: None };
+        let mut resolver = Resolver {
+            definition: self,
+            overrides,
+            done: HashMap::new(),
+            path: Vec::new(),
+            loop_start: None,
+        };
         let mut out = Resolved::default();
         for name in &names {
             let (targets, groups) = self.expand(name);

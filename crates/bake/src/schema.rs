@@ -68,8 +68,8 @@ pub enum Decoded {
 pub fn decode(attribute: &str, value: &Value) -> Result<Decoded, String> {
     Ok(match attribute {
         "description" if value.is_null() => return Err(entries::NULL.into()),
-        "description" | "context" | "dockerfile" | "dockerfile-inline" | "target" | "network" | "shm-size"
-        | "call" => Decoded::Text(convert(value, &Type::String)?.as_str().map(str::to_owned)),
+        "description" | "context" | "dockerfile" | "dockerfile-inline" | "target" | "network"
+        | "shm-size" | "call" => Decoded::Text(convert(value, &Type::String)?.as_str().map(str::to_owned)),
         "pull" | "no-cache" => match convert(value, &Type::Bool)? {
             Value::Bool(b) => Decoded::Flag(Some(b)),
             _ => Decoded::Flag(None),
@@ -93,7 +93,9 @@ pub fn decode(attribute: &str, value: &Value) -> Result<Decoded, String> {
 
 fn text_map(value: &Value) -> Result<Option<TextMap>, String> {
     let map = convert(value, &Type::map(Type::String))?;
-    let texts = |fields: &Fields| fields.iter().map(|(k, v)| (k.to_string(), v.as_str().map(str::to_owned))).collect();
+    let texts = |fields: &Fields| {
+        fields.iter().map(|(k, v)| (k.to_string(), v.as_str().map(str::to_owned))).collect()
+    };
     Ok(map.fields().map(texts))
 }
 
@@ -116,10 +118,9 @@ impl Decoded {
             Decoded::Secrets(all) => entries::list_value(all.as_deref().unwrap_or_default()),
             Decoded::Ssh(all) => entries::list_value(all.as_deref().unwrap_or_default()),
             Decoded::Policies(all) => entries::list_value(all.as_deref().unwrap_or_default()),
-            Decoded::Resources(all) => or_null(
-                all.as_ref().map(Resources::value),
-                Resources::default().value().kind(),
-            ),
+            Decoded::Resources(all) => {
+                or_null(all.as_ref().map(Resources::value), Resources::default().value().kind())
+            }
         }
     }
 
@@ -154,9 +155,9 @@ impl Decoded {
 }
 
 fn map_value(map: &TextMap) -> Value {
-    let fields = map.iter().map(|(k, v)| {
-        (Rc::from(k.as_str()), v.as_ref().map_or(Value::Null(Type::String), Value::string))
-    });
+    let fields = map
+        .iter()
+        .map(|(k, v)| (Rc::from(k.as_str()), v.as_ref().map_or(Value::Null(Type::String), Value::string)));
     Value::map(Type::String, fields.collect())
 }
 
@@ -218,4 +219,3 @@ impl Group {
         }
     }
 }
-

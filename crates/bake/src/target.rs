@@ -115,8 +115,10 @@ impl Target {
     /// Says of everything that is set where it came from.
     pub(crate) fn set_origin(&mut self, origin: &Origin) {
         let maps = [("args", &self.args), ("labels", &self.labels), ("extra-hosts", &self.extra_hosts)];
-        let mut names: Vec<String> =
-            maps.iter().flat_map(|(name, map)| map.iter().flatten().map(move |(key, _)| format!("{name}.{key}"))).collect();
+        let mut names: Vec<String> = maps
+            .iter()
+            .flat_map(|(name, map)| map.iter().flatten().map(move |(key, _)| format!("{name}.{key}")))
+            .collect();
         names.extend(self.contexts.iter().flatten().map(|(key, _)| format!("contexts.{key}")));
         let set = [
             ("attest", self.attest.is_some()),

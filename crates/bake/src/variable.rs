@@ -22,7 +22,9 @@ pub fn from_text(name: &str, text: &str, kind: &Type) -> Result<Value, String> {
         }
         kind if kind.is_primitive() => primitive(name, text, kind),
         Type::Any => Ok(Value::string(text)),
-        other => Err(format!("unsupported type {} for variable {name}: set {name}_JSON instead", other.name())),
+        other => {
+            Err(format!("unsupported type {} for variable {name}: set {name}_JSON instead", other.name()))
+        }
     }
 }
 
@@ -78,10 +80,14 @@ fn exactly(value: &Value, kind: &Type) -> Result<Value, String> {
 fn primitive(name: &str, text: &str, kind: &Type) -> Result<Value, String> {
     match kind {
         Type::String => Ok(Value::string(text)),
-        Type::Bool => parse_bool(text).map(Value::Bool).map_err(|e| format!("failed to parse {name} as bool: {e}")),
+        Type::Bool => {
+            parse_bool(text).map(Value::Bool).map_err(|e| format!("failed to parse {name} as bool: {e}"))
+        }
         Type::Number => {
             let number = text.parse::<f64>().ok().filter(|n| n.is_finite()).and_then(Number::from_f64);
-            number.map(Value::number).ok_or_else(|| format!("failed to parse {name} as number: \"{text}\" is none"))
+            number
+                .map(Value::number)
+                .ok_or_else(|| format!("failed to parse {name} as number: \"{text}\" is none"))
         }
         other => Err(format!("unsupported type {} for CSV specification", other.name())),
     }

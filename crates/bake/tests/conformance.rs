@@ -148,7 +148,11 @@ fn run(case: &Case) -> Outcome {
     let given = Given {
         environment: case.env.clone(),
         vars: asked.vars,
-        built_in: [("BAKE_CMD_CONTEXT".to_owned(), "cwd://".to_owned()), ("BAKE_LOCAL_PLATFORM".to_owned(), "linux/amd64".to_owned())].into(),
+        built_in: [
+            ("BAKE_CMD_CONTEXT".to_owned(), "cwd://".to_owned()),
+            ("BAKE_LOCAL_PLATFORM".to_owned(), "linux/amd64".to_owned()),
+        ]
+        .into(),
         dotenv: find(".env").map(String::into_bytes),
         read: Box::new(move |name| {
             let name = name.trim_start_matches("./");
@@ -159,12 +163,13 @@ fn run(case: &Case) -> Outcome {
         clock: Context::new(1_700_000_000, "/home/user", |bytes| bytes.fill(7)),
     };
     let targets = if asked.targets.is_empty() { vec!["default".to_owned()] } else { asked.targets };
-    let printed = bake::require_files(&files).and_then(|()| Definition::load(files, given)).and_then(|definition| {
-        match asked.list.as_deref() {
-            None => Ok(definition.resolve(&targets, &asked.flags.overrides())?.print()),
-            Some(list) => definition.list(list),
-        }
-    });
+    let printed =
+        bake::require_files(&files).and_then(|()| Definition::load(files, given)).and_then(|definition| {
+            match asked.list.as_deref() {
+                None => Ok(definition.resolve(&targets, &asked.flags.overrides())?.print()),
+                Some(list) => definition.list(list),
+            }
+        });
     match printed {
         Ok(json) => Outcome::Json(sorted(&json)),
         Err(e) => Outcome::Error(e.to_string()),
@@ -236,7 +241,8 @@ fn check(path: &Path) -> Result<(), String> {
                         Outcome::Json(json) => ("expect", json),
                         Outcome::Error(error) => ("error", error),
                     };
-                    std::fs::write(path, format!("{text}-- {name} --\n{body}\n")).map_err(|e| e.to_string())?;
+                    std::fs::write(path, format!("{text}-- {name} --\n{body}\n"))
+                        .map_err(|e| e.to_string())?;
                     case.expected = Some(told);
                 }
             }
@@ -257,7 +263,9 @@ fn check(path: &Path) -> Result<(), String> {
         }
         // Words are our own, but the place must be the same.
         (Outcome::Error(a), Outcome::Error(b)) if place(a).is_none_or(|p| place(b) == Some(p)) => Ok(()),
-        (Outcome::Error(a), Outcome::Error(b)) => Err(format!("expected an error at {:?}: {a}\n     got {b}", place(a))),
+        (Outcome::Error(a), Outcome::Error(b)) => {
+            Err(format!("expected an error at {:?}: {a}\n     got {b}", place(a)))
+        }
         _ => Err(format!("expected {wanted:?}\n     got {ours:?}")),
     }
 }

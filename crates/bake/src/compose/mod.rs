@@ -27,7 +27,8 @@ pub fn environment(
     let mut out = environment.clone();
     if let Some(text) = dotenv {
         let text = String::from_utf8_lossy(text);
-        let found = dotenv::parse(&text, environment).map_err(|e| Fault::plain(format!("failed to read .env: {e}")))?;
+        let found = dotenv::parse(&text, environment)
+            .map_err(|e| Fault::plain(format!("failed to read .env: {e}")))?;
         for (key, value) in found {
             out.entry(key).or_insert(value);
         }
@@ -82,7 +83,8 @@ fn parse(file: &File, index: u16) -> Result<Map<String, Json>, Fault> {
 
 /// The mapping that a file holds, or what is wrong and where.
 fn yaml(text: &str) -> Result<Map<String, Json>, (String, Option<usize>)> {
-    let options = serde_saphyr::options! { strict_booleans: true, legacy_octal_numbers: true, with_snippet: false };
+    let options =
+        serde_saphyr::options! { strict_booleans: true, legacy_octal_numbers: true, with_snippet: false };
     let value: Json = serde_saphyr::from_str_with_options(text, options).map_err(|e| {
         let offset = e.location().map(|l| line_offset(text, l.line() as usize));
         let message = e.to_string();

@@ -103,13 +103,18 @@ impl<'p> Project<'p> {
             Some(Json::String(base)) => (base, None),
             Some(Json::Object(extends)) => {
                 let text = |key: &str| extends.get(key).and_then(Json::as_str).map(str::to_owned);
-                (text("service").ok_or_else(|| format!("{path}.extends: a service is required"))?, text("file"))
+                (
+                    text("service").ok_or_else(|| format!("{path}.extends: a service is required"))?,
+                    text("file"),
+                )
             }
             Some(_) => return Err(format!("{path}.extends must be a string or a mapping")),
         };
         let below = match file {
             None if all.contains_key(&base) => self.extended(&base, all, dir, depth + 1)?,
-            None => return Err(format!("cannot extend service \"{base}\": {path} is the only one that names it")),
+            None => {
+                return Err(format!("cannot extend service \"{base}\": {path} is the only one that names it"));
+            }
             Some(file) => {
                 let file = from(dir, &file);
                 let mut root = self.open(&file)?;
@@ -135,7 +140,8 @@ impl<'p> Project<'p> {
                 return Err(format!("service \"{name}\" has neither an image nor a build context specified"));
             }
             let Some(build) = own.get("build").filter(|b| !b.is_null()) else { continue };
-            let build = build.as_object().ok_or_else(|| format!("services.{name}.build must be a mapping"))?;
+            let build =
+                build.as_object().ok_or_else(|| format!("services.{name}.build must be a mapping"))?;
             let target_name = name.replace('.', "_");
             check_name(&target_name).map_err(|f| format!("invalid service name \"{target_name}\": {f}"))?;
             let reader = service::Reader {
@@ -188,7 +194,8 @@ fn rebase(value: Option<&mut Json>, dir: &str) {
 
 /// A service whose parts have one form each: a build is a mapping, and so are lists of pairs.
 fn canonical(mut service: Object, path: &str, dir: &str) -> Result<Object, String> {
-    service.retain(|key, _| matches!(key.as_str(), "image" | "build" | "environment" | "env_file" | "extends"));
+    service
+        .retain(|key, _| matches!(key.as_str(), "image" | "build" | "environment" | "env_file" | "extends"));
     if let Some(environment) = service.get_mut("environment") {
         *environment = pairs(environment.take(), &join(path, "environment"))?;
     }
@@ -228,7 +235,9 @@ fn canonical_build(mut build: Object, path: &str, dir: &str) -> Result<Object, S
         if let Json::String(text) = context {
             *text = path::rebase(dir, text);
         }
-        for context in build.get_mut("additional_contexts").and_then(Json::as_object_mut).into_iter().flatten() {
+        for context in
+            build.get_mut("additional_contexts").and_then(Json::as_object_mut).into_iter().flatten()
+        {
             if let Json::String(text) = context.1
                 && !text.starts_with("service:")
             {
@@ -282,9 +291,11 @@ fn merged(mut below: Object, over: Object, path: &str) -> Result<Object, String>
                 old.extend(new);
                 if once {
                     let mut seen = Vec::new();
-                    old.retain(|v| !seen.contains(v) && {
-                        seen.push(v.clone());
-                        true
+                    old.retain(|v| {
+                        !seen.contains(v) && {
+                            seen.push(v.clone());
+                            true
+                        }
                     });
                 }
                 Json::Array(old)

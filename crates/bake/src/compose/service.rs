@@ -151,7 +151,8 @@ impl Reader<'_> {
         let environment = self.service_environment(service)?;
         for (name, value) in &mut args {
             if value.is_none() {
-                *value = environment.get(name).cloned().flatten().or_else(|| self.environment.get(name).cloned());
+                *value =
+                    environment.get(name).cloned().flatten().or_else(|| self.environment.get(name).cloned());
             }
         }
         args.retain(|_, v| v.is_some());
@@ -162,7 +163,9 @@ impl Reader<'_> {
         let mut out = TextMap::new();
         for file in service.get("env_file").and_then(Json::as_array).into_iter().flatten() {
             let (path, required) = match file {
-                Json::Object(map) => (map.get("path").and_then(scalar), map.get("required") != Some(&Json::Bool(false))),
+                Json::Object(map) => {
+                    (map.get("path").and_then(scalar), map.get("required") != Some(&Json::Bool(false)))
+                }
                 other => (scalar(other), true),
             };
             let path = path.ok_or_else(|| self.wrong("env_file", "a path"))?;
@@ -197,7 +200,10 @@ impl Reader<'_> {
             if let Some(service) = value.strip_prefix("service:")
                 && !self.services.contains_key(service)
             {
-                return Err(format!("{} declares unknown service \"{service}\" as additional contexts {name}", self.path));
+                return Err(format!(
+                    "{} declares unknown service \"{service}\" as additional contexts {name}",
+                    self.path
+                ));
             }
             let target = value.strip_prefix("service:").or_else(|| value.strip_prefix("target:"));
             let value = match target {
@@ -230,7 +236,8 @@ impl Reader<'_> {
                 .map(|(id, path)| Ssh { id: id.clone(), paths: scalar(path).into_iter().collect() })
                 .collect(),
             Some(Json::Array(items)) => {
-                let lines = items.iter().map(|i| scalar(i).ok_or_else(|| self.wrong("ssh", "a list of strings")));
+                let lines =
+                    items.iter().map(|i| scalar(i).ok_or_else(|| self.wrong("ssh", "a list of strings")));
                 entries::lines(lines.collect::<Result<Vec<_>, _>>()?)?
             }
             Some(other) => entries::lines(scalar(other))?,
@@ -251,7 +258,10 @@ impl Reader<'_> {
                 other => scalar(other),
             };
             let id = source.ok_or_else(|| self.wrong("secrets", "a list of names"))?;
-            let known = self.secrets.get(&id).ok_or_else(|| format!("{} refers to undefined build secret {id}", self.path))?;
+            let known = self
+                .secrets
+                .get(&id)
+                .ok_or_else(|| format!("{} refers to undefined build secret {id}", self.path))?;
             if known.get("external").is_some_and(|e| *e != Json::Bool(false) && !e.is_null()) {
                 return Err(format!("unsupported external secret {id}"));
             }

@@ -22,11 +22,16 @@ impl Evaluator<'_> {
 
     /// `target.app.tags`: only the attribute that is asked for is evaluated, so that targets may refer to each other.
     fn block(&self, kind: &str, steps: &[Step], span: Span, scope: &Scope) -> Evaluated {
-        let Some((Step { kind: StepKind::Attribute(name), span: name_span }, rest)) = steps.split_first() else {
-            return Err(Fault::new("Invalid expression", format!("{kind} must be followed by a name")).at(span));
+        let Some((Step { kind: StepKind::Attribute(name), span: name_span }, rest)) = steps.split_first()
+        else {
+            return Err(
+                Fault::new("Invalid expression", format!("{kind} must be followed by a name")).at(span)
+            );
         };
         let (attribute, rest) = match rest.split_first() {
-            Some((Step { kind: StepKind::Attribute(attribute), span }, rest)) => (Some((attribute, *span)), rest),
+            Some((Step { kind: StepKind::Attribute(attribute), span }, rest)) => {
+                (Some((attribute, *span)), rest)
+            }
             _ => (None, rest),
         };
         let value = self.world.block(kind, name, attribute.map(|(a, _)| &**a))?;
@@ -80,7 +85,8 @@ impl Evaluator<'_> {
 
 fn attribute(value: &Value, name: &str) -> Evaluated {
     let absent = |known: Vec<&str>| {
-        let fault = Fault::new("Unsupported attribute", format!("there is no attribute named \"{name}\" here"));
+        let fault =
+            Fault::new("Unsupported attribute", format!("there is no attribute named \"{name}\" here"));
         match did_you_mean(name, known) {
             Some(near) => fault.hint(format!("did you mean \"{near}\"?")),
             None => fault,
@@ -111,12 +117,17 @@ pub(crate) fn index(value: &Value, key: &Value) -> Evaluated {
     }
     match value {
         Value::Map(_, fields) | Value::Object(fields) => {
-            let key = convert(key, &Type::String).map_err(|why| invalid(format!("the key is unsuitable: {why}")))?;
+            let key = convert(key, &Type::String)
+                .map_err(|why| invalid(format!("the key is unsuitable: {why}")))?;
             let key = key.as_str().unwrap_or_default();
-            fields.get(key).cloned().ok_or_else(|| invalid(format!("there is no element with the key \"{key}\"")))
+            fields
+                .get(key)
+                .cloned()
+                .ok_or_else(|| invalid(format!("there is no element with the key \"{key}\"")))
         }
         Value::List(_, values) | Value::Tuple(values) => {
-            let key = convert(key, &Type::Number).map_err(|why| invalid(format!("the index is unsuitable: {why}")))?;
+            let key = convert(key, &Type::Number)
+                .map_err(|why| invalid(format!("the index is unsuitable: {why}")))?;
             let Value::Number(number) = &key else {
                 return Err(invalid("null is no index".into()));
             };

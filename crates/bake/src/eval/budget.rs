@@ -40,7 +40,8 @@ impl Budget {
     }
 
     pub fn enter(&self, span: Span) -> Result<Level<'_>, Fault> {
-        let (Some(steps), Some(depth)) = (self.steps.get().checked_sub(1), self.depth.get().checked_sub(1)) else {
+        let (Some(steps), Some(depth)) = (self.steps.get().checked_sub(1), self.depth.get().checked_sub(1))
+        else {
             return Err(exceeded("takes too many steps", span));
         };
         self.steps.set(steps);

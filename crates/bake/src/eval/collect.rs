@@ -29,7 +29,13 @@ impl Evaluator<'_> {
         Ok(Value::tuple(out))
     }
 
-    fn for_object(&self, f: &For, key_expr: &Expr, elements: Vec<(Value, Value)>, scope: &Scope) -> Evaluated {
+    fn for_object(
+        &self,
+        f: &For,
+        key_expr: &Expr,
+        elements: Vec<(Value, Value)>,
+        scope: &Scope,
+    ) -> Evaluated {
         let mut groups: BTreeMap<Rc<str>, Vec<Value>> = BTreeMap::new();
         for (key, value) in elements {
             let inner = scope.within(names(&f.key, &f.value, key, value));

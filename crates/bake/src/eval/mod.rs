@@ -122,7 +122,9 @@ impl<'w> Evaluator<'w> {
         match convert(&self.eval(e, scope)?, &Type::String) {
             Ok(Value::String(text)) => Ok(text),
             Ok(_) => Err(Fault::new("Null value as key", "a key must not be null").at(e.span)),
-            Err(why) => Err(Fault::new("Incorrect key type", format!("a key must be text: {why}")).at(e.span)),
+            Err(why) => {
+                Err(Fault::new("Incorrect key type", format!("a key must be text: {why}")).at(e.span))
+            }
         }
     }
 
@@ -131,7 +133,9 @@ impl<'w> Evaluator<'w> {
             return Ok(value.clone());
         }
         if self.world.is_block_kind(name) {
-            return Err(Fault::new("Invalid expression", format!("cannot access {name} as a variable")).at(span));
+            return Err(
+                Fault::new("Invalid expression", format!("cannot access {name} as a variable")).at(span)
+            );
         }
         match self.world.variable(name)? {
             Some(value) => Ok(value),
@@ -159,7 +163,8 @@ impl<'w> Evaluator<'w> {
             Err(_) => return Ok(value),
         };
         let kind = value.kind();
-        let common = if kind == Type::Any || other == Type::Any { Some(other) } else { unify(&[kind, other]) };
+        let common =
+            if kind == Type::Any || other == Type::Any { Some(other) } else { unify(&[kind, other]) };
         let inconsistent = |why: String| Fault::new("Inconsistent conditional result types", why);
         match common {
             Some(Type::Any) => Ok(value),
@@ -244,8 +249,7 @@ impl<'w> Evaluator<'w> {
     }
 
     fn unknown_function(&self, name: &str) -> Fault {
-        let fault =
-            Fault::new("Call to unknown function", format!("there is no function named \"{name}\""));
+        let fault = Fault::new("Call to unknown function", format!("there is no function named \"{name}\""));
         let own = self.world.function_names();
         let mut known: Vec<&str> = functions::names().collect();
         known.extend(own.iter().map(String::as_str));
@@ -260,7 +264,10 @@ impl<'w> Evaluator<'w> {
         if call.expand {
             let last = args.pop().unwrap_or(Value::NULL);
             let more = last.sequence().ok_or_else(|| {
-                let fault = Fault::new("Invalid expanding argument value", "`...` needs a tuple, list or set before it");
+                let fault = Fault::new(
+                    "Invalid expanding argument value",
+                    "`...` needs a tuple, list or set before it",
+                );
                 call.args.last().map_or(fault.clone(), |e| fault.at(e.span))
             })?;
             args.extend(more.iter().cloned());
@@ -280,7 +287,8 @@ impl<'w> Evaluator<'w> {
         let more = args.split_off(count);
         let mut names: Vec<(Rc<str>, Value)> = user.params.iter().cloned().zip(args).collect();
         names.extend(user.rest.clone().map(|rest| (rest, Value::tuple(more))));
-        self.eval(&user.result, &Scope::new(names)).map_err(|fault| fault.while_in(format!("function `{name}`")))
+        self.eval(&user.result, &Scope::new(names))
+            .map_err(|fault| fault.while_in(format!("function `{name}`")))
     }
 
     fn first_success(&self, call: &Call, span: Span, scope: &Scope) -> Evaluated {
@@ -323,7 +331,11 @@ fn truth(value: &Value, span: Span) -> Result<bool, Fault> {
 pub(crate) fn truth_of(value: &Value, what: &str, span: Span) -> Result<bool, Fault> {
     match convert(value, &Type::Bool) {
         Ok(Value::Bool(b)) => Ok(b),
-        Ok(_) => Err(Fault::new(format!("Null {what}"), format!("the {what} is null, where it must be true or false")).at(span)),
+        Ok(_) => Err(Fault::new(
+            format!("Null {what}"),
+            format!("the {what} is null, where it must be true or false"),
+        )
+        .at(span)),
         Err(why) => Err(Fault::new(format!("Incorrect {what} type"), why).at(span)),
     }
 }

@@ -79,9 +79,10 @@ pub(super) fn netmask(args: &[Value], _: &Context) -> Called {
 pub(super) fn subnet(args: &[Value], _: &Context) -> Called {
     let network = Network::parse(args)?;
     let (more, number) = (integer(args, 1)?, integer(args, 2)?);
-    let more = u32::try_from(more).ok().filter(|m| *m <= 32).ok_or_else(|| {
-        bad(1, "a prefix can be extended by 0 to 32 bits")
-    })?;
+    let more = u32::try_from(more)
+        .ok()
+        .filter(|m| *m <= 32)
+        .ok_or_else(|| bad(1, "a prefix can be extended by 0 to 32 bits"))?;
     let prefix = network.prefix + more;
     if prefix > network.bits {
         return Err(bad(1, format!("a prefix of {} cannot be extended by {more}", network.prefix)));

@@ -20,7 +20,10 @@ fn like(source: &Value, values: Vec<Value>) -> Value {
 pub(super) fn length(args: &[Value], _: &Context) -> Called {
     match &args[0] {
         Value::Object(_) => Err(bad(0, "the argument must be a list, map, set or tuple, not an object")),
-        other => other.len().map(Value::count).ok_or_else(|| bad(0, "the argument must be a list, map, set or tuple")),
+        other => other
+            .len()
+            .map(Value::count)
+            .ok_or_else(|| bad(0, "the argument must be a list, map, set or tuple")),
     }
 }
 
@@ -199,7 +202,8 @@ pub(super) fn slice(args: &[Value], _: &Context) -> Called {
         bound.ok_or_else(|| bad(i, format!("the {name} index must be from 0 to {}", values.len())))
     };
     let (start, end) = (bound(1, "start")?, bound(2, "end")?);
-    let part = values.get(start..end).ok_or_else(|| bad(1, "the start index must not be after the end index"))?;
+    let part =
+        values.get(start..end).ok_or_else(|| bad(1, "the start index must not be after the end index"))?;
     Ok(like(&args[0], part.to_vec()))
 }
 

@@ -61,7 +61,8 @@ pub(super) fn csv_decode(args: &[Value], _: &Context) -> Called {
         if record.len() != header.len() {
             return Err(bad(0, format!("record {} has not as many fields as the first line", i + 1)));
         }
-        let fields = header.iter().zip(record).map(|(name, field)| (Rc::from(name.as_str()), Value::string(field)));
+        let fields =
+            header.iter().zip(record).map(|(name, field)| (Rc::from(name.as_str()), Value::string(field)));
         rows.push(Value::object(fields.collect::<Fields>()));
     }
     Ok(Value::list(Type::Object(Rc::new(types)), rows))
@@ -81,7 +82,9 @@ fn records(text: &str) -> Result<Vec<Vec<String>>, String> {
             continue;
         }
         let (field, after) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted_field(quoted).ok_or_else(|| format!("line {line}: a quote is not closed well"))?,
+            Some(quoted) => {
+                quoted_field(quoted).ok_or_else(|| format!("line {line}: a quote is not closed well"))?
+            }
             None => {
                 let end = rest.find([',', '\n']).unwrap_or(rest.len());
                 let field = &rest[..end];

@@ -46,8 +46,10 @@ pub(super) fn format_list(args: &[Value], _: &Context) -> Called {
     }
     let mut out = Vec::new();
     for at in 0..length.unwrap_or(1) {
-        let row: Vec<Value> =
-            args[1..].iter().map(|a| a.sequence().map_or_else(|| a.clone(), |items| items[at].clone())).collect();
+        let row: Vec<Value> = args[1..]
+            .iter()
+            .map(|a| a.sequence().map_or_else(|| a.clone(), |items| items[at].clone()))
+            .collect();
         out.push(Value::string(fill(text_of(args, 0), &row)?));
     }
     Ok(Value::list(Type::String, out))
@@ -70,7 +72,12 @@ fn fill(format: &str, args: &[Value]) -> Result<String, CallError> {
         highest = highest.max(verb.argument);
         next = verb.argument + 1;
         let arg = args.get(verb.argument.wrapping_sub(1)).ok_or_else(|| {
-            CallError::from(format!("{} needs argument {}, but there are {}", verb.text, verb.argument, args.len()))
+            CallError::from(format!(
+                "{} needs argument {}, but there are {}",
+                verb.text,
+                verb.argument,
+                args.len()
+            ))
         })?;
         out.push_str(&verb.print(arg)?);
         if out.len() > 1 << 26 {
@@ -79,7 +86,10 @@ fn fill(format: &str, args: &[Value]) -> Result<String, CallError> {
     }
     out.push_str(rest);
     if highest < args.len() {
-        return Err(bad(highest + 1, format!("there are {} arguments, of which {highest} are used", args.len())));
+        return Err(bad(
+            highest + 1,
+            format!("there are {} arguments, of which {highest} are used", args.len()),
+        ));
     }
     Ok(out)
 }

@@ -112,7 +112,11 @@ pub struct Function {
     run: fn(&[Value], &Context) -> Called,
 }
 
-const fn fixed(name: &'static str, params: &'static [Want], run: fn(&[Value], &Context) -> Called) -> Function {
+const fn fixed(
+    name: &'static str,
+    params: &'static [Want],
+    run: fn(&[Value], &Context) -> Called,
+) -> Function {
     Function { name, params, rest: None, run }
 }
 
@@ -283,7 +287,9 @@ fn number_of(args: &[Value], i: usize) -> crate::number::Number {
 
 /// A whole number that fits a machine integer.
 fn integer(args: &[Value], i: usize) -> Result<i64, CallError> {
-    number_of(args, i).to_i64().ok_or_else(|| bad(i, format!("argument {}: a whole number is required", i + 1)))
+    number_of(args, i)
+        .to_i64()
+        .ok_or_else(|| bad(i, format!("argument {}: a whole number is required", i + 1)))
 }
 
 fn elements(args: &[Value], i: usize) -> &[Value] {

@@ -103,9 +103,8 @@ pub(super) fn parse_int(args: &[Value], _: &Context) -> Called {
     let base = integer(args, 1)?;
     let base = u32::try_from(base).ok().filter(|b| (2..=62).contains(b));
     let base = base.ok_or_else(|| bad(1, "the base must be a whole number from 2 to 62"))?;
-    parse(text, base).ok_or_else(|| {
-        CallError::from(format!("\"{}\" is no integer of base {base}", text_of(args, 0)))
-    })
+    parse(text, base)
+        .ok_or_else(|| CallError::from(format!("\"{}\" is no integer of base {base}", text_of(args, 0))))
 }
 
 /// Up to base 36 the case of letters does not matter; above it, capitals are digits of their own.

@@ -58,7 +58,9 @@ fn ascii_classes(pattern: &str) -> String {
             '[' => out.push_str(r"\["),
             ']' => {
                 // The end of a `[:name:]` does not end the class.
-                in_class = in_class && out.ends_with(':') && out.rfind("[:").is_some_and(|at| !out[at..].contains(']'));
+                in_class = in_class
+                    && out.ends_with(':')
+                    && out.rfind("[:").is_some_and(|at| !out[at..].contains(']'));
                 out.push(']');
             }
             '&' | '~' if in_class => out.extend(['\\', c]),

@@ -17,7 +17,8 @@ fn unified(args: &[Value]) -> Result<(Type, Vec<Vec<Value>>), CallError> {
         Type::Set(of) => (**of).clone(),
         _ => Type::Any,
     };
-    let sets = args.iter().map(|set| set.sequence().unwrap_or_default().iter().map(|v| convert(v, &of)).collect());
+    let sets =
+        args.iter().map(|set| set.sequence().unwrap_or_default().iter().map(|v| convert(v, &of)).collect());
     let sets = sets.collect::<Result<_, String>>()?;
     Ok((of, sets))
 }

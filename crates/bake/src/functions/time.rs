@@ -8,7 +8,17 @@ use super::{CallError, Called, Context, bad, integer, text_of};
 use crate::value::{Fields, Value};
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 
@@ -29,7 +39,8 @@ impl Moment {
     fn parse(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
         let shape = b"0000-00-00T00:00:00";
-        let fits = |(byte, shape): (&u8, &u8)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape };
+        let fits =
+            |(byte, shape): (&u8, &u8)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape };
         if bytes.len() <= shape.len() || !bytes.iter().zip(shape).all(fits) {
             return None;
         }
@@ -153,7 +164,9 @@ impl Moment {
                     }
                     let verb = c.to_string().repeat(count);
                     out.push_str(
-                        &self.verb(c, count).ok_or_else(|| bad(0, format!("`{verb}` is no part of a date")))?,
+                        &self
+                            .verb(c, count)
+                            .ok_or_else(|| bad(0, format!("`{verb}` is no part of a date")))?,
                     );
                 }
                 c => out.push(c),

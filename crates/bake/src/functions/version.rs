@@ -19,7 +19,8 @@ impl Version {
         let (text, build) = text.split_once('+').map_or((text, None), |(t, b)| (t, Some(b)));
         let (core, pre) = text.split_once('-').map_or((text, None), |(t, p)| (t, Some(p)));
         let well_formed = |ids: &str| {
-            ids.split('.').all(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
+            ids.split('.')
+                .all(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
         };
         if !pre.is_none_or(well_formed) || !build.is_none_or(well_formed) {
             return None;
@@ -112,7 +113,8 @@ impl Rule {
             "" | "=" | "~" | "~>" => self.tilde(v, order),
             "!=" if is_open => {
                 let differs = !v.numbers.starts_with(given);
-                differs || (self.given == 2 && compare_pre(&v.pre, &self.version.pre).is_ne() && self.has_pre(v))
+                differs
+                    || (self.given == 2 && compare_pre(&v.pre, &self.version.pre).is_ne() && self.has_pre(v))
             }
             "!=" => order.is_ne(),
             ">" if is_open => v.numbers[..self.given.max(1)] > self.version.numbers[..self.given.max(1)],
@@ -176,10 +178,12 @@ fn rules(text: &str) -> Option<Vec<Rule>> {
 
 pub(super) fn semver_compare(args: &[Value], _: &Context) -> Called {
     let (text, constraint) = (text_of(args, 0), text_of(args, 1));
-    let version = Version::parse(text).ok_or_else(|| bad(0, format!("`{text}` is no version such as 1.2.3")))?;
+    let version =
+        Version::parse(text).ok_or_else(|| bad(0, format!("`{text}` is no version such as 1.2.3")))?;
     let mut admitted = false;
     for alternative in constraint.split("||") {
-        let rules = rules(alternative).ok_or_else(|| bad(1, format!("`{alternative}` is no constraint such as >=1.2")))?;
+        let rules = rules(alternative)
+            .ok_or_else(|| bad(1, format!("`{alternative}` is no constraint such as >=1.2")))?;
         let with_pre = rules.iter().any(|r| !r.version.pre.is_empty());
         admitted |= rules.iter().all(|r| r.admits(&version, with_pre));
     }

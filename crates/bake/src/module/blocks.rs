@@ -22,7 +22,9 @@ impl Module<'_> {
         for (index, instance) in instances.iter().enumerate() {
             let block = &self.blocks[instance.block];
             let told = |f: Fault| {
-                f.or_summary("Invalid block").at(block.label_span).while_in(format!("{} `{}`", block.kind, instance.name))
+                f.or_summary("Invalid block")
+                    .at(block.label_span)
+                    .while_in(format!("{} `{}`", block.kind, instance.name))
             };
             match block.kind {
                 "target" => targets.push(self.target(index, instance, block).map_err(told)?),
@@ -61,9 +63,9 @@ impl Module<'_> {
                 };
                 match decoded.keys() {
                     None => target.origins.set(attribute.name.clone(), origin),
-                    Some(keys) => keys
-                        .iter()
-                        .for_each(|key| target.origins.set(format!("{}.{key}", attribute.name), origin.clone())),
+                    Some(keys) => keys.iter().for_each(|key| {
+                        target.origins.set(format!("{}.{key}", attribute.name), origin.clone())
+                    }),
                 }
             }
             target.set(&attribute.name, decoded);
@@ -149,9 +151,10 @@ impl Module<'_> {
         let Some(found) = found else { return Ok(None) };
         let one = |attribute: &str| -> Result<Value, Fault> {
             let instances = self.instances.borrow().clone();
-            let set = found.iter().rev().find_map(|i| {
-                Some((*i, self.blocks[instances[*i].block].body.attribute(attribute)?))
-            });
+            let set = found
+                .iter()
+                .rev()
+                .find_map(|i| Some((*i, self.blocks[instances[*i].block].body.attribute(attribute)?)));
             match set {
                 Some((i, attribute)) => Ok(self.attribute(i, attribute)?.value()),
                 None if attribute == "name" => Ok(Value::string(name)),

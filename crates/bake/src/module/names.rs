@@ -16,7 +16,9 @@ impl Module<'_> {
         let mut instances = Vec::new();
         for (index, block) in self.blocks.iter().enumerate() {
             let named = |f: Fault| {
-                f.or_summary("Invalid name").at(block.label_span).while_in(format!("{} `{}`", block.kind, block.label))
+                f.or_summary("Invalid name")
+                    .at(block.label_span)
+                    .while_in(format!("{} `{}`", block.kind, block.label))
             };
             instances.extend(self.instances_of(index, block).map_err(named)?);
             if instances.len() > MAX_COMBINATIONS {
@@ -39,7 +41,9 @@ impl Module<'_> {
         if block.kind == "group" {
             for (attribute, what) in [(name, "name"), (matrix, "matrix")] {
                 if let Some(attribute) = attribute {
-                    return Err(Fault::plain(format!("{what} is not supported for groups")).at(attribute.name_span));
+                    return Err(
+                        Fault::plain(format!("{what} is not supported for groups")).at(attribute.name_span)
+                    );
                 }
             }
         }
@@ -58,7 +62,8 @@ impl Module<'_> {
                 (Some(name), None) => return Err(Fault::plain("name requires matrix").at(name.name_span)),
                 (Some(name), Some(_)) => {
                     let value = Evaluator::new(self).eval(&name.value, &Scope::new(names.clone()))?;
-                    let name_text = text(&value).ok_or_else(|| Fault::plain("a name must be text").at(name.value.span))?;
+                    let name_text = text(&value)
+                        .ok_or_else(|| Fault::plain("a name must be text").at(name.value.span))?;
                     check_name(&name_text).map_err(|f| f.at(name.value.span))?;
                     name_text
                 }

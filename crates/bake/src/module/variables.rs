@@ -86,7 +86,8 @@ impl Module<'_> {
 
     fn source(&self, name: &str, block: &Block) -> Source {
         let names = [name.to_owned(), format!("{name}_JSON")];
-        let given = |from: &std::collections::BTreeMap<String, String>| names.iter().any(|n| from.contains_key(n));
+        let given =
+            |from: &std::collections::BTreeMap<String, String>| names.iter().any(|n| from.contains_key(n));
         if given(&self.outside.vars) {
             Source::Flag
         } else if given(&self.outside.environment) {
@@ -114,8 +115,11 @@ impl Module<'_> {
             };
             let result = eval(&condition.value)?;
             if result.is_null() {
-                return Err(Fault::new("Invalid condition result", "the condition is null, where it must be true or false")
-                    .at(condition.value.span));
+                return Err(Fault::new(
+                    "Invalid condition result",
+                    "the condition is null, where it must be true or false",
+                )
+                .at(condition.value.span));
             }
             let holds = truth_of(&result, "condition", condition.value.span)
                 .map_err(|f| Fault::new("Invalid condition result", f.detail()).at(condition.value.span))?;
@@ -138,11 +142,9 @@ impl Module<'_> {
         if let Some(state) = self.values.borrow().get(name) {
             return match state {
                 State::Done(value) => Ok(Some(value.clone())),
-                State::Running => {
-                    Err(Fault::plain(format!("variable cycle not allowed for {name}"))
-                        .or_summary("Invalid expression")
-                        .fatal())
-                }
+                State::Running => Err(Fault::plain(format!("variable cycle not allowed for {name}"))
+                    .or_summary("Invalid expression")
+                    .fatal()),
             };
         }
         if !self.globals.contains_key(name) && !self.variables.contains_key(name) {

@@ -4,10 +4,10 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use hcl_edit::Span as _;
+use hcl_edit::Spanned;
 use hcl_edit::expr::{Expression, ForExpr, ObjectKey, Traversal, TraversalOperator};
 use hcl_edit::structure::{self, BlockLabel};
 use hcl_edit::template::{Directive, Element, HeredocTemplate, StringTemplate, Strip, Template};
-use hcl_edit::Spanned;
 
 use super::{Attribute, Block, Body, Call, Expr, For, Kind, Part, Step, StepKind};
 use crate::diagnostic::{Fault, File, Span};
@@ -64,7 +64,10 @@ pub fn expression(text: &str, span: Span) -> Result<Expr, Fault> {
 
 /// Where the text stands that is read.
 enum Place {
-    At { file: u16, offset: u32 },
+    At {
+        file: u16,
+        offset: u32,
+    },
     /// Somewhere in this.
     Within(Span),
 }
@@ -135,8 +138,9 @@ impl Reader<'_> {
             Expression::Bool(b) => Kind::Literal(Value::Bool(*b.value())),
             Expression::Number(n) => {
                 let text = n.as_repr().map_or_else(|| n.value().to_string(), |repr| repr.to_string());
-                let number = Number::parse(text.trim())
-                    .ok_or_else(|| Fault::new("Invalid number", format!("`{text}` is out of range")).at(span))?;
+                let number = Number::parse(text.trim()).ok_or_else(|| {
+                    Fault::new("Invalid number", format!("`{text}` is out of range")).at(span)
+                })?;
                 Kind::Literal(Value::number(number))
             }
             Expression::String(text) => Kind::Literal(Value::string(text.as_str())),
@@ -217,7 +221,10 @@ impl Reader<'_> {
                 TraversalOperator::FullSplat(_) => {
                     let mut inner = Vec::new();
                     while let Some(next) = operators.next_if(|o| {
-                        !matches!(o.value(), TraversalOperator::AttrSplat(_) | TraversalOperator::FullSplat(_))
+                        !matches!(
+                            o.value(),
+                            TraversalOperator::AttrSplat(_) | TraversalOperator::FullSplat(_)
+                        )
                     }) {
                         inner.push(self.step(next)?);
                     }
@@ -288,7 +295,13 @@ impl Reader<'_> {
     }
 
     /// `before` and `after` are the marks that enclose the elements: of `%{ if x ~}` and `%{~ endif }`.
-    fn parts(&self, elements: &[&Element], before: Strip, after: Strip, text: Text) -> Result<Vec<Part>, Fault> {
+    fn parts(
+        &self,
+        elements: &[&Element],
+        before: Strip,
+        after: Strip,
+        text: Text,
+    ) -> Result<Vec<Part>, Fault> {
         let mut out = Vec::new();
         for (i, element) in elements.iter().enumerate() {
             match element {
@@ -305,9 +318,17 @@ impl Reader<'_> {
     }
 
     /// A mark strips no farther than the line on which it stands; a quoted text is one line.
-    fn literal(&self, literal: &Spanned<String>, (left, right): (Strip, Strip), text: Text, out: &mut Vec<Part>) {
+    fn literal(
+        &self,
+        literal: &Spanned<String>,
+        (left, right): (Strip, Strip),
+        text: Text,
+        out: &mut Vec<Part>,
+    ) {
         let source = match (text, literal.span()) {
-            (Text::Source, Some(span)) => self.text.get(span).map(|t| t.replace("$${", "${").replace("%%{", "%{")),
+            (Text::Source, Some(span)) => {
+                self.text.get(span).map(|t| t.replace("$${", "${").replace("%%{", "%{"))
+            }
             _ => None,
         };
         let all = source.as_deref().unwrap_or(literal.as_str());

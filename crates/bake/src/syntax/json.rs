@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 
-use serde_json::value::RawValue;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::{Attribute, Block, Body, Expr, Kind, hcl};
 use crate::diagnostic::{Fault, File, Span};
@@ -98,8 +98,7 @@ impl<'a> Reader<'a> {
     }
 
     fn items(&self, raw: &'a RawValue) -> Result<Vec<&'a RawValue>, Fault> {
-        serde_json::from_str(raw.get())
-            .map_err(|e| self.syntax(&e, self.span(raw).start as usize, raw.get()))
+        serde_json::from_str(raw.get()).map_err(|e| self.syntax(&e, self.span(raw).start as usize, raw.get()))
     }
 
     /// The members of an object, or of all objects of an array.
@@ -161,8 +160,9 @@ impl<'a> Reader<'a> {
             }
             let attribute = self.attribute(&name, value)?;
             if let Some(again) = attribute.as_ref().filter(|a| body.attribute(&a.name).is_some()) {
-                return Err(Fault::new("Duplicate argument", format!("`{name}` was already set"))
-                    .at(again.name_span));
+                return Err(
+                    Fault::new("Duplicate argument", format!("`{name}` was already set")).at(again.name_span)
+                );
             }
             body.attributes.extend(attribute);
         }
@@ -197,8 +197,8 @@ impl<'a> Reader<'a> {
                 self.items(raw)?.into_iter().map(|e| self.expr(e, depth + 1)).collect::<Result<_, _>>()?,
             ),
             Some(b'"') => {
-                let decoded: String = serde_json::from_str(text)
-                    .map_err(|e| self.syntax(&e, span.start as usize, text))?;
+                let decoded: String =
+                    serde_json::from_str(text).map_err(|e| self.syntax(&e, span.start as usize, text))?;
                 self.template(&decoded, span)
             }
             Some(b't') => Kind::Literal(Value::Bool(true)),
@@ -214,7 +214,8 @@ impl<'a> Reader<'a> {
     /// `span` is that of the text with its quotes.
     fn template(&self, decoded: &str, span: Span) -> Kind {
         let exact = span.end.saturating_sub(span.start) as usize == decoded.len() + 2;
-        let inner = Span { start: span.start + 1, end: span.end.saturating_sub(1).max(span.start + 1), ..span };
+        let inner =
+            Span { start: span.start + 1, end: span.end.saturating_sub(1).max(span.start + 1), ..span };
         hcl::template(decoded, if exact { inner } else { span }, exact)
     }
 }

@@ -77,8 +77,9 @@ fn flags(args: &BakeArgs) -> Flags {
 
 fn read_files(args: &BakeArgs, env: &Environment) -> Result<Vec<File>> {
     let separator = env.filled("BUILDX_BAKE_PATH_SEPARATOR").unwrap_or(":");
-    let from_env = env.filled("BUILDX_BAKE_FILE").map(|all| all.split(separator).map(str::to_owned).collect());
-    let named = if args.files.is_empty() { from_env.unwrap_or_default() } else { args.files.clone() };
+    let from_env = env.get("BUILDX_BAKE_FILE").unwrap_or_default().split(separator).map(str::trim);
+    let from_env = from_env.filter(|name| !name.is_empty()).map(str::to_owned);
+    let named: Vec<String> = if args.files.is_empty() { from_env.collect() } else { args.files.clone() };
     if named.is_empty() {
         let there = DEFAULT_FILES.iter().filter_map(|name| read(name).transpose());
         return there.collect();
@@ -119,7 +120,11 @@ fn given(args: &BakeArgs, env: &Environment) -> Result<Given> {
         environment: env.vars().clone(),
         vars,
         built_in: built_in.into(),
-        dotenv: dotenv.is_file().then(|| std::fs::read(dotenv)).transpose().context("failed to read `.env`")?,
+        dotenv: dotenv
+            .is_file()
+            .then(|| std::fs::read(dotenv))
+            .transpose()
+            .context("failed to read `.env`")?,
         read: Box::new(|path| std::fs::read(path)),
         file_relative: env.get("BUILDX_BAKE_FILE_RELATIVE_PATHS").and_then(parse_bool) == Some(true),
         clock: Context::new(Timestamp::now().as_second(), env.get("HOME").unwrap_or("/"), fill_random),
