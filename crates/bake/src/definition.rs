@@ -13,6 +13,9 @@ use crate::path;
 use crate::syntax::{self, Body};
 use crate::target::{Group, Target};
 
+/// Reads the file of a path.
+pub type ReadFile = Box<dyn Fn(&str) -> std::io::Result<Vec<u8>>>;
+
 /// What a bake is given beside its files.
 pub struct Given {
     /// The environment of the caller.
@@ -24,7 +27,7 @@ pub struct Given {
     /// The file `.env` of the working directory, which Compose files see.
     pub dotenv: Option<Vec<u8>>,
     /// Reads a file that a Compose file names: `env_file`, `extends`, `include`. Paths are as written there.
-    pub read: Box<dyn Fn(&str) -> std::io::Result<Vec<u8>>>,
+    pub read: ReadFile,
     /// Relative contexts count from the file that has them, not from the working directory.
     pub file_relative: bool,
     pub clock: Context,

@@ -54,13 +54,22 @@ struct Definition {
     body: Body,
 }
 
+/// Names with their values.
+type Names = Vec<(Rc<str>, Value)>;
+
+/// Places of instances by kind and name of their blocks.
+type ByName = HashMap<(&'static str, Rc<str>), Vec<usize>>;
+
+/// What is known of attributes, by their place and name.
+type Attributes = HashMap<(usize, Rc<str>), State<schema::Decoded>>;
+
 /// One combination of a matrix; a block without one has one of these.
 #[derive(Debug)]
 struct Instance {
     block: usize,
     name: Rc<str>,
     /// The names that the matrix gives values to.
-    names: Vec<(Rc<str>, Value)>,
+    names: Names,
 }
 
 #[derive(Debug)]
@@ -73,10 +82,10 @@ pub struct Module<'o> {
     blocks: Vec<Definition>,
     /// In the order of the files. Empty until all names are known.
     instances: RefCell<Rc<Vec<Instance>>>,
-    by_name: RefCell<HashMap<(&'static str, Rc<str>), Vec<usize>>>,
+    by_name: RefCell<ByName>,
     values: RefCell<HashMap<Rc<str>, State<Value>>>,
     ready_functions: RefCell<HashMap<Rc<str>, State<Rc<UserFunction>>>>,
-    attributes: RefCell<HashMap<(usize, Rc<str>), State<schema::Decoded>>>,
+    attributes: RefCell<Attributes>,
     warnings: RefCell<Vec<Warning>>,
 }
 

@@ -56,17 +56,14 @@ pub fn load(
     environment: &Environment,
     read: &Read,
 ) -> Result<(Vec<Target>, Vec<Group>), Fault> {
-    let failed = |f: Fault| match f.span() {
-        Some(span) => f.at(span),
-        None => Fault::plain(format!("failed to parse compose file: {f}")),
-    };
+    let failed = |why: String| Fault::plain(format!("failed to parse compose file: {why}"));
     let mut project = project::Project::new(environment, read);
     for index in which {
         let file = &files[usize::from(*index)];
         let root = parse(file, *index)?;
-        project.add(root, *index, "").map_err(|e| failed(Fault::plain(e)))?;
+        project.add(root, *index, "").map_err(failed)?;
     }
-    project.targets().map_err(|e| failed(Fault::plain(e)))
+    project.targets().map_err(failed)
 }
 
 /// Reads YAML. Words such as `yes` are text, as YAML 1.2 has it.

@@ -113,7 +113,9 @@ impl<'p> Project<'p> {
         let below = match file {
             None if all.contains_key(&base) => self.extended(&base, all, dir, depth + 1)?,
             None => {
-                return Err(format!("cannot extend service \"{base}\": {path} is the only one that names it"));
+                return Err(format!(
+                    "cannot extend service \"{base}\": {path} is the only one that names it"
+                ));
             }
             Some(file) => {
                 let file = from(dir, &file);

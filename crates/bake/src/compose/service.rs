@@ -13,7 +13,7 @@ use crate::target::{Target, TextMap};
 type Object = Map<String, Json>;
 
 /// Keys that a `build` section may have; those without a use here are for Compose itself.
-const KEYS: [&str; 27] = [
+const KEYS: [&str; 25] = [
     "additional_contexts",
     "args",
     "cache_from",
@@ -39,8 +39,6 @@ const KEYS: [&str; 27] = [
     "tags",
     "target",
     "ulimits",
-    "x-bake",
-    "context_from",
 ];
 
 pub struct Reader<'r> {
@@ -378,7 +376,7 @@ fn go_float(value: f64) -> String {
     let text = format!("{value:e}");
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if exponent < -4 || exponent > 5 {
+    if !(-4..=5).contains(&exponent) {
         let sign = if exponent < 0 { '-' } else { '+' };
         return format!("{digits}e{sign}{:02}", exponent.abs());
     }

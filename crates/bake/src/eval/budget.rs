@@ -40,9 +40,11 @@ impl Budget {
     }
 
     pub fn enter(&self, span: Span) -> Result<Level<'_>, Fault> {
-        let (Some(steps), Some(depth)) = (self.steps.get().checked_sub(1), self.depth.get().checked_sub(1))
-        else {
+        let Some(steps) = self.steps.get().checked_sub(1) else {
             return Err(exceeded("takes too many steps", span));
+        };
+        let Some(depth) = self.depth.get().checked_sub(1) else {
+            return Err(exceeded("is nested too deeply", span));
         };
         self.steps.set(steps);
         self.depth.set(depth);

@@ -244,7 +244,7 @@ impl<'w> Evaluator<'w> {
         };
         let args = self.arguments(call, scope)?;
         let spans = |i: usize| call.args.get(i).or(call.args.last()).map_or(span, |e| e.span);
-        functions::call(function, &call.name, &args, self.world.context())
+        functions::call(function, &args, self.world.context())
             .map_err(|e| argument_fault(&call.name, e.message).at(e.argument.map_or(span, spans)))
     }
 

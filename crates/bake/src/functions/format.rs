@@ -38,10 +38,10 @@ pub(super) fn format(args: &[Value], _: &Context) -> Called {
 pub(super) fn format_list(args: &[Value], _: &Context) -> Called {
     let mut length = None;
     for (i, arg) in args.iter().enumerate().skip(1) {
-        if let Some(items) = arg.sequence() {
-            if *length.get_or_insert(items.len()) != items.len() {
-                return Err(bad(i, "all lists must have the same length"));
-            }
+        if let Some(items) = arg.sequence()
+            && *length.get_or_insert(items.len()) != items.len()
+        {
+            return Err(bad(i, "all lists must have the same length"));
         }
     }
     let mut out = Vec::new();

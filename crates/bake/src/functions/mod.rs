@@ -23,13 +23,16 @@ use crate::value::Value;
 pub(crate) use json::decode as decode_json;
 pub(crate) use json::encode as encode_json;
 
+/// Fills bytes.
+type Random = Box<dyn FnMut(&mut [u8])>;
+
 /// What functions know of the world beside their arguments.
 pub struct Context {
     /// Seconds since 1970, for `timestamp`.
     pub now: i64,
     /// For `homedir`.
     pub home: String,
-    random: RefCell<Box<dyn FnMut(&mut [u8])>>,
+    random: RefCell<Random>,
 }
 
 impl Context {
@@ -253,7 +256,7 @@ pub fn find(name: &str) -> Option<&'static Function> {
 }
 
 /// Calls it with arguments of any types.
-pub fn call(function: &Function, name: &str, args: &[Value], context: &Context) -> Called {
+pub fn call(function: &Function, args: &[Value], context: &Context) -> Called {
     let count = function.params.len();
     if args.len() < count || (args.len() > count && function.rest.is_none()) {
         let at_least = if function.rest.is_some() { "at least " } else { "" };
@@ -268,7 +271,6 @@ pub fn call(function: &Function, name: &str, args: &[Value], context: &Context) 
         }
         converted.push(value);
     }
-    debug_assert_eq!(function.name, name);
     (function.run)(&converted, context)
 }
 

@@ -91,7 +91,7 @@ impl Rule {
         let (core, extra) = version.split_at(end);
         let parts: Vec<&str> = core.split('.').collect();
         let is_open = |part: &&str| matches!(*part, "x" | "X" | "*");
-        let given = parts.iter().position(|p| is_open(p)).unwrap_or(parts.len());
+        let given = parts.iter().position(is_open).unwrap_or(parts.len());
         if parts.len() > 3 || parts.iter().any(|p| p.is_empty()) {
             return None;
         }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Definition, Instance, Module};
+use super::{Definition, Instance, Module, Names};
 use crate::convert::text;
 use crate::diagnostic::Fault;
 use crate::eval::{Evaluator, Scope};
@@ -89,9 +89,9 @@ pub(crate) fn check_name(name: &str) -> Result<(), Fault> {
 }
 
 /// Every combination of one value of each key, keys in their order; the first key changes fastest.
-fn combinations(matrix: &Value) -> Result<Vec<Vec<(Rc<str>, Value)>>, String> {
+fn combinations(matrix: &Value) -> Result<Vec<Names>, String> {
     let fields = matrix.fields().ok_or("matrix must be a map")?;
-    let mut out: Vec<Vec<(Rc<str>, Value)>> = vec![Vec::new()];
+    let mut out: Vec<Names> = vec![Vec::new()];
     for (key, values) in fields {
         let values = values.elements().ok_or("matrix values must be a list")?;
         if out.len().saturating_mul(values.len()) > MAX_COMBINATIONS {
