@@ -73,7 +73,7 @@ fn load_bake(name: &str, bytes: &[u8]) -> errdefs::Result<::bake::Definition> {
         environment: [("TAG".to_owned(), "t".to_owned())].into(),
         vars: Default::default(),
         built_in: Default::default(),
-        dotenv: Some(bytes.to_vec()).filter(|_| name == "a.yaml" && bytes.len() % 2 == 0),
+        dotenv: Some(bytes.to_vec()).filter(|_| name == "a.yaml" && bytes.len().is_multiple_of(2)),
         read: Box::new(|_| Err(std::io::ErrorKind::NotFound.into())),
         file_relative: false,
         clock: ::bake::Context::new(0, "/", |bytes| bytes.fill(1)),
