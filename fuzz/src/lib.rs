@@ -56,7 +56,9 @@ pub fn dockerfile(bytes: &[u8]) {
 pub fn bake(bytes: &[u8]) {
     for name in ["a.hcl", "a.json", "a.yaml", "a"] {
         let Ok(definition) = load_bake(name, bytes) else { continue };
-        let names: Vec<String> = definition.targets.iter().map(|t| t.name.clone()).collect();
+        // What is asked for is printed as the group `default`, which hides a target of that name.
+        let names = definition.targets.iter().map(|t| t.name.clone()).filter(|name| name != "default");
+        let names: Vec<String> = names.collect();
         let Ok(resolved) = definition.resolve(&names, &[]) else { continue };
         for name in resolved.targets.keys() {
             let _ = definition.explain(&resolved, name);

@@ -79,21 +79,29 @@ impl Definition {
         }
     }
 
-    /// The targets that a name stands for, and the groups on the way.
+    /// The targets that a name stands for, and the groups on the way. Within a group of its own name a target is meant.
     fn expand(&self, name: &str) -> (Vec<String>, Vec<String>) {
         let (mut targets, mut groups) = (Vec::new(), Vec::new());
-        let mut seen = BTreeSet::new();
-        let mut waiting = vec![name.to_owned()];
-        while let Some(name) = waiting.pop() {
-            if !seen.insert(name.clone()) {
-                continue;
-            }
-            match self.group(&name) {
-                Some(group) => {
-                    waiting.extend(group.targets.iter().rev().cloned());
-                    groups.push(name);
+        let mut open: HashMap<&str, bool> = HashMap::new();
+        let mut waiting = vec![Visit::Enter(name)];
+        while let Some(visit) = waiting.pop() {
+            let name = match visit {
+                Visit::Enter(name) => name,
+                Visit::Leave(name) => {
+                    open.insert(name, false);
+                    continue;
                 }
-                None => targets.push(name),
+            };
+            match (self.group(name), open.get(name)) {
+                (Some(group), None) => {
+                    open.insert(name, true);
+                    groups.push(name.to_owned());
+                    waiting.push(Visit::Leave(name));
+                    waiting.extend(group.targets.iter().rev().map(|t| Visit::Enter(t)));
+                }
+                (Some(_), Some(true)) if self.target(name).is_some() => targets.push(name.to_owned()),
+                (Some(_), Some(_)) => {}
+                (None, _) => targets.push(name.to_owned()),
             }
         }
         (targets, groups)
@@ -123,6 +131,11 @@ impl Definition {
         target.context = Some(context);
         crate::check::target(target)
     }
+}
+
+enum Visit<'n> {
+    Enter(&'n str),
+    Leave(&'n str),
 }
 
 /// The group `default` always tells what was asked for.
