@@ -140,6 +140,7 @@ mod tests {
     fn help_of_each_command() {
         let commands = [
             "",
+            "bake",
             "build",
             "run",
             "images",
