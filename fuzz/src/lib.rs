@@ -64,6 +64,10 @@ pub fn bake(bytes: &[u8]) {
             let _ = definition.explain(&resolved, name);
         }
         let printed = resolved.print();
+        // Templates are escaped in some attributes only, as buildx has it.
+        if printed.contains("${") || printed.contains("%{") {
+            continue;
+        }
         let again = load_bake("again.json", printed.as_bytes()).expect("printed files are well formed");
         let again = again.resolve(&names, &[]).expect("printed targets resolve");
         assert_eq!(again.print(), printed);
