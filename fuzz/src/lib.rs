@@ -35,6 +35,7 @@ pub const TARGETS: &[Target] = &[
     ("packets", packets, sample_packets),
     ("gateway", gateway, bridge::sample),
     ("cache", cache, || include_bytes!("../samples/cacheconfig.json").to_vec()),
+    ("bake", bake, || include_bytes!("../samples/docker-bake.hcl").to_vec()),
     ("config", config, || include_bytes!("../samples/buildkitd.toml").to_vec()),
 ];
 
@@ -49,6 +50,42 @@ pub fn dockerfile(bytes: &[u8]) {
         let _ = lexer.expand(line, &NoEnvironment);
         let _ = ::dockerfile::csv::fields(line);
     }
+}
+
+/// What is printed of a bake reads as the same bake.
+pub fn bake(bytes: &[u8]) {
+    for name in ["a.hcl", "a.json", "a.yaml", "a"] {
+        let Ok(definition) = load_bake(name, bytes) else { continue };
+        // What is asked for is printed as the group `default`, which hides a target of that name.
+        let names = definition.targets.iter().map(|t| t.name.clone()).filter(|name| name != "default");
+        let names: Vec<String> = names.collect();
+        let Ok(resolved) = definition.resolve(&names, &[]) else { continue };
+        for name in resolved.targets.keys() {
+            let _ = definition.explain(&resolved, name);
+        }
+        let printed = resolved.print();
+        // Templates are escaped in some attributes only, as buildx has it.
+        if printed.contains("${") || printed.contains("%{") {
+            continue;
+        }
+        let again = load_bake("again.json", printed.as_bytes()).expect("printed files are well formed");
+        let again = again.resolve(&names, &[]).expect("printed targets resolve");
+        assert_eq!(again.print(), printed);
+    }
+}
+
+fn load_bake(name: &str, bytes: &[u8]) -> errdefs::Result<::bake::Definition> {
+    let given = ::bake::Given {
+        environment: [("TAG".to_owned(), "t".to_owned())].into(),
+        vars: Default::default(),
+        built_in: Default::default(),
+        dotenv: Some(bytes.to_vec()).filter(|_| name == "a.yaml" && bytes.len().is_multiple_of(2)),
+        read: Box::new(|_| Err(std::io::ErrorKind::NotFound.into())),
+        file_relative: false,
+        clock: ::bake::Context::new(0, "/", |bytes| bytes.fill(1)),
+    };
+    let budget = ::bake::Budget::of(100_000, LOTS);
+    ::bake::Definition::load_within(vec![::bake::File::new(name, bytes)], given, budget)
 }
 
 /// What is formatted once is formatted.

@@ -44,6 +44,10 @@ impl Environment {
         self.vars.insert(name.to_owned(), value);
     }
 
+    pub(crate) fn vars(&self) -> &BTreeMap<String, String> {
+        &self.vars
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.vars.get(name).map(String::as_str)
     }

@@ -1,5 +1,6 @@
 //! Words: what clap reads from the command line. Nothing here means anything yet; `settings` gives it meaning.
 
+mod bake;
 mod build;
 mod builder;
 mod dockerfile;
@@ -11,6 +12,7 @@ mod store;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use bake::BakeArgs;
 pub(crate) use build::BuildArgs;
 pub(crate) use builder::{
     BuilderArgs, BuilderCommand, CreateArgs, InspectArgs as InspectBuilderArgs, LsArgs as LsBuilderArgs,
@@ -87,6 +89,7 @@ pub(crate) struct GlobalArgs {
 pub(crate) enum Command {
     #[command(visible_alias = "b")]
     Build(Box<BuildArgs>),
+    Bake(Box<BakeArgs>),
     Run(RunArgs),
     Images(ImagesArgs),
     History(HistoryArgs),
@@ -143,6 +146,7 @@ mod tests {
     fn help_of_each_command() {
         let commands = [
             "",
+            "bake",
             "build",
             "run",
             "images",

@@ -1,5 +1,6 @@
 //! One module per command: takes settings, does it, prints.
 
+mod bake;
 mod build;
 mod builder;
 mod call;
@@ -15,6 +16,7 @@ mod prune;
 mod run;
 mod version;
 
+pub(crate) use bake::bake;
 pub(crate) use build::build;
 pub(crate) use builder::builder;
 pub(crate) use completion::completion;
