@@ -1,7 +1,5 @@
 //! Steps for other processors than this machine's.
 
-use std::fs;
-
 use crate::harness::{Engine, Folder, run_tool, tool};
 
 /// Writes the machine that it runs on, then does the same again as a program that it executes.
@@ -21,17 +19,19 @@ int main(int argc, char **argv) {
 }
 "#;
 
-/// A context with the program for arm64, static.
+/// A context with the program for both platforms, static.
 fn context(dockerfile: &str) -> Folder {
-    let context = Folder::with_dockerfile(dockerfile, &[("p.c", PROGRAM)]);
-    let mut cc = tool("aarch64-linux-gnu-gcc");
-    cc.args(["-static", "-o"]).arg(context.join("p")).arg(context.join("p.c"));
-    run_tool(&mut cc, b"");
-    fs::remove_file(context.join("p.c")).expect("removed");
+    let (context, source) = (Folder::with_dockerfile(dockerfile, &[]), Folder::new(&[("p.c", PROGRAM)]));
+    for architecture in ["arm64", "amd64"] {
+        let triple = if architecture == "arm64" { "aarch64-linux-gnu" } else { "x86_64-linux-gnu" };
+        let mut cc = tool(&format!("{triple}-gcc"));
+        cc.arg("-static").arg(source.join("p.c")).arg("-o").arg(context.join(&format!("p-{architecture}")));
+        run_tool(&mut cc, b"");
+    }
     context
 }
 
-const EMULATED: &str = "FROM scratch\nCOPY p /p\nRUN [\"/p\", \"again\"]\n";
+const EMULATED: &str = "FROM scratch\nCOPY p-arm64 /p\nRUN [\"/p\", \"again\"]\n";
 
 #[test]
 fn an_emulator_runs_a_step_and_what_it_executes() {
@@ -45,6 +45,24 @@ fn an_emulator_runs_a_step_and_what_it_executes() {
     for part in ["emulating linux/arm64 by ", "this is aarch64", "1 step ran under emulation (linux/arm64)"] {
         assert!(said.contains(part), "no `{part}` in\n{said}");
     }
+}
+
+#[test]
+fn one_build_serves_two_platforms_and_does_once_what_is_the_same() {
+    let engine = Engine::new();
+    let dockerfile = "FROM --platform=$BUILDPLATFORM busybox AS tool\nRUN echo made > /made\n\
+                      FROM scratch AS run\nARG TARGETARCH\nCOPY p-$TARGETARCH /p\nRUN [\"/p\"]\n\
+                      FROM scratch\nCOPY --from=tool /made /\nCOPY --from=run /machine /\n";
+    let (context, out) = (context(dockerfile), Folder::new(&[]));
+    let output = format!("--output={}", out.path().display());
+    let args = ["--platform=linux/amd64,linux/arm64", &output];
+    let steps = engine.build(&context).args(args).steps();
+    for (platform, machine) in [("linux_amd64", "x86_64"), ("linux_arm64", "aarch64")] {
+        assert_eq!(out.read(&format!("{platform}/machine")), format!("1 {machine}\n"));
+        assert_eq!(out.read(&format!("{platform}/made")), "made\n");
+    }
+    let count = |text: &str| steps.ran().iter().filter(|step| step.contains(text)).count();
+    assert_eq!((count("RUN echo made"), count("RUN [\"/p\"]")), (1, 2), "{steps:#?}");
 }
 
 #[test]
