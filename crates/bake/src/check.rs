@@ -1,29 +1,10 @@
 //! What a target may not say: found before anything is built.
 
+use dockerfile::ULIMITS;
 use errdefs::{Error, Result, ResultExt as _};
 
 use crate::entries::{Limit, parse_bool};
 use crate::target::Target;
-
-/// Names of limits that a process may be given.
-const ULIMITS: [&str; 16] = [
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-    "as",
-];
 
 /// Looks a target over, and makes explicit that a file nobody named goes to standard output.
 ///

@@ -215,6 +215,18 @@ fn read(file: &File, index: u16, environment: &BTreeMap<String, String>) -> std:
     }
 }
 
+/// Read where no file is named, all that are there, in this order.
+pub const DEFAULT_FILES: [&str; 8] = [
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yml",
+    "docker-compose.yaml",
+    "docker-bake.json",
+    "docker-bake.hcl",
+    "docker-bake.override.json",
+    "docker-bake.override.hcl",
+];
+
 /// A request that names nothing wants this.
 pub const DEFAULT: &str = "default";
 

@@ -31,7 +31,7 @@ mod types;
 mod value;
 mod variable;
 
-pub use definition::{DEFAULT, Definition, Given, ReadFile, require_files};
+pub use definition::{DEFAULT, DEFAULT_FILES, Definition, Given, ReadFile, require_files};
 pub use diagnostic::{File, Warning};
 pub use entries::{Attestation, Attributes, Cache, Limit, Output, Policy, Resources, Secret, Ssh};
 pub use eval::Budget;

@@ -126,22 +126,11 @@ fn ask(args: &[String]) -> Asked {
     asked
 }
 
-const DEFAULTS: [&str; 8] = [
-    "compose.yaml",
-    "compose.yml",
-    "docker-compose.yml",
-    "docker-compose.yaml",
-    "docker-bake.json",
-    "docker-bake.hcl",
-    "docker-bake.override.json",
-    "docker-bake.override.hcl",
-];
-
 fn run(case: &Case) -> Outcome {
     let asked = ask(&case.args);
     let find = |name: &str| case.files.iter().find(|(n, _)| n == name).map(|(_, text)| text.clone());
     let files: Vec<File> = match asked.names.is_empty() {
-        true => DEFAULTS.iter().filter_map(|n| Some(File::new(*n, find(n)?))).collect(),
+        true => bake::DEFAULT_FILES.iter().filter_map(|n| Some(File::new(*n, find(n)?))).collect(),
         false => asked.names.iter().filter_map(|n| Some(File::new(n, find(n)?))).collect(),
     };
     let all = case.files.clone();

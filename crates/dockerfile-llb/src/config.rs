@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dockerfile::{csv, go};
+use dockerfile::{ULIMITS, csv, go};
 use errdefs::{Error, Result, ResultExt};
 use frontend::FrontendRequest;
 use frontend::sbom::ScanOptions;
@@ -237,24 +237,6 @@ fn integer<T: std::str::FromStr + Default>(value: &str) -> Result<T> {
     }
     value.parse().map_err(|_| Error::user(format!("parsing {}: invalid syntax", go::quote(value))))
 }
-
-const ULIMITS: [&str; 15] = [
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
 
 fn ulimits(value: &str) -> Result<Vec<Ulimit>> {
     fields(value)?.iter().map(|field| ulimit(field)).collect()

@@ -24,6 +24,7 @@ mod place;
 mod statement;
 pub mod suggest;
 pub mod syntax;
+mod ulimit;
 mod words;
 
 pub use directive::{Directive, detect_syntax, find_directive};
@@ -33,6 +34,7 @@ pub use heredoc::{Heredoc, chomp};
 pub use instruction::{Dockerfile, Instruction, Kind, Stage};
 pub use parse::{Parsed, parse, parse_trigger};
 pub use place::Place;
+pub use ulimit::ULIMITS;
 
 /// Escapes characters and continues lines unless the `escape` directive says otherwise.
 pub const DEFAULT_ESCAPE: char = '\\';

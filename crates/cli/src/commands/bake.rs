@@ -13,18 +13,6 @@ use crate::console;
 use crate::environment::Environment;
 use crate::flags::parse_bool;
 
-/// Read where no file is named, all that are there, in this order.
-const DEFAULT_FILES: [&str; 8] = [
-    "compose.yaml",
-    "compose.yml",
-    "docker-compose.yml",
-    "docker-compose.yaml",
-    "docker-bake.json",
-    "docker-bake.hcl",
-    "docker-bake.override.json",
-    "docker-bake.override.hcl",
-];
-
 /// Prints what was asked for.
 pub(crate) fn bake(args: &BakeArgs, env: &Environment) -> Result<()> {
     if args.print && args.list.is_some() {
@@ -81,7 +69,7 @@ fn read_files(args: &BakeArgs, env: &Environment) -> Result<Vec<File>> {
     let from_env = from_env.filter(|name| !name.is_empty()).map(str::to_owned);
     let named: Vec<String> = if args.files.is_empty() { from_env.collect() } else { args.files.clone() };
     if named.is_empty() {
-        let there = DEFAULT_FILES.iter().filter_map(|name| read(name).transpose());
+        let there = bake::DEFAULT_FILES.iter().filter_map(|name| read(name).transpose());
         return there.collect();
     }
     let missing = |name: &str| Error::not_found(format!("open {name}: no such file or directory"));

@@ -2,25 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use dockerfile::ULIMITS;
 use errdefs::{Error, Result};
-
-const NAMES: [&str; 15] = [
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
 
 /// Turns `name=soft[:hard]` flags into the frontend's form. The last of a name wins.
 pub(crate) fn ulimits(flags: &[String]) -> Result<String> {
@@ -28,7 +11,7 @@ pub(crate) fn ulimits(flags: &[String]) -> Result<String> {
     for flag in flags {
         let bad = |why: &str| Error::user(format!("invalid ulimit argument: {flag}: {why}"));
         let (name, limits) = flag.split_once('=').ok_or_else(|| bad("expected name=soft[:hard]"))?;
-        if !NAMES.contains(&name) {
+        if !ULIMITS.contains(&name) {
             return Err(Error::user(format!("invalid ulimit type: {name}")));
         }
         let number = |text: &str| text.parse::<i64>().map_err(|_| bad("limits are whole numbers"));
