@@ -45,7 +45,7 @@ impl Member {
 
 impl Builder {
     /// The engine at `--host`; else the builder of `--builder`; else what the environment names; else the one that `use`
-    /// has chosen; else the user's own engine.
+    /// has chosen, if its engines are Kiln's or looked after by somebody; else the user's own engine.
     pub(crate) fn find(global: &GlobalArgs, env: &Environment) -> Result<Self> {
         // KILN_HOST comes with the flag.
         if let Some(host) = global.host.as_deref().filter(|host| !host.is_empty()) {
@@ -58,16 +58,18 @@ impl Builder {
             let place = Place::given(host, global, env).map_err(|e: Error| e.context("BUILDKIT_HOST"))?;
             return Ok(Builder::at(place));
         }
-        Builder::current(global, env)
+        match chosen(env)? {
+            // In the containers and pods of buildx runs BuildKit, if they run: who wants that names the builder.
+            Some((store, group)) if driver::kind(&group.driver).is_ok() => Builder::of(group, &store, env),
+            _ => Builder::own(global, env),
+        }
     }
 
     /// The builder that `use` has chosen, or the user's own engine.
     pub(crate) fn current(global: &GlobalArgs, env: &Environment) -> Result<Self> {
-        let store = store(env);
-        let current = store.as_ref().map_or(Ok(None), |store| store.current(&contexts::key(env)))?;
-        match (store, current) {
-            (Some(store), Some(group)) => Builder::of(group, &store, env),
-            _ => Builder::own(global, env),
+        match chosen(env)? {
+            Some((store, group)) => Builder::of(group, &store, env),
+            None => Builder::own(global, env),
         }
     }
 
@@ -164,6 +166,13 @@ fn owner(dir: &Path, env: &Environment) -> Option<Owner> {
     (is_theirs && dir.starts_with(home)).then_some(Owner { uid, gid })
 }
 
+/// The builder that `use` has chosen.
+fn chosen(env: &Environment) -> Result<Option<(Store, Group)>> {
+    let Some(store) = store(env) else { return Ok(None) };
+    let group = store.current(&contexts::key(env))?;
+    Ok(group.map(|group| (store, group)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,6 +255,21 @@ mod tests {
         check("", "default", &[], own);
         check("", "", &[("BUILDKIT_HOST", "tcp://g:1")], "default tcp://g:1");
         check("", "", &[("DOCKER_HOST", "tcp://other:1")], own);
+    }
+
+    #[test]
+    fn containers_of_buildx_are_taken_by_name_only() {
+        for driver in ["docker-container", "kubernetes"] {
+            let json = format!(r#"{{"Name":"b","Driver":"{driver}","Nodes":[{{"Name":"b0"}}]}}"#);
+            let (dir, env) = with_builder(&json);
+            let key = contexts::key(&env);
+            let store = Store::new(dir.path().into(), None);
+            store.lock().and_then(|s| s.set_current(&key, "b", false, false)).expect("set");
+            let found = told(Builder::find(&GlobalArgs::default(), &env));
+            assert_eq!(found, "default unix:///home/a/.local/share/kiln/engine.sock", "{driver}");
+            let current = told(Builder::current(&GlobalArgs::default(), &env));
+            assert_ne!(current, found, "{driver}");
+        }
     }
 
     #[test]
