@@ -446,6 +446,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_to_try_when_a_step_fails() {
+        let arm = Platform::new("linux", "arm64", "");
+        let check = |code, signal, line: &str, emulation: Emulation, expected: &[&str]| {
+            let exit = Exit { code, signal, oom: false, started: true };
+            let told = hints(exit, &[line.to_owned()], &arm, &emulation);
+            assert_eq!(told.len(), expected.len(), "{told:?}");
+            for (told, expected) in told.iter().zip(expected) {
+                assert!(told.contains(expected), "no `{expected}` in {told:?}");
+            }
+        };
+        check(1, None, "no", Emulation::Needless, &[]);
+        check(137, Some(9), "", Emulation::Needless, &["lack of memory"]);
+        check(127, None, "sh: x: not found", Emulation::Needless, &["not in this image"]);
+        let refused = "exec /p: exec format error";
+        check(126, None, refused, Emulation::Registered("qemu".into()), &["is not for linux/arm64"]);
+        let remedies =
+            ["cannot run programs", "--install arm64", "--platform linux/arm64 ssh://", "$TARGETARCH"];
+        check(126, None, refused, Emulation::Missing, &remedies);
+    }
+
+    #[test]
     fn paths_are_made_clean() {
         let cases = [("", "/"), ("/", "/"), ("a//b/./c", "/a/b/c"), ("../../x", "/x"), ("/a/../b/", "/b")];
         for (path, expected) in cases {
