@@ -15,5 +15,5 @@ mod store;
 pub use choice::{Share, choose};
 pub use group::{Change, File, Group, Node};
 pub use name::{check_name, random_name};
-pub use platforms::{parse_platforms, platform_list, short_platforms, without_repeats};
+pub use platforms::{parse_platform, parse_platforms, platform_list, short_platforms, without_repeats};
 pub use store::{Locked, Owner, Store};

@@ -18,14 +18,18 @@ const MAJOR: [&str; 7] = [
 /// As many kinds of processors are shown where there is little room.
 const SHOWN: usize = 4;
 
-/// Reads flags, each with one platform or several after commas. `local` is that of this machine.
+/// Reads flags, each with one platform or several after commas, as [`parse_platform`] does.
 pub fn parse_platforms(flags: &[String]) -> Result<Vec<Platform>> {
-    let words = flags.iter().flat_map(|flag| flag.split(','));
-    let parse = |word: &str| match word.to_ascii_lowercase().as_str() {
-        "local" => Ok(Platform::host()),
-        _ => word.parse().map_err(|e: oci::platform::InvalidPlatform| Error::user(e.to_string())),
-    };
-    words.map(|word| Ok(parse(word)?.normalize())).collect()
+    flags.iter().flat_map(|flag| flag.split(',')).map(parse_platform).collect()
+}
+
+/// Reads one platform. `local` is that of this machine.
+pub fn parse_platform(word: &str) -> Result<Platform> {
+    if word.eq_ignore_ascii_case("local") {
+        return Ok(Platform::host());
+    }
+    let platform = word.parse::<Platform>().map_err(|e| Error::user(e.to_string()))?;
+    Ok(platform.normalize())
 }
 
 /// Each platform once, where it comes first.

@@ -20,9 +20,5 @@ pub(crate) fn context_name(name: &str) -> Result<String> {
 
 /// A platform in its full form. `local` is that of this machine.
 pub(crate) fn platform(name: &str) -> Result<String> {
-    let platform: oci::Platform = match name {
-        "local" => oci::Platform::host(),
-        _ => name.parse().map_err(|e: oci::platform::InvalidPlatform| Error::user(e.to_string()))?,
-    };
-    Ok(platform.normalize().to_string())
+    Ok(::builder::parse_platform(name)?.to_string())
 }

@@ -1,26 +1,11 @@
 //! Times: text of RFC 3339, or seconds since 1970.
 
-use jiff::civil::{DateTime, Weekday};
+use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{CallError, Called, Context, bad, integer, text_of};
 use crate::value::{Fields, Value};
-
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
 
 /// A time as the clocks of some place show it.
 #[derive(Clone, Copy)]
@@ -97,20 +82,9 @@ impl Moment {
         )
     }
 
-    fn month_name(self) -> &'static str {
-        MONTHS[(self.civil.month() as usize).saturating_sub(1).min(11)]
-    }
-
-    fn weekday_name(self) -> &'static str {
-        match self.civil.weekday() {
-            Weekday::Monday => "Monday",
-            Weekday::Tuesday => "Tuesday",
-            Weekday::Wednesday => "Wednesday",
-            Weekday::Thursday => "Thursday",
-            Weekday::Friday => "Friday",
-            Weekday::Saturday => "Saturday",
-            Weekday::Sunday => "Sunday",
-        }
+    /// As `strftime` has it: `%B` is the name of the month, `%a` the short one of the day.
+    fn name(self, what: &str) -> String {
+        self.civil.strftime(what).to_string()
     }
 
     /// One run of a letter of a format. `None` if it means nothing.
@@ -124,12 +98,12 @@ impl Moment {
         match (letter, count) {
             ('Y', 2) => Some(format!("{:02}", c.year() % 100)),
             ('Y', 4) => Some(format!("{:04}", c.year())),
-            ('M', 3) => Some(self.month_name()[..3].into()),
-            ('M', 4) => Some(self.month_name().into()),
+            ('M', 3) => Some(self.name("%b")),
+            ('M', 4) => Some(self.name("%B")),
             ('M', _) => number(c.month().into()),
             ('D', _) => number(c.day().into()),
-            ('E', 3) => Some(self.weekday_name()[..3].into()),
-            ('E', 4) => Some(self.weekday_name().into()),
+            ('E', 3) => Some(self.name("%a")),
+            ('E', 4) => Some(self.name("%A")),
             ('h', _) => number(c.hour().into()),
             ('H', _) => number(((c.hour() + 11) % 12 + 1).into()),
             ('A', 2) => Some(if c.hour() < 12 { "AM" } else { "PM" }.into()),
@@ -282,8 +256,8 @@ pub(super) fn parse_unix(args: &[Value], _: &Context) -> Called {
         ("iso_week", week.week().into()),
     ];
     fields.extend(numbers.map(|(name, n)| (name.into(), Value::int(n))));
-    fields.insert("month_name".into(), Value::string(moment.month_name()));
-    fields.insert("weekday_name".into(), Value::string(moment.weekday_name()));
+    fields.insert("month_name".into(), Value::string(moment.name("%B")));
+    fields.insert("weekday_name".into(), Value::string(moment.name("%A")));
     fields.insert("rfc3339".into(), Value::string(moment.rfc3339()));
     Ok(Value::object(fields))
 }

@@ -118,7 +118,7 @@ fn build_args(
     Ok(frontend.to_owned())
 }
 
-/// One platform; several are not there yet.
+/// All platforms, each once.
 fn platform(flags: &[String]) -> Result<Option<String>> {
     let mut platforms = Vec::new();
     for flag in flags.iter().filter(|f| !f.is_empty()) {
