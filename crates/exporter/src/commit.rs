@@ -295,7 +295,10 @@ fn layer_descriptor(blob: &Descriptor, oci: bool, foreign: bool) -> Descriptor {
         named.urls = blob.urls.clone();
     }
     if oci {
-        let internal = |key: &str| key.starts_with("containerd.io/") || key == "buildkit/createdat";
+        let internal = |key: &str| {
+            matches!(key, "containerd.io/uncompressed" | "buildkit/createdat")
+                || key.starts_with("containerd.io/distribution.source.")
+        };
         named.annotations = blob.annotations.clone();
         named.annotations.retain(|key, _| !internal(key));
     }
@@ -376,7 +379,10 @@ mod tests {
         {
             blob.annotations.insert(key.into(), "v".into());
         }
-        assert_eq!(layer_descriptor(&blob, true, false).annotations.into_keys().collect::<Vec<_>>(), ["own"]);
+        let table = "containerd.io/snapshot/stargz/toc.digest";
+        blob.annotations.insert(table.into(), "v".into());
+        let kept = layer_descriptor(&blob, true, false).annotations.into_keys().collect::<Vec<_>>();
+        assert_eq!(kept, [table, "own"]);
         assert!(layer_descriptor(&blob, false, false).annotations.is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! What the exporters of images have in common in their attributes.
 
 use errdefs::{Error, Result};
-use refs::Compression;
+use refs::{Compression, CompressionKind};
 
 use crate::Exportable;
 use crate::annotations::Group;
@@ -46,6 +46,11 @@ impl ImageOptions {
         let inline = attrs.bool("attestation-inline")?.unwrap_or(inline);
         let rewrite_timestamp = attrs.bool("rewrite-timestamp")?.unwrap_or(false);
         let prefer_foreign = attrs.bool("prefer-nondist-layers")?.unwrap_or(false);
+        if !oci_types && compression.kind == CompressionKind::Estargz {
+            return Err(Error::user(
+                "exporter option \"compression=estargz\" conflicts with \"oci-mediatypes=false\"",
+            ));
+        }
         if !oci_types && oci_artifact == Some(true) {
             return Err(Error::user(
                 "exporter option \"oci-artifact=true\" conflicts with \"oci-mediatypes=false\"",

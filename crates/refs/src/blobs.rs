@@ -9,7 +9,7 @@ use oci::media::{self, LayerCompression};
 use oci::{Descriptor, Digest};
 
 use crate::clamp::clamp;
-use crate::compress::{Reader, pack};
+use crate::compress::{Reader, estargz, pack};
 use crate::node::{ImmutableRef, Node, Parents};
 use crate::record::{Clamped, Kind, LayerBlob};
 use crate::refs::{Inner, blocking, threads};
@@ -30,6 +30,8 @@ pub enum CompressionKind {
     #[default]
     Gzip,
     Zstd,
+    /// gzip that can be read file by file.
+    Estargz,
 }
 
 impl Compression {
@@ -51,6 +53,7 @@ impl Compression {
             CompressionKind::Uncompressed => "uncompressed".into(),
             CompressionKind::Gzip => format!("gzip:{}", self.level()),
             CompressionKind::Zstd => format!("zstd:{}", self.level()),
+            CompressionKind::Estargz => format!("estargz:{}", self.level()),
         }
     }
 
@@ -58,7 +61,9 @@ impl Compression {
     pub(crate) fn level(&self) -> i32 {
         match self.kind {
             CompressionKind::Uncompressed => 0,
-            CompressionKind::Gzip => self.level.filter(|l| *l >= 0).unwrap_or(3).clamp(0, 9),
+            CompressionKind::Gzip | CompressionKind::Estargz => {
+                self.level.filter(|l| *l >= 0).unwrap_or(3).clamp(0, 9)
+            }
             CompressionKind::Zstd => self.level.filter(|l| *l >= 0).unwrap_or(3).clamp(1, 19),
         }
     }
@@ -69,7 +74,9 @@ impl Compression {
 
     /// Whether a blob of this media type serves.
     fn accepts(&self, blob: &Descriptor) -> bool {
-        !self.force || media::layer_compression(&blob.media_type) == Some(self.kind.into())
+        !self.force
+            || media::layer_compression(&blob.media_type) == Some(self.kind.into())
+                && is_estargz(blob) == (self.kind == CompressionKind::Estargz)
     }
 }
 
@@ -80,9 +87,7 @@ impl Compression {
             None | Some("gzip") => CompressionKind::Gzip,
             Some("uncompressed") => CompressionKind::Uncompressed,
             Some("zstd") => CompressionKind::Zstd,
-            Some("estargz") => {
-                return Err(Error::unimplemented("compression type estargz is not implemented yet"));
-            }
+            Some("estargz") => CompressionKind::Estargz,
             Some(other) => return Err(Error::user(format!("unsupported compression type {other}"))),
         };
         let force = match force {
@@ -111,10 +116,15 @@ impl From<CompressionKind> for LayerCompression {
     fn from(kind: CompressionKind) -> Self {
         match kind {
             CompressionKind::Uncompressed => LayerCompression::Uncompressed,
-            CompressionKind::Gzip => LayerCompression::Gzip,
+            CompressionKind::Gzip | CompressionKind::Estargz => LayerCompression::Gzip,
             CompressionKind::Zstd => LayerCompression::Zstd,
         }
     }
+}
+
+/// Whether a blob tells that it has a table of its files.
+fn is_estargz(blob: &Descriptor) -> bool {
+    blob.annotations.contains_key(estargz::TABLE_DIGEST)
 }
 
 impl ImmutableRef {
@@ -277,7 +287,9 @@ impl Inner {
         let came = came.filter(|blob| {
             node.twin.is_none() || is_there(blob) || node.can_be_fetched(&blob.descriptor.digest)
         });
-        came.or_else(|| record.blobs.values().find(|blob| is_there(blob))).cloned()
+        // The table of files is of that one packing.
+        let serves = |blob: &&LayerBlob| !is_estargz(&blob.descriptor) && is_there(blob);
+        came.or_else(|| record.blobs.values().find(serves)).cloned()
     }
 
     /// The trees that a blob of a layer is made of.
@@ -326,8 +338,8 @@ impl Inner {
                 let mut archive = snapshot::Decoder::detect(file)?;
                 let produce = |w: &mut dyn std::io::Write| Ok(std::io::copy(&mut archive, w).map(drop)?);
                 let done = pack(compression, threads(), stop, &known, &mut ingest, produce)?;
-                if done.diff_id != packed.diff_id {
-                    let text = format!("the layer unpacks to {}, not to {}", done.diff_id, packed.diff_id);
+                if done.stream != packed.diff_id {
+                    let text = format!("the layer unpacks to {}, not to {}", done.stream, packed.diff_id);
                     return Err(Error::user(text));
                 }
                 done
@@ -342,8 +354,9 @@ impl Inner {
         let size = ingest.written();
         let digest = ingest.commit()?;
         self.packed_pieces.add(&digest, done.places);
-        let diff_id = done.diff_id;
-        Ok(LayerBlob { descriptor: Descriptor::new(compression.media_type(), digest, size), diff_id })
+        let mut descriptor = Descriptor::new(compression.media_type(), digest, size);
+        descriptor.annotations = done.annotations;
+        Ok(LayerBlob { descriptor, diff_id: done.diff_id })
     }
 }
 

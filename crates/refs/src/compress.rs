@@ -2,8 +2,10 @@
 //! on the stream alone, not on the number of threads or on timing. A piece that was packed before is not packed again.
 
 mod cut;
+pub mod estargz;
 mod known;
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -26,9 +28,13 @@ type Packed = io::Result<(Vec<u8>, Option<Key>)>;
 #[derive(Debug)]
 pub struct Done {
     /// Of the stream before it was packed.
+    pub stream: Digest,
+    /// Of what the blob unpacks to: the stream, and what the packing puts behind it.
     pub diff_id: Digest,
     /// Where the pieces lie in what was written.
     pub places: Vec<(Key, Place)>,
+    /// What those who unpack it may need to know.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// Writes what `produce` makes, packed, to `out`.
@@ -46,10 +52,12 @@ pub fn pack(
         let (to_hash, pieces) = sync_channel::<Piece>(1);
         let hashed = scope.spawn(move || {
             let mut sha = Sha256::new();
+            let mut len = 0;
             for piece in pieces {
                 sha.update(&*piece);
+                len += piece.len() as u64;
             }
-            Digest::from_sha256(sha.finalize().into())
+            (sha, len)
         });
         let jobs = workers(scope, compression, threads, known);
         let produced = scope.spawn(move || {
@@ -60,39 +68,69 @@ pub fn pack(
                     && jobs.send((piece, answer)).is_ok();
                 if sent { Ok(()) } else { Err(io::Error::other("nobody takes the packed bytes")) }
             };
+            if compression.kind == CompressionKind::Estargz {
+                return estargz::cut(scope, produce, stop, &mut next).map(Some);
+            }
             let mut cutter = Cutter::new(piece_size(compression), stop, &mut next);
             produce(&mut cutter)?;
-            cutter.finish().map_err(Error::from)
+            cutter.finish()?;
+            Ok(None)
         });
         let written = write_all(packed, out);
         let produced = produced.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let diff_id = hashed.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let (sha, len) = hashed.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // Where writing fails, producing fails for that reason.
-        let places = written?;
-        produced?;
-        Ok(Done { diff_id, places })
+        let Written { places, starts, end } = written?;
+        let table = produced?;
+        let stream = Digest::from_sha256(sha.clone().finalize().into());
+        match table {
+            None => Ok(Done { diff_id: stream.clone(), stream, places, annotations: BTreeMap::new() }),
+            Some(table) => {
+                let (archive, digest) = table.archive(&starts)?;
+                out.write_all(&Packer::new(compression)?.pack(&archive)?)?;
+                out.write_all(&estargz::footer(end))?;
+                let annotations = BTreeMap::from([
+                    (estargz::TABLE_DIGEST.to_owned(), digest.to_string()),
+                    (estargz::UNPACKED_SIZE.to_owned(), (len + archive.len() as u64).to_string()),
+                ]);
+                let diff_id = Digest::from_sha256(sha.chain_update(&archive).finalize().into());
+                Ok(Done { stream, diff_id, places, annotations })
+            }
+        }
     })
 }
 
-fn write_all(packed: Receiver<Receiver<Packed>>, out: &mut (dyn Write + Send)) -> Result<Vec<(Key, Place)>> {
-    let (mut places, mut offset) = (Vec::new(), 0);
+/// Where things are in the blob.
+#[derive(Default)]
+struct Written {
+    places: Vec<(Key, Place)>,
+    /// Of each piece.
+    starts: Vec<u64>,
+    end: u64,
+}
+
+fn write_all(packed: Receiver<Receiver<Packed>>, out: &mut (dyn Write + Send)) -> Result<Written> {
+    let mut written = Written::default();
     for piece in packed {
         let packed = piece.recv().map_err(|_| Error::internal("a packing thread ended"))?;
         let (bytes, key) = packed?;
         out.write_all(&bytes)?;
+        let offset = written.end;
         if let Some(key) = key {
-            places.push((key, Place { offset, len: bytes.len(), crc: known::crc(&bytes) }));
+            written.places.push((key, Place { offset, len: bytes.len(), crc: known::crc(&bytes) }));
         }
-        offset += bytes.len() as u64;
+        written.starts.push(offset);
+        written.end += bytes.len() as u64;
     }
-    Ok(places)
+    Ok(written)
 }
 
-/// The most that one thread packs at a time. Small enough to share the work, large enough to pack well.
+/// The most that one thread packs at a time. Small enough to share the work, large enough to pack well. eStargz has its own
+/// pieces.
 fn piece_size(compression: Compression) -> usize {
     match compression.kind {
         CompressionKind::Uncompressed | CompressionKind::Gzip => 1 << 20,
-        CompressionKind::Zstd => 4 << 20,
+        CompressionKind::Zstd | CompressionKind::Estargz => 4 << 20,
     }
 }
 
@@ -149,7 +187,7 @@ impl Packer {
         let level = compression.level();
         Ok(match compression.kind {
             CompressionKind::Uncompressed => Packer::None,
-            CompressionKind::Gzip => {
+            CompressionKind::Gzip | CompressionKind::Estargz => {
                 let level = libdeflater::CompressionLvl::new(level)
                     .map_err(|_| io::Error::other(format!("no gzip level {level}")))?;
                 Packer::Gzip(libdeflater::Compressor::new(level))

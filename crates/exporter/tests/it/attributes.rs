@@ -13,7 +13,11 @@ async fn wrong_attributes_are_told() {
             "non-bool value specified for push: strconv.ParseBool: parsing \"maybe\": invalid syntax",
         ),
         ("image", "compression=foo", "unsupported compression type foo"),
-        ("image", "compression=estargz", "compression type estargz is not implemented yet"),
+        (
+            "image",
+            "compression=estargz oci-mediatypes=false",
+            "exporter option \"compression=estargz\" conflicts with \"oci-mediatypes=false\"",
+        ),
         (
             "image",
             "compression-level=high",

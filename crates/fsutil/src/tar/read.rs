@@ -46,6 +46,15 @@ impl<R: Read> Reader<R> {
         self.inner
     }
 
+    pub fn get_mut(&mut self) -> &mut R {
+        &mut self.inner
+    }
+
+    /// Whether the current member has holes, so that its content does not lie in the archive as it is.
+    pub fn is_sparse(&self) -> bool {
+        matches!(self.content, Content::Sparse { .. })
+    }
+
     /// The next member, or `None` at the end of the archive.
     ///
     /// # Errors

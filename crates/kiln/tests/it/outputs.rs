@@ -129,6 +129,26 @@ fn compressions() {
     assert_eq!(check("oci-mediatypes=false", docker), first);
     let docker = "application/vnd.docker.image.rootfs.diff.tar.zstd";
     assert_eq!(check("oci-mediatypes=false,compression=zstd", docker), first);
+    // The table of files is part of what the layer unpacks to.
+    assert_ne!(check("compression=estargz", &format!("{layer}+gzip")), first);
+    assert_eq!(check("compression=gzip", &format!("{layer}+gzip")), first);
+}
+
+#[test]
+fn estargz_layers_tell_of_their_tables_and_are_read_by_all() {
+    let engine = Engine::new();
+    let out = Folder::new(&[]);
+    let output = format!("type=oci,dest={},tar=false,compression=estargz", out.join("image").display());
+    engine.build(&context()).args(["-t", "kim/app", "-o", &output]).ok();
+    let image = Image::read(&out.join("image"));
+    let told = &image.manifest["layers"][1]["annotations"];
+    assert!(
+        told["containerd.io/snapshot/stargz/toc.digest"].as_str().is_some_and(|d| d.starts_with("sha256:"))
+    );
+    assert!(told["io.containers.estargz.uncompressed-size"].is_string(), "{told}");
+    let layout = format!("{}:latest", out.join("image").display());
+    run_tool(tool("umoci").args(["unpack", "--rootless", "--image", &layout]).arg(out.join("bundle")), b"");
+    assert_eq!(out.read("bundle/rootfs/d/f"), "hi\n");
 }
 
 #[test]
