@@ -96,7 +96,12 @@ impl Outputs {
                 let id = u32::try_from(outputs.exporters.len()).expect("a handful of outputs");
                 attachables = attachables.output(id, target);
             }
-            outputs.exporters.push(Exporter { kind: setting.kind.clone(), attrs: setting.attrs.clone() });
+            let mut attrs = setting.attrs.clone();
+            if let Destination::Docker { .. } = setting.dest {
+                // An engine that does not know it does not mind.
+                attrs.insert("skip-known-layers".into(), "true".into());
+            }
+            outputs.exporters.push(Exporter { kind: setting.kind.clone(), attrs });
         }
         Ok((outputs, attachables))
     }
@@ -115,9 +120,9 @@ impl Outputs {
                 .push(format!("Docker does not answer at {docker}; the image is in Kiln's own store only"));
             return Ok(None);
         }
-        let (load, writer) = docker.load(Arc::clone(sink));
+        let (load, place) = docker.load(Arc::clone(sink));
         self.loads.push(load);
-        Ok(Some(Output::Stream(Box::new(writer))))
+        Ok(Some(Output::Place(Arc::new(place))))
     }
 }
 

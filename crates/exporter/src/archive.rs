@@ -15,12 +15,13 @@ use crate::layout::Variant;
 /// Annotation with the full name of an image.
 const IMAGE_NAME: &str = "io.containerd.image.name";
 
-/// Writes the image that `root` names to `out`.
+/// Writes the image that `root` names to `out`, without the blobs that whoever reads it knows.
 pub fn write(
     content: &content::Store,
     root: &Descriptor,
     names: &[Reference],
     variant: Variant,
+    known: &BTreeSet<Digest>,
     out: impl Write,
     cancel: &CancellationToken,
 ) -> Result<()> {
@@ -30,7 +31,7 @@ pub fn write(
     if variant == Variant::Docker {
         files.insert("manifest.json".to_owned(), File::small(0o644, docker_manifest(content, root, names)?));
     }
-    for blob in reachable(content, root)? {
+    for blob in reachable(content, root)?.into_iter().filter(|blob| !known.contains(&blob.digest)) {
         let path = blob_path(&blob.digest);
         for end in path.match_indices('/').map(|(end, _)| end) {
             files.entry(path[..=end].to_owned()).or_insert(File::Dir);

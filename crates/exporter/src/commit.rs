@@ -44,11 +44,11 @@ pub struct Layers {
 }
 
 impl Image {
-    /// Brings the layers into the content store that are still to be fetched.
-    pub async fn fetch(&self) -> Result<()> {
+    /// Brings the layers into the content store that are still to be fetched, but for so many of the lowest.
+    pub async fn fetch_above(&self, lowest: usize) -> Result<()> {
         let fetched = self.layers.iter().filter_map(|layers| {
             let reference = layers.reference.as_ref()?;
-            Some(reference.fetch_blobs(&layers.blobs, &self.lease))
+            Some(reference.fetch_blobs(&layers.blobs, lowest, &self.lease))
         });
         try_join_all(fetched).await.map(drop)
     }

@@ -1,18 +1,19 @@
 //! An image as an archive for the client: an OCI image layout, or what `docker load` takes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::{Code, Error, Result, ResultExt};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use oci::{Descriptor, Reference, media};
+use oci::{Descriptor, Digest, Reference, media};
 use refs::Refs;
 use registry::BlobSource;
+use session::FileSender;
 
 use crate::attrs::Attrs;
-use crate::commit::{Image, commit};
+use crate::commit::{Image, Layers, commit};
 use crate::context::{ExportContext, Exported, Exporter};
 use crate::epoch::Epoch;
 use crate::exportable::IMAGE_NAME;
@@ -36,9 +37,13 @@ pub struct Layout {
     options: ImageOptions,
     /// As one archive, or else as blobs for a store of the client.
     tar: bool,
+    /// The client is asked which of the lowest layers it has, and gets an archive without them.
+    skip_known: bool,
     metadata: BTreeMap<String, Bytes>,
 }
 
+/// What Kiln's own client asks for where the archive goes to an engine that may have some layers.
+const SKIP_KNOWN: &str = "skip-known-layers";
 /// The store of the client that takes blobs.
 const STORE: &str = "export";
 /// Blobs on their way at once.
@@ -49,7 +54,8 @@ impl Layout {
         let mut attrs = Attrs::new(if variant == Variant::Oci { "oci" } else { "docker" }, given);
         let options = ImageOptions::take(&mut attrs, false)?;
         let tar = attrs.flag("tar")?.unwrap_or(true);
-        Ok(Layout { refs: refs.clone(), variant, options, tar, metadata: attrs.finish()? })
+        let skip_known = attrs.flag(SKIP_KNOWN)?.unwrap_or(false);
+        Ok(Layout { refs: refs.clone(), variant, options, tar, skip_known, metadata: attrs.finish()? })
     }
 
     /// The time that stands in the index: now, unless there is one that nothing may be later than.
@@ -71,18 +77,52 @@ impl Layout {
         response: &Response,
         cx: &ExportContext,
     ) -> Result<()> {
-        let session = cx.session().await?;
-        let mut out = session.send_file(cx.index, response).await?.into_blocking();
-        let (content, root, variant) = (self.refs.content().clone(), image.descriptor.clone(), self.variant);
-        let sent = cx.blocking(move |cancel| {
-            archive::write(&content, &root, &names, variant, &mut out, cancel)?;
-            out.finish()
-        });
-        match sent.await {
+        let sent = match self.open(image, response, cx).await {
+            Ok((out, known)) => self.write(image, names, out, known, cx).await,
+            Err(e) => Err(e),
+        };
+        match sent {
             // The client has the image, and told us so by its digest.
             Err(e) if e.code() == Code::AlreadyExists => Ok(()),
             other => other,
         }
+    }
+
+    /// Opens the output of the client. Tells how many of the lowest layers it has.
+    async fn open(
+        &self,
+        image: &Image,
+        response: &Response,
+        cx: &ExportContext,
+    ) -> Result<(FileSender, usize)> {
+        let session = cx.session().await?;
+        match &image.layers[..] {
+            [one] if self.skip_known => {
+                let layers = Vec::from_iter(one.blobs.iter().map(|blob| blob.diff_id.to_string()));
+                session.send_image(cx.index, response, &layers).await
+            }
+            _ => Ok((session.send_file(cx.index, response).await?, 0)),
+        }
+    }
+
+    /// Sends the archive, without the blobs of the lowest layers that are known.
+    async fn write(
+        &self,
+        image: &Image,
+        names: Vec<Reference>,
+        out: FileSender,
+        known: usize,
+        cx: &ExportContext,
+    ) -> Result<()> {
+        image.fetch_above(known).await?;
+        let known = known_blobs(&image.layers, known);
+        let (content, root, variant) = (self.refs.content().clone(), image.descriptor.clone(), self.variant);
+        let mut out = out.into_blocking();
+        let sent = cx.blocking(move |cancel| {
+            archive::write(&content, &root, &names, variant, &known, &mut out, cancel)?;
+            out.finish()
+        });
+        sent.await
     }
 
     /// Gives the client the blobs that its store lacks, what names others after those. The client itself writes an index.
@@ -135,14 +175,29 @@ impl Exporter for Layout {
             let joined = names.iter().map(Reference::to_string).collect::<Vec<_>>().join(",");
             response.insert(IMAGE_NAME.into(), joined);
         }
-        image.fetch().await?;
         match self.tar {
             true => cx.step.part("sending tarball", self.send(&image, names, &response, cx)).await?,
-            false => cx.step.part("sending blobs", self.store(&image, cx)).await?,
+            false => {
+                image.fetch_above(0).await?;
+                cx.step.part("sending blobs", self.store(&image, cx)).await?;
+            }
         }
         let Image { descriptor, attestations, .. } = image;
         Ok(Exported { response, descriptor: Some(descriptor), attestations, finalize: None })
     }
+}
+
+/// The blobs of the lowest layers, but for those that are layers further up, too.
+fn known_blobs(layers: &[Layers], lowest: usize) -> BTreeSet<Digest> {
+    let blobs = |from: usize, to: usize| {
+        let of_one = move |l: &Layers| {
+            Vec::from_iter(l.blobs.iter().take(to).skip(from).map(|b| b.descriptor.digest.clone()))
+        };
+        layers.iter().flat_map(of_one)
+    };
+    let mut known = BTreeSet::from_iter(blobs(0, lowest));
+    blobs(lowest, usize::MAX).for_each(|above| _ = known.remove(&above));
+    known
 }
 
 /// Complete names, from a list with commas.

@@ -174,10 +174,16 @@ impl ImmutableRef {
         self.refs()?.fetch(self.node(), blob, lease).await
     }
 
-    /// Brings the blobs of the layers into the content store where they are not there.
-    pub async fn fetch_blobs(&self, blobs: &[LayerBlob], lease: &content::Lease) -> Result<()> {
+    /// Brings the blobs of the layers into the content store where they are not there, but for the `lowest` so many layers.
+    pub async fn fetch_blobs(
+        &self,
+        blobs: &[LayerBlob],
+        lowest: usize,
+        lease: &content::Lease,
+    ) -> Result<()> {
         let (refs, layers) = (self.refs()?, self.layers());
-        let fetches = blobs.iter().zip(&layers).map(|(blob, layer)| refs.fetch(layer.node(), blob, lease));
+        let fetches =
+            blobs.iter().zip(&layers).skip(lowest).map(|(blob, layer)| refs.fetch(layer.node(), blob, lease));
         try_join_all(fetches).await.map(drop)
     }
 }

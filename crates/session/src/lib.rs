@@ -7,7 +7,7 @@
 //! client                                              engine
 //! Attachables::serve(tunnel)  <- Control.Session ->   Sessions::serve(tunnel, Hello)
 //!   FileSync   <- files::send  ====== packets =====>  Session::sync_dir -> files::SyncReceiver
-//!   FileSend   -> outputs::Target  <== bytes ======   Session::send_file, Session::send_dir
+//!   FileSend   -> outputs::Target  <== bytes ======   Session::send_file, send_image, send_dir
 //!   Auth, Secrets, Upload, Content  <== calls ======  Session::credentials, secret, upload, content
 //! ```
 //!
@@ -34,7 +34,7 @@ pub use offer::{
     Attachables, AuthSource, Credential, ExporterSource, MAX_SECRET, PickedExporter, SecretStore, Token,
     TokenRequest, UPLOAD_HOST, UploadSource,
 };
-pub use outputs::{DirMode, Output};
+pub use outputs::{DirMode, ImagePlace, Lack, Output};
 pub use registry::Sessions;
 pub use serve::{AlwaysServing, serve_routes};
 

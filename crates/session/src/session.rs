@@ -37,7 +37,7 @@ use crate::{grpcerr, metadata};
 pub use content::RemoteContent;
 pub(crate) use content::STORE_ID;
 pub use send::{BlockingFileSender, FileSender};
-pub(crate) use send::{EXPORTER_ID, MULTI_PLATFORM};
+pub(crate) use send::{EXPORTER_ID, EXPORTER_MD, KNOWN_LAYERS, LAYERS, MULTI_PLATFORM};
 pub(crate) use ssh::{DEFAULT_ID, SSH_ID};
 
 pub(crate) const DIR_NAME: &str = "dir-name";

@@ -13,28 +13,62 @@ const DEPTH: usize = 8;
 
 /// A request body that is written piece by piece. A writer that is dropped without being shut down breaks the request
 /// off, so that half an image is never taken for a whole one.
-pub(crate) struct LoadBody {
-    first: Option<Piece>,
-    rest: mpsc::Receiver<Piece>,
+pub(super) struct LoadBody(mpsc::Receiver<Piece>);
+
+/// How a load begins.
+pub(super) enum Beginning {
+    There,
+    Image(Known),
 }
 
 enum Piece {
+    /// Docker has the image, and nothing follows.
+    There,
+    Begin(Known),
     Data(Bytes),
     End,
 }
 
-pub(crate) struct LoadWriter(PollSender<Piece>);
+/// What Docker has of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Known {
+    pub layers: usize,
+    /// None where nobody knows.
+    pub of: usize,
+}
+
+pub(super) struct LoadWriter(PollSender<Piece>);
 
 impl LoadBody {
     pub(super) fn new() -> (LoadWriter, LoadBody) {
         let (sender, receiver) = mpsc::channel(DEPTH);
-        (LoadWriter(PollSender::new(sender)), LoadBody { first: None, rest: receiver })
+        (LoadWriter(PollSender::new(sender)), LoadBody(receiver))
     }
 
-    /// Waits for the first piece. False when there will be none.
-    pub(super) async fn begun(&mut self) -> bool {
-        self.first = self.rest.recv().await;
-        self.first.is_some()
+    /// Waits until it is known what is to come; `None` when nothing will.
+    pub(super) async fn begun(&mut self) -> Option<Beginning> {
+        match self.0.recv().await? {
+            Piece::There => Some(Beginning::There),
+            Piece::Begin(known) => Some(Beginning::Image(known)),
+            Piece::Data(_) | Piece::End => None,
+        }
+    }
+}
+
+impl LoadWriter {
+    /// Docker has the image.
+    pub(super) async fn there(self) -> io::Result<()> {
+        self.tell(Piece::There).await
+    }
+
+    /// The image follows, without the layers that are known.
+    pub(super) async fn begin(&self, known: Known) -> io::Result<()> {
+        self.tell(Piece::Begin(known)).await
+    }
+
+    async fn tell(&self, piece: Piece) -> io::Result<()> {
+        let sender = self.0.get_ref().ok_or_else(gone)?;
+        sender.send(piece).await.map_err(|_| gone())
     }
 }
 
@@ -43,17 +77,13 @@ impl Body for LoadBody {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let piece = match self.first.take() {
-            Some(piece) => Some(piece),
-            None => ready!(self.rest.poll_recv(cx)),
-        };
-        Poll::Ready(match piece {
+        Poll::Ready(match ready!(self.0.poll_recv(cx)) {
             Some(Piece::Data(data)) => Some(Ok(Frame::data(data))),
             Some(Piece::End) => {
-                self.rest.close();
+                self.0.close();
                 None
             }
-            None => {
+            None | Some(Piece::There | Piece::Begin(_)) => {
                 Some(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the image was not sent to its end")))
             }
         })

@@ -1,7 +1,9 @@
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use http_body_util::Full;
 use hyper::service::service_fn;
+use session::{ImagePlace as _, Lack};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
@@ -39,12 +41,21 @@ fn docker(dir: &tempfile::TempDir, reply: &'static str) -> (Docker, mpsc::Unboun
     (Docker(Endpoint::Unix(path)), told)
 }
 
+/// Begins a load of an image that Docker knows nothing of.
+async fn begin(docker: &Docker) -> (Load, Box<dyn tokio::io::AsyncWrite + Send + Unpin>) {
+    let (load, place) = docker.load(progress::discard());
+    match place.lacks(&BTreeMap::new(), &[]).await.expect("asked") {
+        Lack::Layers { known: 0, to } => (load, to),
+        _ => panic!("Docker knows nothing"),
+    }
+}
+
 #[tokio::test]
 async fn an_image_arrives_whole() {
     let dir = tempfile::tempdir().expect("a folder");
     let (docker, mut told) = docker(&dir, r#"{"stream":"Loaded image: app:latest\n"}"#);
     docker.ping().await.expect("it answers");
-    let (load, mut writer) = docker.load(progress::discard());
+    let (load, mut writer) = begin(&docker).await;
     writer.write_all(b"image ").await.expect("taken");
     writer.write_all(b"bytes").await.expect("taken");
     writer.shutdown().await.expect("ended");
@@ -56,7 +67,7 @@ async fn an_image_arrives_whole() {
 async fn half_an_image_is_broken_off() {
     let dir = tempfile::tempdir().expect("a folder");
     let (docker, mut told) = docker(&dir, "{}");
-    let (load, mut writer) = docker.load(progress::discard());
+    let (load, mut writer) = begin(&docker).await;
     writer.write_all(b"half").await.expect("taken");
     drop(writer);
     assert!(load.finish().await.is_err());
@@ -68,7 +79,7 @@ async fn what_docker_refuses_is_told() {
     let dir = tempfile::tempdir().expect("a folder");
     let (docker, _told) =
         docker(&dir, r#"{"stream":"x"}{"errorDetail":{"message":"no space"},"error":"no space"}"#);
-    let (load, mut writer) = docker.load(progress::discard());
+    let (load, mut writer) = begin(&docker).await;
     writer.shutdown().await.expect("ended");
     assert_eq!(load.finish().await.expect_err("refused").to_string(), "failed to load into Docker: no space");
 }
@@ -83,8 +94,8 @@ async fn no_docker_is_no_answer() {
 async fn nothing_sent_is_told() {
     let dir = tempfile::tempdir().expect("a folder");
     let (docker, mut told) = docker(&dir, "{}");
-    let (load, writer) = docker.load(progress::discard());
-    drop(writer);
+    let (load, place) = docker.load(progress::discard());
+    drop(place);
     assert!(load.finish().await.is_err());
     assert!(told.try_recv().is_err(), "Docker was not asked");
 }

@@ -58,6 +58,19 @@ impl Docker {
     }
 }
 
+impl Docker {
+    /// What Docker's own command line prints.
+    fn command(&self, words: &[&str]) -> String {
+        let output = run_tool(tool("docker").arg("--host").arg(self.host()).args(words), b"");
+        String::from_utf8(output).expect("UTF-8")
+    }
+
+    /// What a command prints in the image `app`. There are no networks for containers here.
+    fn run(&self, command: &[&str]) -> String {
+        self.command(&[&["run", "--rm", "--network=none", "app"], command].concat())
+    }
+}
+
 impl Drop for Docker {
     /// It takes its containerd along only when it is asked to end.
     fn drop(&mut self) {
@@ -86,10 +99,41 @@ fn images_are_loaded() {
     assert_has(&loaded["Config"], &json!({"Cmd": ["cat", "/d/f"]}));
     assert_eq!(loaded["RootFS"]["Layers"].as_array().map(Vec::len), Some(2));
     // Again, and by the exporter's own name.
-    build().ok();
+    assert_has_text(&build().ok().stderr, "importing to docker: it has the image");
     let output = ["-o", "type=docker", "-t", "kim/other"];
-    engine.build(&context).env("DOCKER_HOST", &docker.host()).args(output).ok();
+    let other = engine.build(&context).env("DOCKER_HOST", &docker.host()).args(output).ok();
+    assert_has_text(&other.stderr, "importing to docker: it has the image");
     assert_eq!(docker.get("/images/kim/other:latest/json")["Id"], loaded["Id"]);
+}
+
+#[test]
+fn only_layers_that_docker_lacks_are_sent() {
+    let Some(docker) = Docker::start() else { return };
+    let engine = Engine::new();
+    let build = |last: &str| {
+        // The same file twice is the same blob in two places.
+        let dockerfile = format!("FROM busybox\nCOPY one /x/\nRUN echo a >/a\nCOPY one /x/\nRUN {last}");
+        let context = Folder::with_dockerfile(&dockerfile, &[("one", "1")]);
+        engine.build(&context).env("DOCKER_HOST", &docker.host()).args(["--load", "-t", "app"]).ok().stderr
+    };
+    let files = |expect: &str| {
+        let image = docker.get("/images/app:latest/json");
+        let run = docker.run(&["sh", "-c", "cat /a /x/one /b"]);
+        assert_eq!((run.trim(), image["RootFS"]["Layers"].as_array().map(Vec::len)), (expect, Some(5)));
+    };
+    assert_has_text(&build("echo b >/b"), "importing to docker\n");
+    files("a\n1b");
+    assert_has_text(&build("echo c >/b"), "importing to docker, which has 4 of 5 layers\n");
+    files("a\n1c");
+    // Without its name, and after the name has gone.
+    docker.command(&["tag", "app", "kept"]);
+    docker.command(&["rmi", "app"]);
+    assert_has_text(&build("echo d >/b"), "importing to docker, which has 4 of 5 layers\n");
+    files("a\n1d");
+}
+
+fn assert_has_text(text: &str, part: &str) {
+    assert!(text.contains(part), "no {part:?} in {text}");
 }
 
 #[test]

@@ -10,12 +10,12 @@ use proto::filesync::BytesMessage;
 use proto::fsutil::Packet;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::metadata::MetadataMap;
+use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::files;
-use crate::outputs::{DirMode, DirWriter, FileWriter, Output};
-use crate::session::{EXPORTER_ID, MULTI_PLATFORM};
+use crate::outputs::{DirMode, DirWriter, FileWriter, Lack, Output};
+use crate::session::{EXPORTER_ID, EXPORTER_MD, KNOWN_LAYERS, LAYERS, MULTI_PLATFORM};
 use crate::{grpcerr, metadata};
 
 type Messages = BoxStream<'static, Result<Bytes, Status>>;
@@ -46,7 +46,7 @@ impl FileSend for Outputs {
         let id = exporter_id(request.metadata());
         let output = self.take(id).ok_or_else(|| Status::unknown(format!("exporter {id} not found")))?;
         let multi_platform = metadata::get_list(request.metadata(), MULTI_PLATFORM).iter().any(|v| v == "1");
-        let messages = request.into_inner();
+        let (head, _, messages) = request.into_parts();
         match output {
             Output::Dir { mode: DirMode::Mirror, .. } if !multi_platform => Err(Status::unknown(
                 "local exporter mode=delete requires a BuildKit daemon with multi-platform local export support",
@@ -61,8 +61,36 @@ impl FileSend for Outputs {
                 receive_file(messages, writer).await
             }
             Output::Stream(stream) => receive_file(messages, FileWriter::stream(stream)).await,
+            Output::Place(place) => {
+                let mut offered = attributes(&head);
+                let layers = offered.remove(LAYERS).unwrap_or_default();
+                let layers = Vec::from_iter(layers.split(',').filter(|l| !l.is_empty()).map(str::to_owned));
+                match place.lacks(&offered, &layers).await.map_err(|e| grpcerr::to_status(&e))? {
+                    Lack::Nothing => Err(Status::already_exists("the image is there")),
+                    Lack::Layers { known, to } => Ok(receive_image(messages, known, FileWriter::stream(to))),
+                }
+            }
         }
     }
+}
+
+/// What the engine tells of what it sends.
+fn attributes(head: &MetadataMap) -> BTreeMap<String, String> {
+    let told = head.iter().filter_map(|entry| match entry {
+        KeyAndValueRef::Ascii(key, value) => {
+            Some((key.as_str().strip_prefix(EXPORTER_MD)?.to_owned(), value.to_str().ok()?.to_owned()))
+        }
+        KeyAndValueRef::Binary(..) => None,
+    });
+    told.collect()
+}
+
+/// The same as [`receive_file`], but for telling at once which layers need not be sent.
+fn receive_image(messages: Streaming<Bytes>, known: usize, writer: FileWriter) -> Response<Messages> {
+    let received = futures_util::stream::once(receive_file(messages, writer));
+    let mut response = Response::new(received.filter_map(|r| std::future::ready(r.err().map(Err))).boxed());
+    response.metadata_mut().insert(KNOWN_LAYERS, known.into());
+    response
 }
 
 fn exporter_id(md: &MetadataMap) -> u32 {

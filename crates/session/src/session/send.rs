@@ -12,7 +12,7 @@ use prost::encoding::{WireType, encode_key, encode_varint};
 use proto::filesend::file_send_client::FileSendClient;
 use proto::fsutil::Packet;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
@@ -24,6 +24,10 @@ use crate::session::{SEND, Session};
 
 pub(crate) const EXPORTER_ID: &str = "buildkit-attachable-exporter-id";
 pub(crate) const EXPORTER_MD: &str = "exporter-md-";
+/// Attribute of an image: the diff ids of its layers, lowest first, with commas. Only Kiln's own client is told.
+pub(crate) const LAYERS: &str = "kiln-layers";
+/// In its answer: how many of these it has, from the lowest up.
+pub(crate) const KNOWN_LAYERS: &str = "kiln-known-layers";
 pub(crate) const MULTI_PLATFORM: &str = "buildkit-exporter-multi-platform";
 
 /// Most bytes in one message. Go peers take up to 4 MiB.
@@ -41,6 +45,36 @@ impl Session {
         exporter: u32,
         attributes: &BTreeMap<String, String>,
     ) -> Result<FileSender> {
+        self.send_file_with(exporter, attributes, None)
+    }
+
+    /// The same for an image with these layers, as diff ids, lowest first. Tells how many of the lowest ones the client has,
+    /// so that they need not be sent. To be used with a client that asks for it.
+    pub async fn send_image(
+        &self,
+        exporter: u32,
+        attributes: &BTreeMap<String, String>,
+        layers: &[String],
+    ) -> Result<(FileSender, usize)> {
+        let mut attributes = attributes.clone();
+        attributes.insert(LAYERS.to_owned(), layers.join(","));
+        let (answered, answer) = oneshot::channel();
+        let mut sender = self.send_file_with(exporter, &attributes, Some(answered))?;
+        match answer.await {
+            Ok(head) => {
+                let known = head.get(KNOWN_LAYERS).and_then(|known| known.to_str().ok()?.parse().ok());
+                Ok((sender, known.unwrap_or(0).min(layers.len())))
+            }
+            Err(_) => Err(sender.failure().await),
+        }
+    }
+
+    fn send_file_with(
+        &self,
+        exporter: u32,
+        attributes: &BTreeMap<String, String>,
+        answered: Option<oneshot::Sender<MetadataMap>>,
+    ) -> Result<FileSender> {
         let (queue, outgoing) = mpsc::channel(QUEUE);
         // A sender that is dropped must not look like one that is done, so only `None` ends the stream.
         let messages = ReceiverStream::new(outgoing).chain(futures_util::stream::pending());
@@ -50,9 +84,11 @@ impl Session {
             put(call.metadata_mut(), &format!("{EXPORTER_MD}{key}"), value);
         }
         let mut client = proto::sized!(FileSendClient::new(self.channel()));
-        // The client sends nothing before the end, not even headers, so the call must not be waited for here.
+        // Most clients send nothing before the end, not even headers, so the call must not be waited for here.
         let call = tokio::spawn(async move {
-            let mut answer = client.diff_copy(call).await?.into_inner();
+            let (head, mut answer, _) = client.diff_copy(call).await?.into_parts();
+            // Nobody may be waiting.
+            let _ = answered.map(|answered| answered.send(head));
             while answer.message().await?.is_some() {}
             Ok(())
         });
