@@ -12,6 +12,7 @@ pub mod buildctl;
 mod caches;
 mod commands;
 mod console;
+mod containerd;
 mod display;
 mod docker;
 mod engine;

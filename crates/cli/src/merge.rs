@@ -54,6 +54,9 @@ impl Merge {
             let mut output = output.clone();
             let target = match output.kind.as_str() {
                 "image" => pushed(&mut output)?,
+                "oci" if matches!(output.dest, Destination::Containerd(_)) => {
+                    return Err(unsupported("type=containerd").hint("push the image, and pull it from there"));
+                }
                 "oci" => Some(archived(&mut output, env)?),
                 "docker" if matches!(output.dest, Destination::Docker { .. }) => {
                     return Err(Error::user(

@@ -9,10 +9,11 @@ use base64::engine::general_purpose::STANDARD;
 use client::Exporter;
 use errdefs::{Error, Result, ResultExt as _};
 use oci::Descriptor;
-use progress::Sink;
+use progress::{Sink, Step};
 use session::{Attachables, DirMode, Output};
 
-use crate::docker::{Docker, Load};
+use crate::containerd::ContainerdLoad;
+use crate::docker::{self, Docker};
 use crate::environment::Environment;
 use crate::layout::{Folder, Name};
 use crate::settings::{Destination, OutputSetting};
@@ -48,15 +49,41 @@ impl Layout {
 
     /// Names the image in the index of the folder.
     pub(crate) fn finish(&self, response: &BTreeMap<String, String>) -> Result<()> {
-        let none = || Error::environment("the engine tells of no image");
-        let descriptor = response.get("containerimage.descriptor").ok_or_else(none)?;
-        let json = STANDARD.decode(descriptor).map_err(|_| none())?;
-        let descriptor: Descriptor = serde_json::from_slice(&json).map_err(|_| none())?;
-        let names = response.get("image.name").map_or("", String::as_str);
-        let names: Vec<_> = names.split(',').filter(|name| !name.is_empty()).map(Name::Image).collect();
+        let (descriptor, names) = image_of(response)?;
+        let names: Vec<_> = names.iter().map(|name| Name::Image(name)).collect();
         let names = if names.is_empty() { vec![Name::Tag("latest")] } else { names };
         let put = names.iter().try_for_each(|name| self.0.put(&descriptor, name));
         put.with_context(|| format!("failed to write the index of {}", self.0.shown()))
+    }
+}
+
+/// The image that the engine has made, and its names.
+fn image_of(response: &BTreeMap<String, String>) -> Result<(Descriptor, Vec<String>)> {
+    let none = || Error::environment("the engine tells of no image");
+    let descriptor = response.get("containerimage.descriptor").ok_or_else(none)?;
+    let json = STANDARD.decode(descriptor).map_err(|_| none())?;
+    let descriptor: Descriptor = serde_json::from_slice(&json).map_err(|_| none())?;
+    let names = response.get("image.name").map_or("", String::as_str);
+    Ok((descriptor, names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()))
+}
+
+/// An image on its way into another program's store.
+pub(crate) enum Load {
+    Docker(docker::Load),
+    Containerd(ContainerdLoad, Arc<dyn Sink>),
+}
+
+impl Load {
+    /// Waits until the image is there, by all of its names.
+    pub(crate) async fn finish(self, response: &BTreeMap<String, String>) -> Result<()> {
+        match self {
+            Load::Docker(load) => load.finish().await,
+            Load::Containerd(load, sink) => {
+                let (image, names) = image_of(response)?;
+                let step = Step::start(sink, "containerd", "importing to containerd");
+                step.finish(load.finish(&image, &names).await)
+            }
+        }
     }
 }
 
@@ -70,6 +97,11 @@ impl Outputs {
         mut attachables: Attachables,
     ) -> Result<(Self, Attachables)> {
         let mut outputs = Outputs::default();
+        let takes_blobs =
+            |s: &&OutputSetting| matches!(s.dest, Destination::Layout(_) | Destination::Containerd(_));
+        if settings.iter().filter(takes_blobs).count() > 1 {
+            return Err(Error::user("only one output can take blobs: a folder (tar=false) or containerd"));
+        }
         for setting in settings {
             let target = match &setting.dest {
                 Destination::Engine => None,
@@ -81,9 +113,13 @@ impl Outputs {
                 Destination::Layout(path) => {
                     let layout = Layout::open(path, env)?;
                     attachables = attachables.cache_dir(Layout::STORE, layout.0.path());
-                    if outputs.layout.replace(layout).is_some() {
-                        return Err(Error::user("only one output can be a folder of blobs (tar=false)"));
-                    }
+                    outputs.layout = Some(layout);
+                    None
+                }
+                Destination::Containerd(setting) => {
+                    let load = setting.open(env).await?;
+                    attachables = attachables.store_elsewhere(Layout::STORE, load.containerd.store());
+                    outputs.loads.push(Load::Containerd(load, Arc::clone(sink)));
                     None
                 }
                 Destination::Docker { context } => match outputs.docker(context.as_deref(), env, sink).await?
@@ -121,7 +157,7 @@ impl Outputs {
             return Ok(None);
         }
         let (load, place) = docker.load(Arc::clone(sink));
-        self.loads.push(load);
+        self.loads.push(Load::Docker(load));
         Ok(Some(Output::Place(Arc::new(place))))
     }
 }

@@ -8,6 +8,7 @@
 mod address;
 mod bridge;
 mod client;
+mod containerd;
 mod dial;
 mod helper;
 mod history;
@@ -23,6 +24,7 @@ mod usage;
 pub use address::Address;
 pub use bridge::Metadata;
 pub use client::{Client, Device, EngineVersion, GcPolicy, Worker};
+pub use containerd::Containerd;
 pub use helper::Helper;
 pub use history::{BuildRecord, Descriptor, Failure, HistoryChange, HistoryEvent, HistoryQuery, Steps};
 pub use images::Image;

@@ -2,7 +2,7 @@
 
 mod attest;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use errdefs::{Error, Result};
 use futures_util::future::try_join_all;
@@ -44,11 +44,16 @@ pub struct Layers {
 }
 
 impl Image {
-    /// Brings the layers into the content store that are still to be fetched, but for so many of the lowest.
-    pub async fn fetch_above(&self, lowest: usize) -> Result<()> {
+    /// Brings the layers into the content store that are still to be fetched.
+    pub async fn fetch(&self) -> Result<()> {
+        self.fetch_but(&BTreeSet::new()).await
+    }
+
+    /// The same but for those that nobody needs.
+    pub async fn fetch_but(&self, unneeded: &BTreeSet<Digest>) -> Result<()> {
         let fetched = self.layers.iter().filter_map(|layers| {
             let reference = layers.reference.as_ref()?;
-            Some(reference.fetch_blobs(&layers.blobs, lowest, &self.lease))
+            Some(reference.fetch_blobs(&layers.blobs, unneeded, &self.lease))
         });
         try_join_all(fetched).await.map(drop)
     }

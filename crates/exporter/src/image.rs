@@ -158,7 +158,7 @@ impl Exporter for NamedImage {
         if !names.given.is_empty() {
             if self.store {
                 // An image that is in the store is there as a whole.
-                image.fetch_above(0).await?;
+                image.fetch().await?;
                 self.name(&image, &names, result, cx).await?;
             }
             response.insert(IMAGE_NAME.into(), names.given.join(","));

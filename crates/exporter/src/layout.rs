@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use oci::{Descriptor, Digest, Reference, media};
 use refs::Refs;
 use registry::BlobSource;
-use session::FileSender;
+use session::{FileSender, RemoteContent};
 
 use crate::attrs::Attrs;
 use crate::commit::{Image, Layers, commit};
@@ -114,8 +114,8 @@ impl Layout {
         known: usize,
         cx: &ExportContext,
     ) -> Result<()> {
-        image.fetch_above(known).await?;
         let known = known_blobs(&image.layers, known);
+        image.fetch_but(&known).await?;
         let (content, root, variant) = (self.refs.content().clone(), image.descriptor.clone(), self.variant);
         let mut out = out.into_blocking();
         let sent = cx.blocking(move |cancel| {
@@ -133,6 +133,8 @@ impl Layout {
             return Err(e.hint("without `tar=false` the image goes to a file"));
         }
         let store = session.content(STORE)?;
+        let there = self.there(&store, image).await?;
+        image.fetch_but(&there).await?;
         let (content, root) = (self.refs.content().clone(), image.descriptor.clone());
         let blobs = cx.blocking(move |_| archive::reachable(&content, &root)).await?;
         let names_others =
@@ -140,8 +142,13 @@ impl Layout {
         let (manifests, blobs): (Vec<_>, Vec<_>) = blobs.into_iter().partition(names_others);
         let write = |blob: Descriptor| {
             let (store, content) = (store.clone(), self.refs.content().clone());
+            let is_there = there.contains(&blob.digest);
             async move {
-                let bytes = BlobSource::open(&content, &blob, 0).await?;
+                // One that is there is told of all the same, so that its store does not collect it meanwhile.
+                let bytes = match is_there {
+                    true => stream::empty().boxed(),
+                    false => BlobSource::open(&content, &blob, 0).await?.boxed(),
+                };
                 store.write(&blob.digest, blob.size, bytes).await
             }
         };
@@ -150,6 +157,19 @@ impl Layout {
             write(manifest).await?;
         }
         Ok(())
+    }
+
+    /// Layers that the store of the client has.
+    async fn there(&self, store: &RemoteContent, image: &Image) -> Result<BTreeSet<Digest>> {
+        let mut asked = Vec::new();
+        for blob in image.layers.iter().flat_map(|layers| &layers.blobs) {
+            let (store, digest, size) = (store.clone(), blob.descriptor.digest.clone(), blob.descriptor.size);
+            asked.push(async move {
+                Ok::<_, Error>((store.size(&digest).await? == Some(size)).then_some(digest))
+            });
+        }
+        let answers: Vec<_> = stream::iter(asked).buffer_unordered(PARALLEL).try_collect().await?;
+        Ok(answers.into_iter().flatten().collect())
     }
 }
 
@@ -177,10 +197,7 @@ impl Exporter for Layout {
         }
         match self.tar {
             true => cx.step.part("sending tarball", self.send(&image, names, &response, cx)).await?,
-            false => {
-                image.fetch_above(0).await?;
-                cx.step.part("sending blobs", self.store(&image, cx)).await?;
-            }
+            false => cx.step.part("sending blobs", self.store(&image, cx)).await?,
         }
         let Image { descriptor, attestations, .. } = image;
         Ok(Exported { response, descriptor: Some(descriptor), attestations, finalize: None })

@@ -143,7 +143,7 @@ struct Blobs {
 impl BlobSource for Blobs {
     async fn open(&self, blob: &Descriptor, offset: u64) -> Result<ByteStream> {
         if !self.content.contains(&blob.digest) {
-            self.fetched.get_or_try_init(|| self.image.fetch_above(0)).await?;
+            self.fetched.get_or_try_init(|| self.image.fetch()).await?;
         }
         BlobSource::open(&self.content, blob, offset).await
     }

@@ -12,6 +12,15 @@ pub mod raw;
 pub mod transport;
 
 pub use generated::containerd::services::content::v1 as content;
+
+/// containerd's own services, beside its blobs.
+pub mod containerd {
+    pub use super::generated::containerd::services::diff::v1 as diff;
+    pub use super::generated::containerd::services::images::v1 as images;
+    pub use super::generated::containerd::services::leases::v1 as leases;
+    pub use super::generated::containerd::services::snapshots::v1 as snapshots;
+    pub use super::generated::containerd::types;
+}
 pub use generated::errdefs;
 pub use generated::fsutil::types as fsutil;
 pub use generated::google::rpc;

@@ -1,5 +1,6 @@
 //! Layers as blobs, made when somebody needs them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -174,16 +175,17 @@ impl ImmutableRef {
         self.refs()?.fetch(self.node(), blob, lease).await
     }
 
-    /// Brings the blobs of the layers into the content store where they are not there, but for the `lowest` so many layers.
+    /// Brings the blobs of the layers into the content store where they are not there, but for those that nobody needs.
     pub async fn fetch_blobs(
         &self,
         blobs: &[LayerBlob],
-        lowest: usize,
+        unneeded: &BTreeSet<Digest>,
         lease: &content::Lease,
     ) -> Result<()> {
         let (refs, layers) = (self.refs()?, self.layers());
-        let fetches =
-            blobs.iter().zip(&layers).skip(lowest).map(|(blob, layer)| refs.fetch(layer.node(), blob, lease));
+        let needed =
+            blobs.iter().zip(&layers).filter(|(blob, _)| !unneeded.contains(&blob.descriptor.digest));
+        let fetches = needed.map(|(blob, layer)| refs.fetch(layer.node(), blob, lease));
         try_join_all(fetches).await.map(drop)
     }
 }

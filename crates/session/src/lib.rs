@@ -31,8 +31,8 @@ mod tunnel;
 pub use handover::Peer;
 pub use hello::Hello;
 pub use offer::{
-    Attachables, AuthSource, Credential, ExporterSource, MAX_SECRET, PickedExporter, SecretStore, Token,
-    TokenRequest, UPLOAD_HOST, UploadSource,
+    Attachables, AuthSource, Credential, ExporterSource, MAX_SECRET, PickedExporter, SecretStore,
+    StoreElsewhere, Token, TokenRequest, UPLOAD_HOST, UploadSource,
 };
 pub use outputs::{DirMode, ImagePlace, Lack, Output};
 pub use registry::Sessions;

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use errdefs::{Error, Result};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::metadata::AsciiMetadataValue;
+use tonic::transport::Channel;
 
 use crate::files::Tree;
 use crate::handover::Folders;
@@ -103,11 +105,23 @@ pub(crate) enum Dir {
     Tree(Arc<dyn Tree>),
 }
 
-/// A folder of blobs, in the form of an OCI layout.
+/// Where blobs are.
 #[derive(Debug, Clone)]
-pub(crate) struct Layout {
-    pub path: PathBuf,
-    pub writable: bool,
+pub(crate) enum Store {
+    /// A folder in the form of an OCI layout.
+    Folder {
+        path: PathBuf,
+        writable: bool,
+    },
+    Elsewhere(StoreElsewhere),
+}
+
+/// A store of another program, which speaks containerd's protocol.
+#[derive(Debug, Clone)]
+pub struct StoreElsewhere {
+    pub channel: Channel,
+    /// What goes along with each call, as `containerd-namespace`.
+    pub headers: Vec<(&'static str, AsciiMetadataValue)>,
 }
 
 /// All that a client offers in one session.
@@ -120,7 +134,7 @@ pub struct Attachables {
     pub(crate) exporters: Option<Arc<dyn ExporterSource>>,
     pub(crate) agents: BTreeMap<String, PathBuf>,
     pub(crate) uploads: BTreeMap<String, UploadSource>,
-    pub(crate) layouts: BTreeMap<String, Layout>,
+    pub(crate) stores: BTreeMap<String, Store>,
     pub(crate) handed: Folders,
 }
 
@@ -189,14 +203,21 @@ impl Attachables {
     /// Offers the blobs of an OCI layout under a store id, as `oci:base`.
     #[must_use]
     pub fn oci_layout(mut self, store: impl Into<String>, path: impl Into<PathBuf>) -> Self {
-        self.layouts.insert(store.into(), Layout { path: path.into(), writable: false });
+        self.stores.insert(store.into(), Store::Folder { path: path.into(), writable: false });
+        self
+    }
+
+    /// Offers the blobs of another program under a store id; what the engine writes goes there.
+    #[must_use]
+    pub fn store_elsewhere(mut self, store: impl Into<String>, elsewhere: StoreElsewhere) -> Self {
+        self.stores.insert(store.into(), Store::Elsewhere(elsewhere));
         self
     }
 
     /// The same for a folder that also takes blobs, as `local:cache`.
     #[must_use]
     pub fn cache_dir(mut self, store: impl Into<String>, path: impl Into<PathBuf>) -> Self {
-        self.layouts.insert(store.into(), Layout { path: path.into(), writable: true });
+        self.stores.insert(store.into(), Store::Folder { path: path.into(), writable: true });
         self
     }
 
@@ -220,7 +241,7 @@ impl Attachables {
             auth: self.auth.clone(),
             exporters: self.exporters.clone(),
             agents: self.agents.clone(),
-            layouts: self.layouts.clone(),
+            stores: self.stores.clone(),
             ..Attachables::default()
         }
     }

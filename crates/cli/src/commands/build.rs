@@ -18,13 +18,12 @@ use crate::args::{BuildArgs, GlobalArgs};
 use crate::caches::Caches;
 use crate::commands::{Local, call};
 use crate::display::{Display, Drawn, LocalSink};
-use crate::docker::Load;
 use crate::engine::{Builder, Place};
 use crate::environment::Environment;
 use crate::inputs::Inputs;
 use crate::merge::Merge;
 use crate::nodes::Chosen;
-use crate::outputs::{Layout, Outputs};
+use crate::outputs::{Layout, Load, Outputs};
 use crate::result_files::{answer_metadata, image_id, metadata, write_atomic};
 use crate::secrets::Secrets;
 use crate::settings::{BuildSettings, MetadataProvenance, Notice, ProgressMode};
@@ -305,7 +304,7 @@ impl Part {
         let response = node.client.solve(&request, attachables, display, cancel).await?;
         caches.finish(&response.exporter_response)?;
         for load in loads {
-            until(cancel, load.finish()).await?;
+            until(cancel, load.finish(&response.exporter_response)).await?;
         }
         Ok(Answered { node, response, layout, notes })
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use errdefs::{Error, Result};
 
 use crate::args::BuildArgs;
+use crate::containerd::ContainerdSetting;
 use crate::environment::Environment;
 use crate::flags::{OutputFlag, parse_bool};
 use crate::names::check_tag;
@@ -37,6 +38,7 @@ pub(crate) enum Destination {
     Docker {
         context: Option<String>,
     },
+    Containerd(ContainerdSetting),
 }
 
 /// What the user has to know about the outputs that were chosen.
@@ -96,6 +98,9 @@ impl OutputSetting {
         let is_dir = matches!(flag.kind.as_str(), "oci" | "docker")
             && flag.attrs.get("tar").and_then(|v| parse_bool(v)) == Some(false);
         let OutputFlag { kind, dest, mut attrs } = flag;
+        if kind == "containerd" {
+            return to_containerd(attrs);
+        }
         let dest = match (kind.as_str(), dest) {
             ("local", None) => return Err(Error::user("dest is required for local exporter")),
             ("local", Some(d)) if d == "-" => {
@@ -125,6 +130,22 @@ impl OutputSetting {
         }
         Ok(OutputSetting { kind, attrs, dest })
     }
+}
+
+/// Blobs go as to a folder, attestations as into a registry.
+fn to_containerd(mut attrs: BTreeMap<String, String>) -> Result<OutputSetting> {
+    let unpack = attrs.remove("unpack").map(|value| {
+        parse_bool(&value).ok_or_else(|| Error::user(format!("non-bool value specified for unpack: {value}")))
+    });
+    let snapshotter = attrs.remove("snapshotter").unwrap_or_else(|| "overlayfs".into());
+    let setting = ContainerdSetting {
+        address: attrs.remove("address"),
+        namespace: attrs.remove("namespace"),
+        snapshotter: unpack.transpose()?.unwrap_or(true).then_some(snapshotter),
+    };
+    attrs.insert("tar".into(), "false".into());
+    attrs.entry("attestation-inline".into()).or_insert_with(|| "true".into());
+    Ok(OutputSetting { kind: "oci".into(), attrs, dest: Destination::Containerd(setting) })
 }
 
 fn mirrors(attrs: &BTreeMap<String, String>) -> Result<bool> {

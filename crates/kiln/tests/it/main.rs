@@ -3,6 +3,7 @@
 mod bad_input;
 mod builders;
 mod cache;
+mod containerd;
 mod crowd;
 mod docker;
 mod editors;

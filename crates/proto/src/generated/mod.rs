@@ -6,6 +6,29 @@ pub mod containerd {
                 include!("containerd.services.content.v1.rs");
             }
         }
+        pub mod diff {
+            pub mod v1 {
+                include!("containerd.services.diff.v1.rs");
+            }
+        }
+        pub mod images {
+            pub mod v1 {
+                include!("containerd.services.images.v1.rs");
+            }
+        }
+        pub mod leases {
+            pub mod v1 {
+                include!("containerd.services.leases.v1.rs");
+            }
+        }
+        pub mod snapshots {
+            pub mod v1 {
+                include!("containerd.services.snapshots.v1.rs");
+            }
+        }
+    }
+    pub mod types {
+        include!("containerd.types.rs");
     }
 }
 pub mod errdefs {

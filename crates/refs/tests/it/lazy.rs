@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -92,7 +93,7 @@ async fn blobs_can_be_fetched_alone() {
     let memory = Arc::new(memory);
     let image = pull(&world, &blobs, &memory);
     let lease = world.refs.content().lease();
-    image.fetch_blobs(&blobs, 0, &lease).await.unwrap();
+    image.fetch_blobs(&blobs, &BTreeSet::new(), &lease).await.unwrap();
     assert_eq!((memory.opened.load(Ordering::Relaxed), world.layers()), (3, 0));
     let zstd = image.blobs(Compression { force: true, ..Compression::zstd() }, &lease).await.unwrap();
     assert_eq!(world.layers(), 0, "packed anew without the files");
@@ -151,7 +152,7 @@ async fn one_layer_in_two_blobs_is_unpacked_once_and_exported_as_it_came() {
     let lease = world.refs.content().lease();
     assert_eq!(one.blobs(Compression::gzip(), &lease).await.unwrap(), blobs);
     assert_eq!(upper.blobs(Compression::gzip(), &lease).await.unwrap()[..3], others);
-    other.fetch_blobs(&others, 0, &lease).await.unwrap();
+    other.fetch_blobs(&others, &BTreeSet::new(), &lease).await.unwrap();
     assert!(others.iter().all(|blob| world.refs.content().contains(&blob.descriptor.digest)));
 
     // Also over a restart, and of what was on them.

@@ -7,6 +7,7 @@ use futures_util::stream::{BoxStream, Pending};
 use futures_util::{StreamExt, TryStreamExt};
 use oci::Digest;
 use proto::content as wire;
+use proto::content::content_client::ContentClient;
 use proto::content::content_server::Content;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
@@ -14,41 +15,55 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::io::ReaderStream;
 use tonic::metadata::MetadataMap;
+use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::store;
 use crate::metadata;
-use crate::offer::Layout;
+use crate::offer::{Store, StoreElsewhere};
 use crate::session::STORE_ID;
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 20;
 
-/// OCI layouts by store id.
-pub(super) struct Layouts(pub Arc<BTreeMap<String, Layout>>);
+/// Stores by id.
+pub(super) struct Stores(pub Arc<BTreeMap<String, Store>>);
 
-impl Layouts {
-    fn layout(&self, md: &MetadataMap) -> Result<&Layout, Status> {
+impl Stores {
+    fn find(&self, md: &MetadataMap) -> Result<&Store, Status> {
         let store = metadata::get_one(md, STORE_ID);
         self.0.get(&store).ok_or_else(|| Status::not_found(format!("unknown store {store}")))
     }
+}
 
-    async fn open(&self, md: &MetadataMap, digest: &str) -> Result<(File, u64), Status> {
-        let root = &self.layout(md)?.path;
-        let digest: Digest =
-            digest.parse().map_err(|_| Status::invalid_argument(format!("invalid digest `{digest}`")))?;
-        let path = blob_path(root, &digest);
-        let failed = |e: std::io::Error| match e.kind() {
-            std::io::ErrorKind::NotFound => Status::not_found(format!("content {digest}: not found")),
-            _ => Status::unknown(format!("content {digest}: {e}")),
-        };
-        let file = File::open(&path).await.map_err(failed)?;
-        let found = file.metadata().await.map_err(failed)?;
-        if !found.is_file() {
-            return Err(Status::failed_precondition(format!("content {digest}: not a regular file")));
-        }
-        Ok((file, found.len()))
+impl StoreElsewhere {
+    fn client(&self) -> ContentClient<Channel> {
+        proto::sized!(ContentClient::new(self.channel.clone()))
     }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        for (name, value) in &self.headers {
+            request.metadata_mut().insert(*name, value.clone());
+        }
+        request
+    }
+}
+
+async fn open(root: &Path, digest: &str) -> Result<(File, u64), Status> {
+    let digest: Digest =
+        digest.parse().map_err(|_| Status::invalid_argument(format!("invalid digest `{digest}`")))?;
+    let path = blob_path(root, &digest);
+    let failed = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::NotFound => Status::not_found(format!("content {digest}: not found")),
+        _ => Status::unknown(format!("content {digest}: {e}")),
+    };
+    let file = File::open(&path).await.map_err(failed)?;
+    let found = file.metadata().await.map_err(failed)?;
+    if !found.is_file() {
+        return Err(Status::failed_precondition(format!("content {digest}: not a regular file")));
+    }
+    Ok((file, found.len()))
 }
 
 /// Where a layout keeps a blob.
@@ -57,17 +72,23 @@ pub(super) fn blob_path(root: &Path, digest: &Digest) -> PathBuf {
 }
 
 #[tonic::async_trait]
-impl Content for Layouts {
+impl Content for Stores {
     type ListStream = Pending<Result<wire::ListContentResponse, Status>>;
     type ReadStream = BoxStream<'static, Result<wire::ReadContentResponse, Status>>;
-    type WriteStream = ReceiverStream<Result<wire::WriteContentResponse, Status>>;
+    type WriteStream = BoxStream<'static, Result<wire::WriteContentResponse, Status>>;
 
     async fn info(
         &self,
         request: Request<wire::InfoRequest>,
     ) -> Result<Response<wire::InfoResponse>, Status> {
         let digest = &request.get_ref().digest;
-        let (_, size) = self.open(request.metadata(), digest).await?;
+        let root = match self.find(request.metadata())? {
+            Store::Folder { path, .. } => path,
+            Store::Elsewhere(store) => {
+                return store.client().info(store.request(request.get_ref().clone())).await;
+            }
+        };
+        let (_, size) = open(root, digest).await?;
         let size = i64::try_from(size).map_err(|_| Status::out_of_range("blob too large"))?;
         let info = wire::Info { digest: digest.clone(), size, ..Default::default() };
         Ok(Response::new(wire::InfoResponse { info: Some(info) }))
@@ -78,7 +99,14 @@ impl Content for Layouts {
         request: Request<wire::ReadContentRequest>,
     ) -> Result<Response<Self::ReadStream>, Status> {
         let wire::ReadContentRequest { digest, offset, size } = request.get_ref();
-        let (mut file, total) = self.open(request.metadata(), digest).await?;
+        let root = match self.find(request.metadata())? {
+            Store::Folder { path, .. } => path,
+            Store::Elsewhere(store) => {
+                let answer = store.client().read(store.request(request.get_ref().clone())).await?;
+                return Ok(answer.map(StreamExt::boxed));
+            }
+        };
+        let (mut file, total) = open(root, digest).await?;
         let start = u64::try_from(*offset).ok().filter(|start| *start <= total);
         let start = start.ok_or_else(|| Status::out_of_range(format!("invalid offset {offset}")))?;
         let length = match u64::try_from(*size) {
@@ -130,18 +158,26 @@ impl Content for Layouts {
         &self,
         request: Request<Streaming<wire::WriteContentRequest>>,
     ) -> Result<Response<Self::WriteStream>, Status> {
-        let layout = self.layout(request.metadata())?;
-        if !layout.writable {
-            return Err(read_only());
-        }
+        let root = match self.find(request.metadata())? {
+            Store::Folder { path, writable: true } => path.clone(),
+            Store::Folder { writable: false, .. } => return Err(read_only()),
+            Store::Elsewhere(store) => {
+                // Where the engine breaks off, the write ends without a commit.
+                let messages = request
+                    .into_inner()
+                    .take_while(|message| std::future::ready(message.is_ok()))
+                    .filter_map(|message| std::future::ready(message.ok()));
+                return Ok(store.client().write(store.request(messages)).await?.map(StreamExt::boxed));
+            }
+        };
         let (replies, stream) = mpsc::channel(1);
-        let (root, messages) = (layout.path.clone(), request.into_inner());
+        let messages = request.into_inner();
         tokio::spawn(async move {
             if let Err(status) = store::take(&root, messages, &replies).await {
                 let _nobody_listens = replies.send(Err(status)).await;
             }
         });
-        Ok(Response::new(ReceiverStream::new(stream)))
+        Ok(Response::new(ReceiverStream::new(stream).boxed()))
     }
 
     async fn abort(&self, _: Request<wire::AbortRequest>) -> Result<Response<()>, Status> {

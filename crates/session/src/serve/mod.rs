@@ -64,7 +64,7 @@ pub(crate) fn methods(offers: &Attachables) -> Vec<String> {
         ),
         (!offers.uploads.is_empty(), &["/moby.upload.v1.Upload/Pull"]),
         (
-            !offers.layouts.is_empty(),
+            !offers.stores.is_empty(),
             &[
                 "/containerd.services.content.v1.Content/Info",
                 "/containerd.services.content.v1.Content/Read",
@@ -100,8 +100,8 @@ fn routes(offers: Attachables) -> Routes {
     if !offers.uploads.is_empty() {
         routes.add_service(sized!(UploadServer::new(upload::Uploads::new(offers.uploads))));
     }
-    if !offers.layouts.is_empty() {
-        routes.add_service(sized!(ContentServer::new(content::Layouts(Arc::new(offers.layouts)))));
+    if !offers.stores.is_empty() {
+        routes.add_service(sized!(ContentServer::new(content::Stores(Arc::new(offers.stores)))));
     }
     routes.routes()
 }
