@@ -49,6 +49,12 @@ impl Layout {
         let mut attrs = Attrs::new(if variant == Variant::Oci { "oci" } else { "docker" }, given);
         let options = ImageOptions::take(&mut attrs, false)?;
         let tar = attrs.flag("tar")?.unwrap_or(true);
+        if !tar && options.storage.as_referrers() {
+            // The client writes the index of the folder, and knows of one image alone.
+            return Err(Error::user(
+                "referrers go into archives and registries: \"attestation-storage\" conflicts with \"tar=false\"",
+            ));
+        }
         Ok(Layout { refs: refs.clone(), variant, options, tar, metadata: attrs.finish()? })
     }
 
@@ -74,8 +80,9 @@ impl Layout {
         let session = cx.session().await?;
         let mut out = session.send_file(cx.index, response).await?.into_blocking();
         let (content, root, variant) = (self.refs.content().clone(), image.descriptor.clone(), self.variant);
+        let referrers: Vec<_> = image.referrers.iter().map(|referrer| referrer.manifest.clone()).collect();
         let sent = cx.blocking(move |cancel| {
-            archive::write(&content, &root, &names, variant, &mut out, cancel)?;
+            archive::write(&content, &root, &referrers, &names, variant, &mut out, cancel)?;
             out.finish()
         });
         match sent.await {
@@ -94,7 +101,7 @@ impl Layout {
         }
         let store = session.content(STORE)?;
         let (content, root) = (self.refs.content().clone(), image.descriptor.clone());
-        let blobs = cx.blocking(move |_| archive::reachable(&content, &root)).await?;
+        let blobs = cx.blocking(move |_| archive::reachable(&content, &[root])).await?;
         let names_others =
             |d: &Descriptor| media::is_manifest(&d.media_type) || media::is_index(&d.media_type);
         let (manifests, blobs): (Vec<_>, Vec<_>) = blobs.into_iter().partition(names_others);

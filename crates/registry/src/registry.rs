@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use errdefs::{Error, Result};
 use oci::{Digest, Reference};
 use progress::Step;
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 use url::Url;
 
 use crate::Credentials;
@@ -29,6 +30,8 @@ struct Shared {
     transport: Transport,
     /// Which hosts gave wrong bytes for which blobs.
     wrong: Mutex<HashSet<(String, Digest)>>,
+    /// Held while a list of referrers is written under a tag.
+    tag: AsyncMutex<()>,
 }
 
 impl Registry {
@@ -36,7 +39,12 @@ impl Registry {
         let transport = Transport::new(&config.proxy, config.retry.patience);
         let auth = Arc::new(Auth::new(credentials));
         Registry {
-            shared: Arc::new(Shared { config, transport, wrong: Mutex::default() }),
+            shared: Arc::new(Shared {
+                config,
+                transport,
+                wrong: Mutex::default(),
+                tag: AsyncMutex::default(),
+            }),
             auth,
             insecure: false,
             step: None,
@@ -80,6 +88,10 @@ impl Registry {
         let wrong = self.wrong();
         endpoints.sort_by_key(|endpoint| wrong.contains(&(endpoint.host.clone(), digest.clone())));
         endpoints
+    }
+
+    pub(crate) async fn tag_lock(&self) -> AsyncMutexGuard<'_, ()> {
+        self.shared.tag.lock().await
     }
 
     /// Notes that a host gave wrong bytes for a blob.

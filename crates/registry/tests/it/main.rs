@@ -1,8 +1,10 @@
 //! The client against Debian's docker-registry, and against small servers for what that one cannot be made to do.
 
+mod downloads;
 mod faults;
 mod login;
 mod real;
+mod referrers;
 mod server;
 mod uploads;
 

@@ -193,7 +193,7 @@ fn reply(status: u16, headers: &[(&str, &str)], body: &'static str) -> Answer {
 }
 
 const LONG: Duration = Duration::from_secs(60);
-const SHORT: Duration = Duration::from_millis(300);
+const SHORT: Duration = Duration::from_millis(500);
 
 /// Pushes a blob of this size, and looks at what the registry was sent and has in the end.
 async fn check(
@@ -257,7 +257,8 @@ async fn a_registry_that_forgets_an_upload_gets_it_from_the_start() {
 
 #[tokio::test]
 async fn bytes_that_were_wrong_on_the_way_are_sent_once_more() {
-    let fault = |method: &str, n| if (method, n) == ("PUT", 0) { Fault::Answers(400) } else { Fault::Nothing };
+    let fault =
+        |method: &str, n| if (method, n) == ("PUT", 0) { Fault::Answers(400) } else { Fault::Nothing };
     let expected = ["POST  0", "PUT  1000", "POST  0", "PUT  1000"];
     check(1000, Wants::default(), LONG, fault, &expected).await;
 
@@ -274,7 +275,8 @@ async fn bytes_that_were_wrong_on_the_way_are_sent_once_more() {
 #[tokio::test]
 async fn pieces_are_as_large_as_the_registry_wants() {
     // As large as it says…
-    let fault = |method: &str, n| if (method, n) == ("PUT", 0) { Fault::Answers(413) } else { Fault::Nothing };
+    let fault =
+        |method: &str, n| if (method, n) == ("PUT", 0) { Fault::Answers(413) } else { Fault::Nothing };
     let least = Wants { least: Some(18 << 20), most: None };
     let expected = [
         "POST  0",
@@ -332,9 +334,9 @@ async fn an_upload_that_hangs_is_broken_off_and_goes_on() {
 
 #[tokio::test]
 async fn an_upload_that_is_slow_goes_on() {
-    // All of it takes many times as long as one that hangs may.
+    // All of it takes longer than one that hangs may.
     let fault = |method: &str, _| match method {
-        "PUT" => Fault::Slow(Duration::from_millis(4)),
+        "PUT" => Fault::Slow(Duration::from_millis(10)),
         _ => Fault::Nothing,
     };
     check(24 << 20, Wants::default(), SHORT, fault, &["POST  0", "PUT  25165824"]).await;
