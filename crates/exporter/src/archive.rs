@@ -15,23 +15,33 @@ use crate::layout::Variant;
 /// Annotation with the full name of an image.
 const IMAGE_NAME: &str = "io.containerd.image.name";
 
-/// Writes the image that `root` names to `out`, without the blobs that whoever reads it knows.
+/// An image that is to be an archive.
+pub struct Archive<'a> {
+    pub root: &'a Descriptor,
+    /// What hangs on it.
+    pub referrers: &'a [Descriptor],
+    pub names: &'a [Reference],
+    pub variant: Variant,
+    /// Blobs that whoever reads it has.
+    pub known: &'a BTreeSet<Digest>,
+}
+
+/// Writes an image to `out`.
 pub fn write(
     content: &content::Store,
-    root: &Descriptor,
-    names: &[Reference],
-    variant: Variant,
-    known: &BTreeSet<Digest>,
+    image: &Archive<'_>,
     out: impl Write,
     cancel: &CancellationToken,
 ) -> Result<()> {
+    let Archive { root, referrers, names, variant, known } = *image;
     let mut files =
         BTreeMap::from([("oci-layout".to_owned(), File::small(0o444, oci::manifest::LAYOUT_FILE.into()))]);
-    files.insert("index.json".to_owned(), File::small(0o644, index(root, names)));
+    files.insert("index.json".to_owned(), File::small(0o644, index(root, referrers, names)));
     if variant == Variant::Docker {
         files.insert("manifest.json".to_owned(), File::small(0o644, docker_manifest(content, root, names)?));
     }
-    for blob in reachable(content, root)?.into_iter().filter(|blob| !known.contains(&blob.digest)) {
+    let roots: Vec<_> = std::iter::once(root).chain(referrers).cloned().collect();
+    for blob in reachable(content, &roots)?.into_iter().filter(|blob| !known.contains(&blob.digest)) {
         let path = blob_path(&blob.digest);
         for end in path.match_indices('/').map(|(end, _)| end) {
             files.entry(path[..=end].to_owned()).or_insert(File::Dir);
@@ -99,11 +109,11 @@ pub fn copy(from: &mut dyn Read, to: &mut dyn Write, cancel: &CancellationToken)
     }
 }
 
-/// The image's blobs, manifests first named before what they name.
-pub fn reachable(content: &content::Store, root: &Descriptor) -> Result<Vec<Descriptor>> {
+/// The blobs of images, manifests first named before what they name.
+pub fn reachable(content: &content::Store, roots: &[Descriptor]) -> Result<Vec<Descriptor>> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
-    let mut todo = vec![root.clone()];
+    let mut todo: Vec<_> = roots.iter().rev().cloned().collect();
     while let Some(next) = todo.pop() {
         // Blobs that are fetched from elsewhere are not part of the image.
         if media::is_foreign(&next.media_type) || !seen.insert(next.digest.clone()) {
@@ -130,8 +140,8 @@ fn blob_path(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm(), digest.hex())
 }
 
-/// The layout's index: the image once, or once per name.
-fn index(root: &Descriptor, names: &[Reference]) -> Vec<u8> {
+/// The layout's index: the image once, or once per name, then what hangs on it.
+fn index(root: &Descriptor, referrers: &[Descriptor], names: &[Reference]) -> Vec<u8> {
     let named = names.iter().map(|name| {
         let mut entry = root.clone();
         entry.annotations.insert(IMAGE_NAME.into(), name.to_string());
@@ -147,6 +157,7 @@ fn index(root: &Descriptor, names: &[Reference]) -> Vec<u8> {
     if manifests.is_empty() {
         manifests.push(root.clone());
     }
+    manifests.extend_from_slice(referrers);
     to_vec(&Index::new(media::OCI_INDEX, manifests))
 }
 

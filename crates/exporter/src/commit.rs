@@ -30,10 +30,19 @@ pub struct Image {
     pub config: Option<Digest>,
     /// The layers of each platform, with what can fetch them.
     pub layers: Vec<Layers>,
+    /// What hangs on manifests of the image without being a part of it.
+    pub referrers: Vec<Referrer>,
     /// Statements by platform id.
     pub attestations: BTreeMap<String, Vec<Descriptor>>,
     /// Keeps all blobs of the image.
     pub lease: content::Lease,
+}
+
+/// A manifest that hangs on another.
+pub struct Referrer {
+    pub subject: Digest,
+    /// With its artifact type.
+    pub manifest: Descriptor,
 }
 
 /// The layers of one platform.
@@ -56,6 +65,12 @@ impl Image {
             Some(reference.fetch_blobs(&layers.blobs, unneeded, &self.lease))
         });
         try_join_all(fetched).await.map(drop)
+    }
+
+    /// Whether no layer is still to be fetched.
+    pub fn is_whole(&self, refs: &Refs) -> bool {
+        let mut blobs = self.layers.iter().flat_map(|layers| &layers.blobs);
+        blobs.all(|blob| refs.content().contains(&blob.descriptor.digest))
     }
 
     /// What the client is told of an image.
@@ -85,7 +100,8 @@ pub async fn commit(
     if !result.is_map() && platforms.len() > 1 {
         return Err(Error::user("cannot export multiple platforms without multi-platform enabled"));
     }
-    let is_index = result.is_map() || attest::need_index(result, &platforms, options);
+    let is_said = attest::is_said(result, &platforms, options);
+    let is_index = result.is_map() || (is_said && options.storage.in_index());
     let annotations = annotations(result, &platforms, options, is_index)?;
     if is_index && !options.oci_types && !result.attestations.is_empty() {
         return Err(Error::user("cannot export attestations with \"oci-mediatypes=false\""));
@@ -98,18 +114,20 @@ pub async fn commit(
     for (platform, layers) in platforms.iter().zip(&mut layers) {
         manifests.push(writer.manifest(platform, layers).await?);
     }
-    match manifests.pop() {
-        Some((descriptor, config)) if !is_index => {
-            let attestations = BTreeMap::new();
-            Ok(Image { descriptor, config: Some(config), layers, attestations, lease })
+    let mut all: Vec<_> = manifests.iter().map(|(manifest, _)| manifest.clone()).collect();
+    let (said, attestations) = match is_index || is_said {
+        true => writer.attest(&platforms, &all, &layers).await?,
+        false => Default::default(),
+    };
+    let referrers = if options.storage.as_referrers() { attest::referrers(&said) } else { Vec::new() };
+    let (descriptor, config) = match manifests.pop() {
+        Some((descriptor, config)) if !is_index => (descriptor, Some(config)),
+        _ => {
+            all.extend(said.into_iter().filter(|_| options.storage.in_index()).map(|said| said.entry));
+            (writer.index(all).await?, None)
         }
-        last => {
-            let mut all: Vec<_> = manifests.into_iter().chain(last).map(|(manifest, _)| manifest).collect();
-            let (more, attestations) = writer.attest(&platforms, &all, &layers).await?;
-            all.extend(more);
-            Ok(Image { descriptor: writer.index(all).await?, config: None, layers, attestations, lease })
-        }
-    }
+    };
+    Ok(Image { descriptor, config, layers, referrers, attestations, lease })
 }
 
 /// Annotations of the attributes and of the frontend, checked against the result.

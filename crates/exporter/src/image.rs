@@ -27,7 +27,8 @@ pub struct NamedImage {
     push_by_digest: bool,
     insecure: bool,
     unpack: bool,
-    store: bool,
+    /// `None` is not said: what is pushed is not fetched for the store alone then.
+    store: Option<bool>,
     /// Also `<name>@<digest>`.
     name_canonical: bool,
     /// Also `<prefix>@<digest>`.
@@ -62,7 +63,7 @@ impl NamedImage {
             push_by_digest: attrs.flag("push-by-digest")?.unwrap_or(false),
             insecure: attrs.flag("registry.insecure")?.unwrap_or(false),
             unpack,
-            store: attrs.flag("store")?.unwrap_or(true),
+            store: attrs.flag("store")?,
             name_canonical: attrs.flag("name-canonical")?.unwrap_or(false),
             dangling_prefix: attrs.take("dangling-name-prefix").unwrap_or_default(),
             // The misspelling is the name.
@@ -156,7 +157,7 @@ impl Exporter for NamedImage {
         let names = self.names(result, &image.descriptor.digest);
         let mut response = image.response();
         if !names.given.is_empty() {
-            if self.store {
+            if self.store.unwrap_or(!self.push || image.is_whole(&self.refs)) {
                 // An image that is in the store is there as a whole.
                 image.fetch().await?;
                 self.name(&image, &names, result, cx).await?;

@@ -12,6 +12,7 @@ use refs::Refs;
 use registry::BlobSource;
 use session::{FileSender, RemoteContent};
 
+use crate::archive::Archive;
 use crate::attrs::Attrs;
 use crate::commit::{Image, Layers, commit};
 use crate::context::{ExportContext, Exported, Exporter};
@@ -54,6 +55,12 @@ impl Layout {
         let mut attrs = Attrs::new(if variant == Variant::Oci { "oci" } else { "docker" }, given);
         let options = ImageOptions::take(&mut attrs, false)?;
         let tar = attrs.flag("tar")?.unwrap_or(true);
+        if !tar && options.storage.as_referrers() {
+            // The client writes the index of the folder, and knows of one image alone.
+            return Err(Error::user(
+                "referrers go into archives and registries: \"attestation-storage\" conflicts with \"tar=false\"",
+            ));
+        }
         let skip_known = attrs.flag(SKIP_KNOWN)?.unwrap_or(false);
         Ok(Layout { refs: refs.clone(), variant, options, tar, skip_known, metadata: attrs.finish()? })
     }
@@ -117,9 +124,11 @@ impl Layout {
         let known = known_blobs(&image.layers, known);
         image.fetch_but(&known).await?;
         let (content, root, variant) = (self.refs.content().clone(), image.descriptor.clone(), self.variant);
+        let referrers: Vec<_> = image.referrers.iter().map(|referrer| referrer.manifest.clone()).collect();
         let mut out = out.into_blocking();
         let sent = cx.blocking(move |cancel| {
-            archive::write(&content, &root, &names, variant, &known, &mut out, cancel)?;
+            let image = Archive { root: &root, referrers: &referrers, names: &names, variant, known: &known };
+            archive::write(&content, &image, &mut out, cancel)?;
             out.finish()
         });
         sent.await
@@ -136,7 +145,7 @@ impl Layout {
         let there = self.there(&store, image).await?;
         image.fetch_but(&there).await?;
         let (content, root) = (self.refs.content().clone(), image.descriptor.clone());
-        let blobs = cx.blocking(move |_| archive::reachable(&content, &root)).await?;
+        let blobs = cx.blocking(move |_| archive::reachable(&content, &[root])).await?;
         let names_others =
             |d: &Descriptor| media::is_manifest(&d.media_type) || media::is_index(&d.media_type);
         let (manifests, blobs): (Vec<_>, Vec<_>) = blobs.into_iter().partition(names_others);

@@ -1,5 +1,7 @@
 //! What the exporters of images have in common in their attributes.
 
+use std::str::FromStr;
+
 use errdefs::{Error, Result};
 use refs::{Compression, CompressionKind};
 
@@ -27,6 +29,42 @@ pub struct ImageOptions {
     pub artifacts: bool,
     /// Also where all attestations are for registries alone.
     pub inline: bool,
+    pub storage: AttestationStorage,
+}
+
+/// Where what is said of an image stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AttestationStorage {
+    /// In the index of the image, beside it.
+    #[default]
+    Index,
+    /// On the image, as its referrers (OCI distribution-spec, "Listing Referrers"). An image of one platform has no index.
+    Referrers,
+    Both,
+}
+
+impl AttestationStorage {
+    pub fn in_index(self) -> bool {
+        self != AttestationStorage::Referrers
+    }
+
+    pub fn as_referrers(self) -> bool {
+        self != AttestationStorage::Index
+    }
+}
+
+impl FromStr for AttestationStorage {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "index" => Ok(AttestationStorage::Index),
+            "referrers" => Ok(AttestationStorage::Referrers),
+            "both" => Ok(AttestationStorage::Both),
+            other => Err(Error::user(format!("invalid attestation-storage `{other}`"))
+                .hint("it is one of `index`, `referrers` and `both`")),
+        }
+    }
 }
 
 impl ImageOptions {
@@ -44,6 +82,8 @@ impl ImageOptions {
         let oci_types = attrs.bool("oci-mediatypes")?.unwrap_or(true);
         let oci_artifact = attrs.bool("oci-artifact")?;
         let inline = attrs.bool("attestation-inline")?.unwrap_or(inline);
+        let storage: AttestationStorage =
+            attrs.take("attestation-storage").map_or(Ok(Default::default()), |text| text.parse())?;
         let rewrite_timestamp = attrs.bool("rewrite-timestamp")?.unwrap_or(false);
         let prefer_foreign = attrs.bool("prefer-nondist-layers")?.unwrap_or(false);
         if !oci_types && compression.kind == CompressionKind::Estargz {
@@ -56,6 +96,11 @@ impl ImageOptions {
                 "exporter option \"oci-artifact=true\" conflicts with \"oci-mediatypes=false\"",
             ));
         }
+        if storage.as_referrers() && !oci_artifact.unwrap_or(oci_types) {
+            return Err(Error::user(
+                "referrers are OCI artifacts: \"attestation-storage\" conflicts with \"oci-artifact=false\" and \"oci-mediatypes=false\"",
+            ));
+        }
         Ok(ImageOptions {
             name,
             compression,
@@ -66,6 +111,7 @@ impl ImageOptions {
             prefer_foreign,
             artifacts: oci_artifact.unwrap_or(oci_types),
             inline,
+            storage,
         })
     }
 

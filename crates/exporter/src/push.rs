@@ -14,7 +14,7 @@ use session::Session;
 use tokio::sync::OnceCell;
 
 use crate::archive::reachable;
-use crate::commit::Image;
+use crate::commit::{Image, Referrer};
 use crate::context::ExportContext;
 use crate::layout::parse;
 
@@ -32,6 +32,8 @@ pub struct Push<'a> {
     /// Manifests, the root first.
     manifests: Vec<Descriptor>,
     blobs: Vec<Descriptor>,
+    /// Manifests that hang on those.
+    referrers: Vec<Referrer>,
     cx: &'a ExportContext,
 }
 
@@ -40,21 +42,26 @@ impl<'a> Push<'a> {
         refs: &Refs,
         registry: &Registry,
         insecure: bool,
-        image: Image,
+        mut image: Image,
         cx: &'a ExportContext,
     ) -> Result<Self> {
-        let registry = registry.with_credentials(Arc::new(Login(cx.session().await?)));
+        let registry = registry.with_credentials(Arc::new(Login(cx.session().await?))).shown_in(&cx.step);
         let registry = if insecure { registry.insecure() } else { registry };
         let (content, root) = (refs.content().clone(), image.descriptor.clone());
+        let referrers = std::mem::take(&mut image.referrers);
         let all = {
-            let (content, root) = (content.clone(), root.clone());
-            cx.blocking(move |_| reachable(&content, &root)).await?
+            let content = content.clone();
+            let hanging = referrers.iter().map(|referrer| referrer.manifest.clone());
+            let roots: Vec<_> = std::iter::once(root.clone()).chain(hanging).collect();
+            cx.blocking(move |_| reachable(&content, &roots)).await?
         };
         let is_manifest =
             |d: &Descriptor| media::is_manifest(&d.media_type) || media::is_index(&d.media_type);
-        let (manifests, blobs) = all.into_iter().partition(is_manifest);
+        let (mut manifests, blobs): (Vec<_>, _) = all.into_iter().partition(is_manifest);
+        let hangs = |d: &Descriptor| referrers.iter().any(|referrer| referrer.manifest.digest == d.digest);
+        manifests.retain(|manifest| !hangs(manifest));
         let image = Arc::new(Blobs { content: content.clone(), image, fetched: OnceCell::new() });
-        Ok(Push { content, registry, image, root, manifests, blobs, cx })
+        Ok(Push { content, registry, image, root, manifests, blobs, referrers, cx })
     }
 
     /// Pushes to the repository of `name`, under its tag, or under no name but the digest.
@@ -120,13 +127,18 @@ impl<'a> Push<'a> {
 
     /// The root comes last, so that nobody sees an image that is not whole.
     async fn push_manifests(&self, target: &Reference) -> Result<()> {
-        for manifest in self.manifests.iter().rev() {
-            let bytes = Bytes::from(self.content.read(&manifest.digest)?);
-            let name = match manifest.digest == self.root.digest {
-                true => target.clone(),
-                false => target.clone().with_tag(None).with_digest(manifest.digest.clone()),
-            };
-            self.registry.push_manifest(&name, &manifest.media_type, bytes).await?;
+        let read = |manifest: &Descriptor| self.content.read(&manifest.digest).map(Bytes::from);
+        let (root, others): (Vec<_>, Vec<_>) =
+            self.manifests.iter().partition(|manifest| manifest.digest == self.root.digest);
+        for manifest in others.into_iter().rev() {
+            let name = target.clone().with_tag(None).with_digest(manifest.digest.clone());
+            self.registry.push_manifest(&name, &manifest.media_type, read(manifest)?).await?;
+        }
+        for Referrer { subject, manifest } in &self.referrers {
+            self.registry.push_referrer(target, subject, manifest, read(manifest)?).await?;
+        }
+        for manifest in root {
+            self.registry.push_manifest(target, &manifest.media_type, read(manifest)?).await?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::{Buf as _, Bytes};
-use errdefs::{Error, Result, ResultExt as _};
+use errdefs::{Class, Code, Error, Result, ResultExt as _};
 use futures_util::{Stream, StreamExt as _, future::try_join_all};
 use oci::{Descriptor, Digest};
 use snapshot::LayerId;
@@ -22,7 +22,8 @@ pub type BlobStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 /// Fetches blobs.
 #[async_trait]
 pub trait BlobProvider: Send + Sync + 'static {
-    /// Opens a blob. The stream ends with an error where it breaks off.
+    /// Opens a blob. The stream ends with an error where it breaks off; with one of the code [`Code::DataLoss`] where it is
+    /// known that other bytes came, and may come from elsewhere if it is opened again.
     async fn open(&self, blob: &Descriptor) -> Result<BlobStream>;
 
     /// Whether it has nothing to give any more, as a client that has left.
@@ -165,7 +166,7 @@ impl Inner {
         }
         let blob = self.unpackable(node)?;
         let _permit = self.unpacking.acquire().await.map_err(|_| Error::canceled())?;
-        let unpacked = self.unpack(node, blob.clone()).await;
+        let unpacked = again_if_wrong(|| self.unpack(node, blob.clone())).await;
         let unpacked =
             unpacked.with_context(|| format!("failed to extract layer {}", blob.descriptor.digest))?;
         let tree = unpacked.keep();
@@ -213,11 +214,15 @@ impl Inner {
             let descriptor = &expected.descriptor;
             let ingest = lease.ingest(Some((descriptor.digest.clone(), descriptor.size)))?;
             let mut tee = Tee { source, ingest };
-            let unpacked = refs.apply(&mut tee, &expected)?;
-            // What follows the packed archive belongs to the blob.
+            let unpacked = refs.apply(&mut tee, &expected);
+            if unpacked.as_ref().is_err_and(|e| e.class() != Class::User) {
+                return unpacked;
+            }
+            // What follows the packed archive belongs to the blob. Where the archive is damaged, the end of the blob tells
+            // whether it came so.
             io::copy(&mut tee, &mut io::sink())?;
             tee.ingest.commit()?;
-            Ok(unpacked)
+            unpacked
         });
         let fed = self.feed(node, &blob.descriptor, sender).await;
         let unpacked = unpacked.await.map_err(|e| Error::internal(format!("unpacking ended: {e}")))?;
@@ -272,6 +277,10 @@ impl Inner {
         if lease.hold(&blob.descriptor.digest) {
             return Ok(());
         }
+        again_if_wrong(|| self.fetch_once(node, blob, lease)).await
+    }
+
+    async fn fetch_once(&self, node: &Node, blob: &LayerBlob, lease: &content::Lease) -> Result<()> {
         let (sender, mut source) = Piped::new();
         let (descriptor, lease) = (blob.descriptor.clone(), lease.clone());
         let stored = tokio::task::spawn_blocking(move || {
@@ -282,6 +291,18 @@ impl Inner {
         let fed = self.feed(node, &blob.descriptor, sender).await;
         let stored = stored.await.map_err(|e| Error::internal(format!("storing ended: {e}")))?;
         fed.and(stored.map(drop))
+    }
+}
+
+/// Does something with a blob; once more where other bytes came than its digest says. Who gave those is not the first to be
+/// asked again.
+async fn again_if_wrong<T, F: Future<Output = Result<T>>>(work: impl Fn() -> F) -> Result<T> {
+    match work().await {
+        Err(e) if e.code() == Code::DataLoss => {
+            tracing::warn!("a blob is fetched again: {e}");
+            work().await
+        }
+        other => other,
     }
 }
 

@@ -133,7 +133,7 @@ impl Auth {
         scopes: &[String],
     ) -> Result<Fresh> {
         if let Some(token) = self.credentials.token(&realm.request(&endpoint.host, scopes)).await? {
-            return Fresh::new(&token.token, token.expires_in);
+            return Fresh::new(&token.token, token.expires_in, token.issued_at);
         }
         let login = self.credentials.credentials(&endpoint.host).await?;
         realm.fetch(server, scopes, login.as_ref()).await

@@ -1,22 +1,27 @@
 //! One request to one server: logs in, follows redirects, tries again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use errdefs::{Error, Result};
-use http::header::{AUTHORIZATION, HeaderMap, LOCATION};
+use errdefs::{Class, Code, Error, Result};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, LOCATION};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use progress::Step;
 use url::Url;
 
 use crate::auth::{Answer, Auth};
 use crate::backoff::Backoff;
+use crate::busy::{Busy, span};
 use crate::config::Retry;
 use crate::endpoint::Endpoint;
 use crate::error::{Refusal, access_denied};
-use crate::transport::{self, Body, Fault, Transport};
+use crate::transport::{self, Body, Fault, Transport, authority, show};
 
 const REDIRECTS: usize = 10;
+/// Shorter waits are not told.
+const TOLD_FROM: Duration = Duration::from_secs(1);
 
 /// A request that can be sent more than once.
 #[derive(Clone)]
@@ -26,6 +31,7 @@ pub struct Call {
     headers: HeaderMap,
     payload: Payload,
     scopes: Vec<String>,
+    once: bool,
 }
 
 /// What goes along.
@@ -47,7 +53,7 @@ pub struct Reply {
 impl Call {
     pub fn new(method: Method, url: Url, scopes: Vec<String>) -> Self {
         let (headers, payload) = (HeaderMap::new(), Payload::Bytes(Bytes::new()));
-        Call { method, url, headers, payload, scopes }
+        Call { method, url, headers, payload, scopes, once: false }
     }
 
     #[must_use]
@@ -69,6 +75,17 @@ impl Call {
     pub fn body(mut self, make: impl Fn() -> Result<Body> + Send + Sync + 'static) -> Self {
         self.payload = Payload::Made(Arc::new(make));
         self
+    }
+
+    /// What has failed half-way must not be sent again as it is. What a server did not want to hear may be.
+    #[must_use]
+    pub fn once(mut self) -> Self {
+        self.once = true;
+        self
+    }
+
+    fn may_be_repeated(&self, busy: &Busy) -> bool {
+        !self.once || busy.refused_all()
     }
 
     fn request(&self, url: &Url, login: Option<HeaderValue>) -> Result<Request<Body>> {
@@ -96,6 +113,26 @@ impl Reply {
         self.response.headers().get(name)?.to_str().ok()
     }
 
+    /// Whether it is a web page: what proxies and login forms give in the place of what was asked for.
+    pub fn is_page(&self) -> bool {
+        self.header(CONTENT_TYPE).is_some_and(|kind| kind.trim_start().starts_with("text/html"))
+    }
+
+    /// # Errors
+    /// Says so where a success is a web page.
+    pub fn refuse_page(&self) -> Result<()> {
+        if !self.status().is_success() || !self.is_page() {
+            return Ok(());
+        }
+        let uri = self.url.as_str().parse().unwrap_or_default();
+        let message = format!("{} request to {} was answered with a web page", self.method, show(&uri));
+        let error = Error::new(Class::Environment, Code::FailedPrecondition, message);
+        Err(error.hint(format!(
+            "`{}` is no registry, or a proxy or a login form answers in its place",
+            authority(&uri)
+        )))
+    }
+
     /// The error of an answer that is no success.
     pub async fn into_error(self) -> Error {
         self.into_refusal().await.into_error()
@@ -118,6 +155,8 @@ pub struct Caller<'a> {
     pub auth: &'a Auth,
     pub endpoint: &'a Endpoint,
     pub retry: Retry,
+    /// Where waits are told.
+    pub step: Option<&'a Step>,
 }
 
 impl Caller<'_> {
@@ -134,7 +173,7 @@ impl Caller<'_> {
                     let _ = call.url.set_scheme("http");
                     continue;
                 }
-                Err(fault) if fault.may_pass() && backoff.pause(None).await => continue,
+                Err(fault) if !call.once && fault.may_pass() && backoff.pause().await => continue,
                 Err(fault) => {
                     let uri = call.url.as_str().parse().unwrap_or_default();
                     return Err(fault.of_request(&call.method, &uri));
@@ -156,12 +195,28 @@ impl Caller<'_> {
                     }
                 }
             }
-            if let Some(asked) = Backoff::asked(&reply.response)
-                && backoff.pause(asked).await
+            if let Some(busy) = Busy::of(&reply.response).filter(|busy| call.may_be_repeated(busy))
+                && let Some(wait) = backoff.next_wait(busy.after)
             {
+                self.wait(&busy, wait).await?;
                 continue;
             }
             return Ok(reply);
+        }
+    }
+
+    /// Waits, and tells so where it is long enough to wonder.
+    async fn wait(&self, busy: &Busy, wait: Duration) -> Result<()> {
+        let waiting = async {
+            tokio::time::sleep(wait).await;
+            Ok(())
+        };
+        match self.step.filter(|_| wait >= TOLD_FROM) {
+            Some(step) => {
+                let told = format!("{}; trying again in {}", busy.words(&self.endpoint.host), span(wait));
+                step.part(&told, waiting).await
+            }
+            None => waiting.await,
         }
     }
 

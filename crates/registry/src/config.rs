@@ -50,10 +50,17 @@ pub struct Retry {
     pub attempts: u32,
     pub first_wait: Duration,
     pub longest_wait: Duration,
+    /// How long an answer or a transfer may bring nothing before it is broken off.
+    pub patience: Duration,
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Retry { attempts: 5, first_wait: Duration::from_millis(250), longest_wait: Duration::from_secs(8) }
+        Retry {
+            attempts: 5,
+            first_wait: Duration::from_millis(250),
+            longest_wait: Duration::from_secs(8),
+            patience: Duration::from_secs(60),
+        }
     }
 }

@@ -6,6 +6,7 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
 
+use crate::busy::Busy;
 use crate::transport::{authority, show};
 
 /// Most bytes of an error's body that are read.
@@ -18,6 +19,7 @@ pub struct Refusal {
     uri: Uri,
     /// What the registry says itself (distribution-spec, "Error codes").
     pub words: String,
+    busy: Option<Busy>,
 }
 
 #[derive(Deserialize)]
@@ -41,14 +43,14 @@ struct OneError {
 
 impl Refusal {
     pub async fn read(method: Method, uri: Uri, response: Response<Incoming>) -> Self {
-        let status = response.status();
+        let (status, busy) = (response.status(), Busy::of(&response));
         let body = Limited::new(response.into_body(), LIMIT).collect().await;
         let words = body.map(|b| words(&b.to_bytes())).unwrap_or_default();
-        Refusal { status, method, uri, words }
+        Refusal { status, method, uri, words, busy }
     }
 
     pub fn into_error(self) -> Error {
-        let Refusal { status, method, uri, words } = self;
+        let Refusal { status, method, uri, words, busy } = self;
         let mut message = format!("unexpected status from {method} request to {}: {status}", show(&uri));
         if !words.is_empty() {
             message = format!("{message}: {words}");
@@ -68,7 +70,7 @@ impl Refusal {
                 error.hint(format!("`{host}` uses encryption: remove `http = true` for this registry"))
             }
             401 | 403 => error.hint(login_hint(host)),
-            429 => error.hint("the registry limits how often it is asked: log in, use a mirror, or wait"),
+            429 => error.hint(busy.map(|busy| busy.hint(host)).unwrap_or_default()),
             _ => error,
         }
     }

@@ -11,6 +11,7 @@ pub mod transport;
 
 mod auth;
 mod backoff;
+mod busy;
 mod call;
 mod endpoint;
 mod error;

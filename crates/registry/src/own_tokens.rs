@@ -20,7 +20,7 @@ pub struct OwnTokens {
 impl OwnTokens {
     /// `hosts` by the name of the registry, with its port.
     pub fn new(config: DockerConfig, hosts: BTreeMap<String, HostConfig>, proxy: &ProxyConfig) -> Self {
-        OwnTokens { config, hosts, transport: Transport::new(proxy) }
+        OwnTokens { config, hosts, transport: Transport::new(proxy, Retry::default().patience) }
     }
 }
 

@@ -75,7 +75,7 @@ impl Registry {
             for from in &blob.mount_from {
                 match upload.start(Some(from)).await {
                     Ok(Started::Mounted) => return Ok(Pushed::Mounted),
-                    Ok(Started::Session(url)) => session = Some(url),
+                    Ok(Started::Session(opened)) => session = Some(opened),
                     // Somebody else's repository may not be for us to read.
                     Err(e) if matches!(e.code(), Code::PermissionDenied | Code::NotFound) => {}
                     Err(e) => return Err(e),

@@ -1,9 +1,12 @@
 //! The client of all registries.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use errdefs::{Error, Result};
-use oci::Reference;
+use oci::{Digest, Reference};
+use progress::Step;
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 use url::Url;
 
 use crate::Credentials;
@@ -19,18 +22,33 @@ pub struct Registry {
     shared: Arc<Shared>,
     auth: Arc<Auth>,
     insecure: bool,
+    step: Option<Step>,
 }
 
 struct Shared {
     config: Config,
     transport: Transport,
+    /// Which hosts gave wrong bytes for which blobs.
+    wrong: Mutex<HashSet<(String, Digest)>>,
+    /// Held while a list of referrers is written under a tag.
+    tag: AsyncMutex<()>,
 }
 
 impl Registry {
     pub fn new(config: Config, credentials: Arc<dyn Credentials>) -> Self {
-        let transport = Transport::new(&config.proxy);
+        let transport = Transport::new(&config.proxy, config.retry.patience);
         let auth = Arc::new(Auth::new(credentials));
-        Registry { shared: Arc::new(Shared { config, transport }), auth, insecure: false }
+        Registry {
+            shared: Arc::new(Shared {
+                config,
+                transport,
+                wrong: Mutex::default(),
+                tag: AsyncMutex::default(),
+            }),
+            auth,
+            insecure: false,
+            step: None,
+        }
     }
 
     /// The same connections, for somebody else.
@@ -45,6 +63,12 @@ impl Registry {
         Registry { insecure: true, ..self.clone() }
     }
 
+    /// The same, that tells in a step what it waits for.
+    #[must_use]
+    pub fn shown_in(&self, step: &Step) -> Self {
+        Registry { step: Some(step.clone()), ..self.clone() }
+    }
+
     /// For requests to others than registries.
     pub fn transport(&self) -> &Transport {
         &self.shared.transport
@@ -54,12 +78,29 @@ impl Registry {
         self.shared.config.retry
     }
 
-    pub(crate) fn auth(&self) -> &Auth {
-        &self.auth
-    }
-
     pub(crate) fn pull_endpoints(&self, reference: &Reference) -> Vec<Endpoint> {
         Endpoint::pull(&self.shared.config, reference.host(), self.insecure)
+    }
+
+    /// Who is asked for a blob: who gave wrong bytes for it comes last.
+    pub(crate) fn blob_endpoints(&self, reference: &Reference, digest: &Digest) -> Vec<Endpoint> {
+        let mut endpoints = self.pull_endpoints(reference);
+        let wrong = self.wrong();
+        endpoints.sort_by_key(|endpoint| wrong.contains(&(endpoint.host.clone(), digest.clone())));
+        endpoints
+    }
+
+    pub(crate) async fn tag_lock(&self) -> AsyncMutexGuard<'_, ()> {
+        self.shared.tag.lock().await
+    }
+
+    /// Notes that a host gave wrong bytes for a blob.
+    pub(crate) fn distrust(&self, host: &str, digest: &Digest) {
+        self.wrong().insert((host.to_owned(), digest.clone()));
+    }
+
+    fn wrong(&self) -> MutexGuard<'_, HashSet<(String, Digest)>> {
+        self.shared.wrong.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn push_endpoint(&self, reference: &Reference) -> Endpoint {
@@ -73,7 +114,7 @@ impl Registry {
             retry.attempts = 1;
         }
         let (transport, auth) = (&self.shared.transport, &*self.auth);
-        Caller { transport, auth, endpoint, retry }.send(call).await
+        Caller { transport, auth, endpoint, retry, step: self.step.as_ref() }.send(call).await
     }
 }
 

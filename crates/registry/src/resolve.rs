@@ -1,6 +1,7 @@
 //! From a name to a manifest (distribution-spec, "Pulling manifests").
 
 use bytes::Bytes;
+use content::Hasher;
 use errdefs::{Class, Code, Error, Result};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, StatusCode};
@@ -9,6 +10,7 @@ use oci::{Descriptor, Digest, Reference, media};
 
 use crate::call::{Call, Reply};
 use crate::endpoint::{Endpoint, scope};
+use crate::pull::wrong;
 use crate::registry::{Registry, url};
 
 /// Most bytes of a manifest, as in other clients.
@@ -29,14 +31,32 @@ impl Registry {
     /// The bytes of a manifest or an index, checked against its descriptor.
     pub async fn manifest(&self, reference: &Reference, descriptor: &Descriptor) -> Result<Bytes> {
         let path = format!("manifests/{}", descriptor.digest);
-        let (_, bytes) = self.first(reference, |endpoint| self.get(endpoint, reference, &path)).await?;
-        let found = Digest::of(&bytes);
-        if found != descriptor.digest && descriptor.digest.algorithm() == "sha256" {
-            let message =
-                format!("unexpected digest {found} of manifest {} of {reference}", descriptor.digest);
-            return Err(Error::new(Class::Environment, Code::FailedPrecondition, message));
+        let ask = |endpoint| self.checked_manifest(endpoint, reference, &path, &descriptor.digest);
+        match self.first(reference, ask).await {
+            // Something on the way may have been at fault.
+            Err(e) if e.code() == Code::DataLoss => self.first(reference, ask).await,
+            other => other,
         }
-        Ok(bytes)
+    }
+
+    async fn checked_manifest(
+        &self,
+        endpoint: Endpoint,
+        reference: &Reference,
+        path: &str,
+        digest: &Digest,
+    ) -> Result<Option<Bytes>> {
+        let host = endpoint.host.clone();
+        let Some((_, bytes)) = self.get(endpoint, reference, path).await? else { return Ok(None) };
+        let mut hasher = Hasher::like(Some(digest));
+        hasher.update(&bytes);
+        let found = hasher.finish();
+        if found != *digest {
+            let message =
+                format!("unexpected digest {found} of manifest {digest} of {reference} from `{host}`");
+            return Err(wrong(message));
+        }
+        Ok(Some(bytes))
     }
 
     /// Asks one server after the other. "Not found" counts for more than a server that gives no answer, and a refusal
@@ -45,8 +65,20 @@ impl Registry {
     where
         F: Future<Output = Result<Option<T>>>,
     {
+        self.first_of(reference, self.pull_endpoints(reference), ask).await
+    }
+
+    pub(crate) async fn first_of<T, F>(
+        &self,
+        reference: &Reference,
+        endpoints: Vec<Endpoint>,
+        ask: impl Fn(Endpoint) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<Option<T>>>,
+    {
         let mut worst: Option<(u8, Error)> = None;
-        for endpoint in self.pull_endpoints(reference) {
+        for endpoint in endpoints {
             let host = endpoint.host.clone();
             let (weight, error) = match ask(endpoint).await {
                 Ok(Some(found)) => return Ok(found),
@@ -78,7 +110,7 @@ impl Registry {
         let named = reply.header(DIGEST).and_then(|v| v.parse::<Digest>().ok());
         let digest = reference.digest().cloned().or(named);
         match (digest, size) {
-            (Some(digest), Some(size)) if status.is_success() => {
+            (Some(digest), Some(size)) if status.is_success() && !reply.is_page() => {
                 if size > LIMIT as u64 {
                     let message = format!("rejecting {size} byte manifest for {reference}: not found");
                     return Err(Error::environment(message));
@@ -104,6 +136,7 @@ impl Registry {
             return Ok(None);
         }
         let reply = reply.success().await?;
+        reply.refuse_page()?;
         let media_type = media_type(&reply)?;
         let body = Limited::new(reply.response.into_body(), LIMIT).collect().await;
         let body = body.map_err(|e| {

@@ -1,17 +1,19 @@
 //! HTTP without a view on who answers: names, proxies, TLS, connections that are kept.
 
 mod connect;
+mod counted;
 mod dns;
 mod fault;
 mod tls;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use errdefs::{Error, Result};
-use http::header::{PROXY_AUTHORIZATION, USER_AGENT};
+use http::header::{CONTENT_LENGTH, PROXY_AUTHORIZATION, USER_AGENT};
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full};
@@ -22,6 +24,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::config::ProxyConfig;
 use connect::Connector;
+use counted::Counted;
 
 pub use dns::Dns;
 pub use fault::Fault;
@@ -30,8 +33,8 @@ pub use tls::Tls;
 /// What is sent along with a request.
 pub type Body = UnsyncBoxBody<Bytes, Error>;
 
-/// How long the head of an answer may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a server may think over what was sent along, as a multiple of its patience: it may have to hash and copy it.
+const THINKS: u32 = 10;
 /// How long an unused connection is kept.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -40,22 +43,26 @@ const IDLE: Duration = Duration::from_secs(60);
 pub struct Transport(Arc<Inner>);
 
 struct Inner {
+    patience: Duration,
     connector: Connector,
     plain: Client<Connector, Body>,
     encrypted: Mutex<HashMap<Tls, Client<HttpsConnector<Connector>, Body>>>,
 }
 
 impl Transport {
-    pub fn new(proxy: &ProxyConfig) -> Self {
+    /// `patience` is how long an answer may take, or a request bring nothing to the other side.
+    pub fn new(proxy: &ProxyConfig, patience: Duration) -> Self {
         let connector = Connector::new(proxy);
         let plain = builder().build(connector.clone());
-        Transport(Arc::new(Inner { connector, plain, encrypted: Mutex::default() }))
+        Transport(Arc::new(Inner { patience, connector, plain, encrypted: Mutex::default() }))
     }
 
     /// Sends a request with an absolute URI, and gives the answer as soon as its head is there. Redirects are not
     /// followed.
-    pub async fn send(&self, mut request: Request<Body>, tls: &Tls) -> Result<Response<Incoming>, Fault> {
-        let uploads = hyper::body::Body::size_hint(request.body()).exact() != Some(0);
+    pub async fn send(&self, request: Request<Body>, tls: &Tls) -> Result<Response<Incoming>, Fault> {
+        let size = upload_size(&request);
+        let sent = Arc::new(AtomicU64::new(0));
+        let mut request = request.map(|body| Counted { body, sent: sent.clone() }.boxed_unsync());
         request.headers_mut().entry(USER_AGENT).or_insert_with(user_agent);
         let answer = async {
             match request.uri().scheme_str() {
@@ -63,11 +70,21 @@ impl Transport {
                 _ => self.0.plain.request(self.with_proxy_login(request)).await.map_err(|e| Fault::of(&e)),
             }
         };
-        // The answer to an upload comes after all of it was sent.
-        if uploads {
-            return answer.await;
+        let mut answer = std::pin::pin!(answer);
+        let mut before = 0;
+        loop {
+            let all_sent = size > 0 && before >= size;
+            let patience = if all_sent { self.0.patience * THINKS } else { self.0.patience };
+            if let Ok(answer) = tokio::time::timeout(patience, &mut answer).await {
+                return answer;
+            }
+            // The answer to an upload comes after all of it was sent. That may take its time as long as it goes on.
+            let now = sent.load(Ordering::Relaxed);
+            if all_sent || now == before {
+                return Err(Fault::Timeout);
+            }
+            before = now;
         }
-        tokio::time::timeout(PATIENCE, answer).await.unwrap_or(Err(Fault::Timeout))
     }
 
     async fn encrypted(&self, tls: &Tls) -> Result<Client<HttpsConnector<Connector>, Body>, Fault> {
@@ -90,6 +107,12 @@ impl Transport {
         }
         request
     }
+}
+
+/// Bytes that a request brings, where it says how many.
+fn upload_size(request: &Request<Body>) -> u64 {
+    let told = request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+    told.or(hyper::body::Body::size_hint(request.body()).exact()).unwrap_or(0)
 }
 
 fn builder() -> hyper_util::client::legacy::Builder {

@@ -64,7 +64,7 @@ impl BlobPlace {
         let digest = &self.digest;
         match &self.place {
             Place::Registry => {
-                let registry = shared.logins.registry(&cx.sessions, &cx.session_ids);
+                let registry = shared.logins.registry(&cx.sessions, &cx.session_ids).shown_in(&cx.step);
                 let size = registry.blob_size(&self.reference, digest).await?;
                 let blob = Descriptor::new("", digest.clone(), size);
                 Ok((size, registry.blob(&self.reference, &blob).await?))

@@ -193,7 +193,8 @@ async fn origin(shared: &Shared, cx: &Context, options: &ImageOptions) -> Result
     let reference = options.reference.clone().with_default_tag();
     Ok(match &options.place {
         Place::Registry => {
-            Arc::new(Remote { registry: shared.logins.registry(&cx.sessions, &cx.session_ids), reference })
+            let registry = shared.logins.registry(&cx.sessions, &cx.session_ids).shown_in(&cx.step);
+            Arc::new(Remote { registry, reference })
         }
         Place::Layout { session, store } => {
             let session = cx.session_or_any(session).await?;

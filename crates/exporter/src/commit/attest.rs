@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use errdefs::Result;
 use oci::{Descriptor, DiffId, Digest, Manifest, Platform, media};
 
-use super::{Layers, Writer, manifest_json};
+use super::{Layers, Referrer, Writer, manifest_json};
 use crate::Exportable;
 use crate::attestation::{Artifact, LayerFinder, Predicate, predicates, statement, supplement};
 use crate::config::rootfs;
@@ -22,20 +22,38 @@ const UNKNOWN: &str = "unknown";
 /// What a config is that says nothing.
 const EMPTY: &[u8] = b"{}";
 
-/// Whether a result of one platform needs an index for what is said about it.
-pub fn need_index(result: &Exportable, platforms: &[ResultPlatform], options: &ImageOptions) -> bool {
+/// What is said about an image.
+pub struct Said {
+    image: Digest,
+    /// Of the manifest of the statements, as it stands in an index.
+    pub entry: Descriptor,
+}
+
+/// The same as manifests that hang on their images.
+pub fn referrers(said: &[Said]) -> Vec<Referrer> {
+    let referrer = |said: &Said| {
+        let Descriptor { media_type, digest, size, .. } = &said.entry;
+        let mut manifest = Descriptor::new(media_type.clone(), digest.clone(), *size);
+        manifest.artifact_type = ARTIFACT.into();
+        Referrer { subject: said.image.clone(), manifest }
+    };
+    said.iter().map(referrer).collect()
+}
+
+/// Whether something is said about a result of one platform that goes along with it.
+pub fn is_said(result: &Exportable, platforms: &[ResultPlatform], options: &ImageOptions) -> bool {
     let mut all = platforms.iter().flat_map(|platform| result.attestations_of(platform));
     all.any(|attestation| options.inline || !attestation.is_inline_only())
 }
 
 impl Writer<'_> {
-    /// Writes what is said about each image; gives the entries for the index, and the statements by platform.
+    /// Writes what is said about each image; gives that, and the statements by platform.
     pub(super) async fn attest(
         &self,
         platforms: &[ResultPlatform],
         images: &[Descriptor],
         layers: &[Layers],
-    ) -> Result<(Vec<Descriptor>, BTreeMap<String, Vec<Descriptor>>)> {
+    ) -> Result<(Vec<Said>, BTreeMap<String, Vec<Descriptor>>)> {
         let (mut entries, mut by_platform) = (Vec::new(), BTreeMap::new());
         for ((platform, image), layers) in platforms.iter().zip(images).zip(layers) {
             let attestations = self.result.attestations_of(platform);
@@ -45,7 +63,8 @@ impl Writer<'_> {
             let predicates = predicates(attestations, self.cx).await?;
             let predicates = self.supplement(predicates, layers).await?;
             let statements = self.statements(&predicates, &self.artifacts(platform, image)?).await?;
-            entries.push(self.attestation_manifest(image, statements.clone()).await?);
+            let entry = self.attestation_manifest(image, statements.clone()).await?;
+            entries.push(Said { image: image.digest.clone(), entry });
             by_platform.insert(platform.id.clone(), statements);
         }
         Ok((entries, by_platform))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use exporter::{Attestation, AttestationBody, Exportable};
 use frontend::{AttestationKind, Subject};
-use oci::{Digest, Index, Manifest};
+use oci::{Descriptor, Digest, Index, Manifest};
 use refs::ImmutableRef;
 use serde_json::Value;
 use session::{DirMode, Output};
@@ -81,6 +81,67 @@ async fn an_image_comes_with_what_is_said_of_it() {
     assert_eq!(world.refs.content().read(&statement.digest).unwrap(), expected.as_bytes());
     let told = world.told.all();
     assert!(told.contains(&format!("exporting attestation manifest {}", attestation.digest)), "{told:?}");
+}
+
+#[tokio::test]
+async fn what_is_said_may_hang_on_the_image() {
+    let export = async |attrs: &str| {
+        let out = tempfile::tempdir().unwrap();
+        let path = out.path().join("out.tar");
+        let world = World::new(vec![(0, Output::File(path.clone()))]).await;
+        let layer = world.layer(None, "a=1", 10).await;
+        let said = vec![inline("p.json", "{}")];
+        let result = attested(single(Some(&layer), Some(ARM)), "linux/arm64", said);
+        let attrs = format!("name=x:1 attestation-inline=true source-date-epoch=0 {attrs}");
+        world.export("oci", &attrs, &result).await?;
+        let unpacked = out.path().join("layout");
+        std::fs::create_dir(&unpacked).unwrap();
+        let tar = std::process::Command::new("tar").arg("-xf").arg(&path).arg("-C").arg(&unpacked).status();
+        assert!(tar.unwrap().success());
+        let read = |path: &str| std::fs::read(unpacked.join(path)).unwrap();
+        let index: Index = serde_json::from_slice(&read("index.json")).unwrap();
+        let blob = |d: &Descriptor| read(&format!("blobs/sha256/{}", d.digest.hex()));
+        Ok::<_, errdefs::Error>((
+            index.manifests.clone(),
+            index.manifests.iter().map(blob).collect::<Vec<_>>(),
+        ))
+    };
+    let kinds = |entries: &[Descriptor]| {
+        entries.iter().map(|d| (d.media_type.clone(), d.artifact_type.clone())).collect::<Vec<_>>()
+    };
+    let (index, manifest) = (oci::media::OCI_INDEX.to_owned(), oci::media::OCI_MANIFEST.to_owned());
+    let artifact = "application/vnd.docker.attestation.manifest.v1+json".to_owned();
+    let (as_buildkit, blobs) = export("").await.unwrap();
+    assert_eq!(kinds(&as_buildkit), [(index.clone(), String::new())]);
+    assert_eq!(export("attestation-storage=index").await.unwrap(), (as_buildkit.clone(), blobs));
+
+    // An image of one platform is a manifest then, and no index.
+    let (entries, blobs) = export("attestation-storage=referrers").await.unwrap();
+    assert_eq!(kinds(&entries), [(manifest.clone(), String::new()), (manifest.clone(), artifact.clone())]);
+    assert!(!entries[1].annotations.contains_key(oci::manifest::REF_NAME));
+    let said: Manifest = serde_json::from_slice(&blobs[1]).unwrap();
+    assert_eq!(
+        (said.artifact_type, said.subject.unwrap().digest),
+        (artifact.clone(), entries[0].digest.clone())
+    );
+
+    // In both places it is the same.
+    let (both, blobs) = export("attestation-storage=both").await.unwrap();
+    assert_eq!(both[0].digest, as_buildkit[0].digest);
+    assert_eq!(kinds(&both), [(index, String::new()), (manifest, artifact)]);
+    let inside: Index = serde_json::from_slice(&blobs[0]).unwrap();
+    assert_eq!(inside.manifests[1].digest, both[1].digest);
+    assert_eq!(both[1].digest, entries[1].digest);
+
+    for (attrs, expected) in [
+        ("attestation-storage=there", "invalid attestation-storage `there`"),
+        ("attestation-storage=both oci-artifact=false", "conflicts with \"oci-artifact=false\""),
+        ("attestation-storage=referrers oci-mediatypes=false", "\"oci-mediatypes=false\""),
+        ("attestation-storage=referrers tar=false", "conflicts with \"tar=false\""),
+    ] {
+        let e = export(attrs).await.expect_err("refused");
+        assert!(e.to_string().contains(expected), "{e}");
+    }
 }
 
 #[tokio::test]

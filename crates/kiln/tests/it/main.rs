@@ -9,6 +9,7 @@ mod docker;
 mod editors;
 mod engine;
 mod faces;
+mod faulty_registry;
 mod frontends;
 mod git_ssh;
 mod harness;

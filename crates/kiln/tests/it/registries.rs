@@ -2,10 +2,13 @@
 
 use serde_json::json;
 
-use crate::harness::{Engine, Folder, Image, LOGIN, Registry, assert_has, busybox, run_tool, tool};
+use crate::harness::{
+    Engine, Fault, FaultyProxy, Folder, Image, LOGIN, Layout, Registry, assert_has, busybox, busybox_layer,
+    run_tool, tool,
+};
 
 /// Reads an image back from a registry with skopeo.
-fn copy_back(registry: &Registry, name: &str, login: &[&str]) -> (Folder, Image) {
+pub fn copy_back(registry: &Registry, name: &str, login: &[&str]) -> (Folder, Image) {
     let folder = Folder::new(&[]);
     let from = format!("docker://{}", registry.name(name));
     let to = format!("oci:{}:x", folder.join("layout").display());
@@ -17,8 +20,12 @@ fn copy_back(registry: &Registry, name: &str, login: &[&str]) -> (Folder, Image)
 }
 
 /// Puts the base image into a registry.
-fn fill(registry: &Registry, name: &str, login: &[&str]) {
-    let from = format!("oci:{}:latest", busybox().path().display());
+pub fn fill(registry: &Registry, name: &str, login: &[&str]) {
+    fill_with(&busybox(), registry, name, login);
+}
+
+fn fill_with(image: &Layout, registry: &Registry, name: &str, login: &[&str]) {
+    let from = format!("oci:{}:latest", image.path().display());
     let mut skopeo = tool("skopeo");
     skopeo.args(["copy", "-q", "--dest-tls-verify=false"]).args(login);
     run_tool(skopeo.args([&from, &format!("docker://{}", registry.name(name))]), b"");
@@ -147,4 +154,89 @@ fn what_registries_may_refuse() {
     fails(&format!("{}@{digest}", registry.name("base")), &["not found"]);
     // Nobody listens on port 1.
     fails("127.0.0.1:1/a:1", &["127.0.0.1:1/a:1", "refused"]);
+}
+
+/// What is fetched is what some step reads.
+#[test]
+fn layers_that_no_step_reads_are_not_fetched() {
+    let registry = Registry::open();
+    let proxy = FaultyProxy::start(&registry, |_, _| Fault::Nothing);
+    let other = Layout::new(&[b"", &busybox_layer()], json!({"Env": ["A=other"]}));
+    fill(&registry, "base:1", &[]);
+    fill_with(&other, &registry, "other:1", &[]);
+    let digests = |image: &Layout| {
+        let paths = Image::read(image.path()).layer_paths();
+        paths
+            .iter()
+            .map(|p| p.file_name().expect("a name").to_string_lossy().into_owned())
+            .collect::<Vec<_>>()
+    };
+    let (base, other) = (digests(&busybox()), digests(&other));
+    let names = (proxy.name("base:1"), proxy.name("other:1"));
+    let dockerfiles = [
+        format!("FROM {}\nLABEL a=b", names.0),
+        format!("FROM {} AS unused\nRUN true\nFROM {}\nENV B=$A", names.0, names.1),
+        format!("FROM {}\nCOPY --link --from={} /etc/group /group", names.0, names.1),
+    ];
+    let push = format!("type=image,push=true,name={}", proxy.name("app:1"));
+    for (number, output, read) in [
+        (0, push.as_str(), &[][..]),
+        (0, "type=cacheonly", &[]),
+        (1, push.as_str(), &[]),
+        (1, "type=cacheonly", &[]),
+        (2, push.as_str(), &other),
+    ] {
+        let engine = Engine::new();
+        let context = Folder::with_dockerfile(&dockerfiles[number], &[]);
+        engine.build(&context).args(["--output", output]).ok();
+        let passed = proxy.take_passed();
+        let is_read = |digest: &&String| {
+            passed
+                .iter()
+                .any(|p| p.line.starts_with("GET") && p.line.ends_with(digest.as_str()) && p.bytes > 0)
+        };
+        let fetched: Vec<_> = base.iter().chain(&other).filter(is_read).collect();
+        assert_eq!(fetched, read.iter().collect::<Vec<_>>(), "{} {output}: {passed:?}", dockerfiles[number]);
+        // Manifests and configs are small.
+        let small: usize =
+            passed.iter().filter(|p| !is_layer(&p.line, &[&base, &other])).map(|p| p.bytes).sum();
+        assert!(small < 20_000, "{passed:?}");
+    }
+    // What was pushed is whole: the registry took the layers from the repository that had them.
+    let (_folder, image) = copy_back(&registry, "app:1", &[]);
+    assert_eq!(image.layer_paths().len(), 2);
+}
+
+fn is_layer(line: &str, layers: &[&[String]]) -> bool {
+    layers.iter().flat_map(|list| list.iter()).any(|digest| line.ends_with(digest.as_str()))
+}
+
+/// What is said of an image in a registry that keeps no list of referrers.
+#[test]
+fn attestations_hang_on_the_image() {
+    let engine = Engine::new();
+    let registry = Registry::open();
+    let context = Folder::with_dockerfile("FROM scratch\nCOPY Dockerfile /", &[]);
+    let name = registry.name("app:1");
+    for (attrs, kind) in [("both", "index"), ("referrers", "manifest")] {
+        let output = format!("type=registry,name={name},attestation-storage={attrs}");
+        engine.build(&context).args(["--provenance=mode=min", "--output", &output]).ok();
+        let inspect = |tag: &str| -> serde_json::Value {
+            let from = format!("docker://{}", registry.name(&format!("app:{tag}")));
+            let read = run_tool(tool("skopeo").args(["inspect", "--raw", "--tls-verify=false", &from]), b"");
+            serde_json::from_slice(&read).expect("JSON")
+        };
+        let root = inspect("1");
+        assert_eq!(root["mediaType"], format!("application/vnd.oci.image.{kind}.v1+json"));
+        let (_folder, image) = copy_back(&registry, "app:1", &[]);
+        assert_eq!(image.layer_paths().len(), 1);
+        let listed = inspect(&image.digest().replace(':', "-"));
+        let said = listed["manifests"].as_array().expect("a list");
+        // Each build is said something else of.
+        let expected = if attrs == "both" { 1 } else { 2 };
+        assert_eq!(said.len(), expected, "{listed}");
+        for entry in said {
+            assert_eq!(entry["artifactType"], "application/vnd.docker.attestation.manifest.v1+json");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use errdefs::{Error, Result};
+use errdefs::{Code, Error, Result};
 use oci::{Descriptor, Digest};
 use refs::{BlobProvider, BlobStream, Compression, ImmutableRef, LayerBlob};
 
@@ -19,17 +19,27 @@ struct Memory {
     breaks_off: bool,
     /// Whether it is gone once it broke off.
     leaves: bool,
+    /// How often it gives other bytes than it should, and says so after the last.
+    wrong: usize,
 }
 
 #[async_trait]
 impl BlobProvider for Memory {
     async fn open(&self, blob: &Descriptor) -> Result<BlobStream> {
-        self.opened.fetch_add(1, Ordering::Relaxed);
-        let bytes = self.blobs.get(&blob.digest).cloned().ok_or_else(|| Error::not_found("no such blob"))?;
+        let before = self.opened.fetch_add(1, Ordering::Relaxed);
+        let mut bytes =
+            self.blobs.get(&blob.digest).cloned().ok_or_else(|| Error::not_found("no such blob"))?;
+        if before < self.wrong {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0x55;
+        }
         let len = if self.breaks_off { bytes.len() / 2 } else { bytes.len() };
         let mut chunks: Vec<_> = bytes[..len].chunks(1000).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
         if self.breaks_off {
             chunks.push(Err(Error::environment("the line broke")));
+        }
+        if before < self.wrong {
+            chunks.push(Err(Error::environment("other bytes came").with_code(Code::DataLoss)));
         }
         Ok(Box::pin(futures_util::stream::iter(chunks)))
     }
@@ -104,6 +114,30 @@ async fn blobs_can_be_fetched_alone() {
     // They unpack without another fetch.
     assert_eq!(show(&image).await, shown);
     assert_eq!(memory.opened.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test]
+async fn what_came_wrong_is_fetched_once_more_and_never_kept() {
+    let (blobs, memory, shown) = pack().await;
+    let give = |wrong| Arc::new(Memory { blobs: memory.blobs.clone(), wrong, ..Memory::default() });
+    for (wrong, is_right) in [(1, true), (9, false)] {
+        for unpack in [true, false] {
+            let (world, memory) = (World::new().await, give(wrong));
+            let image = pull(&world, &blobs[..1], &memory);
+            let lease = world.refs.content().lease();
+            let result = match unpack {
+                true => image.chain().await.map(drop),
+                false => image.fetch_blobs(&blobs[..1], &lease).await,
+            };
+            assert_eq!(memory.opened.load(Ordering::Relaxed), 2);
+            let told = result.as_ref().map_err(|e| e.to_string().contains("other bytes came"));
+            assert_eq!(told, if is_right { Ok(&()) } else { Err(true) });
+            assert_eq!(world.refs.content().contains(&blobs[0].descriptor.digest), is_right);
+            assert_eq!(world.layers(), usize::from(is_right && unpack));
+        }
+    }
+    let (world, memory) = (World::new().await, give(1));
+    assert_eq!(show(&pull(&world, &blobs, &memory)).await, shown);
 }
 
 /// After a restart nobody knows who could fetch, so what was not fetched is gone, with what is made of it.

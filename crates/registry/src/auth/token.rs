@@ -6,12 +6,14 @@ use errdefs::{Error, Result, ResultExt as _};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
+use jiff::Timestamp;
 use serde::Deserialize;
 use url::Url;
 
 use super::challenge::Challenge;
 use super::{basic, secret_header};
 use crate::backoff::Backoff;
+use crate::busy::Busy;
 use crate::config::Retry;
 use crate::error::Refusal;
 use crate::transport::{self, Body, Tls, Transport};
@@ -43,6 +45,7 @@ pub struct Fresh {
     header: HeaderValue,
     /// Seconds, as its giver said.
     expires_in: i64,
+    issued_at: i64,
     until: Instant,
 }
 
@@ -54,19 +57,33 @@ struct Given {
     access_token: String,
     #[serde(default)]
     expires_in: i64,
+    /// As in RFC 3339.
+    #[serde(default)]
+    issued_at: String,
+}
+
+impl Given {
+    /// Seconds since the epoch; 0 where its giver does not say.
+    fn issued_at(&self) -> i64 {
+        self.issued_at.parse::<Timestamp>().map_or(0, Timestamp::as_second)
+    }
 }
 
 impl Fresh {
-    /// `expires_in` counts seconds; 0 where it is not known. The last tenth is not used.
-    pub fn new(token: &str, expires_in: i64) -> Result<Self> {
-        let seconds = u64::try_from(if expires_in > 0 { expires_in } else { LASTS }).unwrap_or(0).min(86400);
-        let until = Instant::now() + Duration::from_millis(seconds * 900);
+    /// `expires_in` counts seconds, `issued_at` those since the epoch; 0 where they are not known. The last tenth is not
+    /// used.
+    pub fn new(token: &str, expires_in: i64, issued_at: i64) -> Result<Self> {
+        let lasts = if expires_in > 0 { expires_in.min(86400) } else { LASTS };
+        let age = if issued_at > 0 { Timestamp::now().as_second().saturating_sub(issued_at) } else { 0 };
+        // A token is not given when it is of no use any more: the clock of its giver goes otherwise than ours.
+        let left = if (0..lasts).contains(&age) { lasts - age } else { lasts };
+        let until = Instant::now() + Duration::from_millis(left.unsigned_abs() * 900);
         let header = secret_header(&format!("Bearer {token}"))?;
-        Ok(Fresh { token: token.to_owned(), header, expires_in, until })
+        Ok(Fresh { token: token.to_owned(), header, expires_in, issued_at, until })
     }
 
     pub fn into_token(self) -> Token {
-        Token { token: self.token, expires_in: self.expires_in, issued_at: 0 }
+        Token { token: self.token, expires_in: self.expires_in, issued_at: self.issued_at }
     }
 
     pub fn header(&self) -> Option<HeaderValue> {
@@ -174,11 +191,11 @@ impl Realm {
             let request = make().map_err(Refused::Error)?;
             let (method, uri) = (request.method().clone(), request.uri().clone());
             match server.transport.send(request, server.tls).await {
-                Err(fault) if fault.may_pass() && backoff.pause(None).await => {}
+                Err(fault) if fault.may_pass() && backoff.pause().await => {}
                 Err(fault) => return Err(Refused::Error(fault.of_request(&method, &uri))),
-                Ok(response) => match Backoff::asked(&response) {
-                    Some(asked) if backoff.pause(asked).await => {}
-                    _ => break (method, uri, response),
+                Ok(response) => match Busy::of(&response).and_then(|busy| backoff.next_wait(busy.after)) {
+                    Some(wait) => tokio::time::sleep(wait).await,
+                    None => break (method, uri, response),
                 },
             }
         };
@@ -190,12 +207,13 @@ impl Realm {
         let body = body.map_err(|e| Refused::Error(broken(e.to_string())))?.to_bytes();
         let given: Given =
             serde_json::from_slice(&body).map_err(|e| Refused::Error(broken(e.to_string())))?;
+        let issued_at = given.issued_at();
         let token = if given.access_token.is_empty() { given.token } else { given.access_token };
         if token.is_empty() {
             let message = "authorization server did not include a token in the response";
             return Err(Refused::Error(Error::environment(message)));
         }
-        Fresh::new(&token, given.expires_in).map_err(Refused::Error)
+        Fresh::new(&token, given.expires_in, issued_at).map_err(Refused::Error)
     }
 }
 

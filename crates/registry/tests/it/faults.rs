@@ -5,7 +5,6 @@ use std::sync::Arc;
 use errdefs::Code;
 use oci::Digest;
 use registry::{Anonymous, HostConfig, ProxyConfig, Pushed, Registry};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::server::{Answer, Told, answer, free_port};
 use crate::{anonymous, config, layer, noise, push, read, reference};
@@ -32,6 +31,41 @@ async fn a_busy_server_is_asked_again() {
     let e = anonymous().resolve(&reference(&server.host, "a")).await.expect_err("never");
     assert!(e.to_string().ends_with("429 Too Many Requests: toomanyrequests: slow"), "{e}");
     assert_eq!(e.code(), Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn a_limit_is_told_while_it_is_waited_for_and_in_the_end() {
+    let limit =
+        [("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", "0;w=21600"), ("retry-after", "1")];
+    let server = Told::start(move |_, n| match n {
+        0 => answer(429, &limit, ""),
+        _ => answer(429, &[limit[0], limit[1], ("retry-after", "3600")], ""),
+    })
+    .await;
+    let events = Arc::new(Events::default());
+    let step = progress::Step::attach(events.clone(), Digest::of("step"));
+    let e = anonymous().shown_in(&step).resolve(&reference(&server.host, "a")).await.expect_err("limited");
+    let told = format!("registry `{}` limits how often it is asked (100 in 6 h, 0 left)", server.host);
+    assert_eq!(
+        e.hints(),
+        [format!("{told}: try again in 60 min, log in to raise the limit, or use a mirror")]
+    );
+    // Nobody waits for an hour. The last asks for the registry's words.
+    assert_eq!(server.lines().len(), 3);
+    let waits = format!("{told}; trying again in 1 s");
+    assert_eq!(*events.0.lock().expect("not poisoned"), [(waits.clone(), false), (waits, true)]);
+}
+
+/// What was told of the parts of a step, and whether they had ended.
+#[derive(Default)]
+struct Events(std::sync::Mutex<Vec<(String, bool)>>);
+
+impl progress::Sink for Events {
+    fn emit(&self, event: progress::Event) {
+        if let progress::Event::Status(status) = event {
+            self.0.lock().expect("not poisoned").push((status.id, status.completed.is_some()));
+        }
+    }
 }
 
 #[tokio::test]
@@ -79,88 +113,14 @@ async fn a_login_does_not_follow_a_redirect_elsewhere() {
     assert_eq!(other.lines(), ["GET /there?sig=1"]);
 }
 
-/// Gives `blob` in answers that break off after `each` bytes; `ranges` says whether it can start in the middle.
-async fn breaking(blob: Vec<u8>, each: usize, ranges: bool) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let host = listener.local_addr().expect("bound").to_string();
-    tokio::spawn(async move {
-        let mut each = each;
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n") {
-                let mut byte = [0];
-                if stream.read(&mut byte).await.unwrap_or(0) == 0 {
-                    break;
-                }
-                request.push(byte[0]);
-            }
-            let text = String::from_utf8_lossy(&request).to_lowercase();
-            let start = text.split("range: bytes=").nth(1).and_then(|r| r.split('-').next()?.parse().ok());
-            let start: usize = if ranges { start.unwrap_or(0) } else { 0 };
-            let (status, length) =
-                if start > 0 { ("206 Partial Content", blob.len() - start) } else { ("200 OK", blob.len()) };
-            let end = if ranges { (start + each).min(blob.len()) } else { each.min(blob.len()) };
-            let head = format!(
-                "HTTP/1.1 {status}\r\ncontent-length: {length}\r\ncontent-range: bytes {start}-{}/{}\r\n\r\n",
-                blob.len() - 1,
-                blob.len()
-            );
-            let _ = stream.write_all(head.as_bytes()).await;
-            let _ = stream.write_all(&blob[start..end]).await;
-            // A server that starts over gets further each time.
-            if !ranges {
-                each *= 2;
-            }
-        }
-    });
-    host
-}
-
-#[tokio::test]
-async fn a_stream_that_breaks_is_taken_up_again() {
-    let blob = noise(50_000);
-    for ranges in [true, false] {
-        let host = breaking(blob.clone(), 20_000, ranges).await;
-        let found = read(anonymous().blob(&reference(&host, "a"), &layer(&blob)).await).await;
-        assert!(found.expect("read") == blob, "ranges: {ranges}");
-    }
-}
-
-#[tokio::test]
-async fn a_stream_that_keeps_breaking_is_an_error() {
-    let blob = noise(50_000);
-    let host = breaking(blob.clone(), 100, true).await;
-    let name = reference(&host, "a");
-    let e = read(anonymous().blob(&name, &layer(&blob)).await).await.expect_err("broken");
-    let start = format!("blob {} of {name} ended after 300 of 50000 bytes: ", layer(&blob).digest);
-    assert!(e.to_string().starts_with(&start), "{e}");
-}
-
-#[tokio::test]
-async fn a_blob_of_another_length_or_content_is_an_error() {
-    let wanted = layer(b"0123456789");
-    let check = async |body: &'static str, expected: &str| {
-        let server = Told::start(move |_, _| answer(200, &[], body)).await;
-        let name = reference(&server.host, "a");
-        let e = anonymous().small_blob(&name, &wanted).await.expect_err("damaged");
-        assert_eq!(
-            e.to_string().replace(&name.to_string(), "NAME").replace(wanted.digest.as_str(), "WANTED"),
-            expected
-        );
-    };
-    check("0123456789abc", "blob WANTED of NAME is longer than its 10 bytes").await;
-    check("0123", "blob WANTED of NAME ended after 4 of 10 bytes: the server ended it").await;
-    let found = Digest::of("9876543210");
-    check("9876543210", &format!("unexpected digest {found} of blob WANTED of NAME")).await;
-}
-
 #[tokio::test]
 async fn a_manifest_that_is_another_is_an_error() {
     let server = Told::start(|_, _| manifest()).await;
     let name = reference(&server.host, "a");
     let wanted = layer(b"other");
     let e = anonymous().manifest(&name, &wanted).await.expect_err("damaged");
-    let expected = format!("unexpected digest {} of manifest {} of {name}", Digest::of("{}"), wanted.digest);
+    let (found, host) = (Digest::of("{}"), &server.host);
+    let expected = format!("unexpected digest {found} of manifest {} of {name} from `{host}`", wanted.digest);
     assert_eq!(e.to_string(), expected);
 }
 

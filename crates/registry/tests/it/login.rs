@@ -102,6 +102,36 @@ async fn a_token_is_fetched_once_for_a_scope() {
 }
 
 #[tokio::test]
+async fn a_token_lasts_as_long_as_its_giver_says() {
+    let check = async |answered: String, fetched: usize| {
+        let server = guarded(move |_| answer(200, &[], answered.clone())).await;
+        let (registry, name) = (anonymous(), reference(&server.host, "a"));
+        for _ in 0..3 {
+            registry.resolve(&name).await.expect("allowed");
+        }
+        let tokens = server.lines().into_iter().filter(|line| line.contains("/token")).count();
+        assert_eq!(tokens, fetched, "{:?}", server.lines());
+    };
+    let ago = |seconds| jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds);
+    let given = |lasts: i64, ago: jiff::Timestamp| {
+        format!(r#"{{"token":"good","expires_in":{lasts},"issued_at":"{ago}"}}"#)
+    };
+    check(r#"{"token":"good"}"#.into(), 1).await;
+    check(given(300, ago(200)), 1).await;
+    // The clock of the giver goes otherwise, where a new token is too old or from the future.
+    check(given(300, ago(9000)), 1).await;
+    check(given(300, ago(-9000)), 1).await;
+    // A few seconds are left of it: the last are not used.
+    let brief = given(1_000, ago(999));
+    let server = guarded(move |_| answer(200, &[], brief.clone())).await;
+    let (registry, name) = (anonymous(), reference(&server.host, "a"));
+    registry.resolve(&name).await.expect("allowed");
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    registry.resolve(&name).await.expect("allowed");
+    assert_eq!(server.lines().into_iter().filter(|line| line.contains("/token")).count(), 2);
+}
+
+#[tokio::test]
 async fn a_password_is_shown_with_get_and_else_with_post() {
     let server = guarded(|seen| match seen.method.as_str() {
         "GET" => answer(404, &[], ""),

@@ -1,9 +1,12 @@
 //! The client against Debian's docker-registry, and against small servers for what that one cannot be made to do.
 
+mod downloads;
 mod faults;
 mod login;
 mod real;
+mod referrers;
 mod server;
+mod uploads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +19,8 @@ use registry::{Anonymous, ByteStream, Config, Credentials, PushBlob, Registry, R
 
 /// Settings that do not make tests wait.
 fn config() -> Config {
-    let retry =
-        Retry { attempts: 3, first_wait: Duration::from_millis(1), longest_wait: Duration::from_millis(5) };
+    let (first_wait, longest_wait) = (Duration::from_millis(1), Duration::from_millis(5));
+    let retry = Retry { attempts: 3, first_wait, longest_wait, patience: Duration::from_secs(60) };
     Config { retry, ..Config::default() }
 }
 

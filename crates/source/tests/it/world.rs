@@ -48,7 +48,7 @@ impl World {
         let snapshots = snapshot::Store::open(dir.path(), snapshot::Options::default()).expect("a store");
         let refs = Refs::open(db, snapshots, content.clone(), LastEnd::Unknown).await.expect("a store");
         let wait = Duration::from_millis(1);
-        let retry = Retry { attempts: 2, first_wait: wait, longest_wait: wait };
+        let retry = Retry { attempts: 2, first_wait: wait, longest_wait: wait, ..Retry::default() };
         let registry = Registry::new(Config { retry, ..Config::default() }, Arc::new(Anonymous));
         let sources = Sources::new(Parts { refs: refs.clone(), content: content.clone(), registry });
         World { dir, refs, content, sources, sessions: Sessions::new(), log: Arc::default() }

@@ -1,3 +1,5 @@
+use std::path::{Path, PathBuf};
+
 use super::{Folder, Process, tool};
 
 /// Who may use a registry that asks for a name and a password.
@@ -8,7 +10,7 @@ const HTPASSWD: &str = "kim:$2b$04$1LSDJ468x6ZQABL92.ss2OW6D6yPUEUDyzJbAaC6pv6Bs
 /// Debian's registry on a port of this machine.
 pub struct Registry {
     _process: Process,
-    _folder: Folder,
+    folder: Folder,
     port: u16,
 }
 
@@ -36,12 +38,26 @@ impl Registry {
             let (_, rest) = line.split_once("listening on 127.0.0.1:")?;
             rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
         });
-        Registry { _process: process, _folder: folder, port }
+        Registry { _process: process, folder, port }
     }
 
     /// A name in it.
     pub fn name(&self, repository: &str) -> String {
         format!("{}/{repository}", self.host())
+    }
+
+    /// The blobs that it keeps, by what it takes for their digests.
+    pub fn blobs(&self) -> Vec<(String, PathBuf)> {
+        let all = self.folder.join("store/docker/registry/v2/blobs/sha256");
+        let list = |path: &Path| {
+            let entries = std::fs::read_dir(path).into_iter().flatten();
+            entries.map(|entry| entry.expect("readable").path()).collect::<Vec<_>>()
+        };
+        let blob = |path: PathBuf| {
+            let hex = path.file_name().expect("a name").to_string_lossy().into_owned();
+            (format!("sha256:{hex}"), path.join("data"))
+        };
+        list(&all).iter().flat_map(|start| list(start)).map(blob).collect()
     }
 
     pub fn host(&self) -> String {
