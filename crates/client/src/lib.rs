@@ -21,7 +21,7 @@ mod tls;
 mod usage;
 
 pub use address::Address;
-pub use bridge::Metadata;
+pub use bridge::{Graphs, Made, Metadata};
 pub use client::{Client, Device, EngineVersion, GcPolicy, Worker};
 pub use helper::Helper;
 pub use history::{BuildRecord, Descriptor, Failure, HistoryChange, HistoryEvent, HistoryQuery, Steps};
