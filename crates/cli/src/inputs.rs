@@ -12,14 +12,16 @@ use session::Attachables;
 use tempfile::TempDir;
 
 use crate::commands::Local;
-use crate::engine::Place;
 use crate::environment::Environment;
 use crate::inputs::stdin::Stdin;
+use crate::nodes::Nodes;
 use crate::settings::{BuildSettings, not_yet};
 
 /// Frontend options that name the inputs, and the offers that go with them.
 pub(crate) struct Inputs {
     pub attrs: BTreeMap<String, String>,
+    /// Graphs that the frontend reads from, by name.
+    pub graphs: BTreeMap<String, llb::Definition>,
     pub attachables: Attachables,
     /// Names the context's folder, so that the engine knows it again.
     pub shared_key: String,
@@ -40,15 +42,16 @@ enum Dockerfile {
 }
 
 impl Inputs {
-    /// What lies in the web, the engine at `place` fetches. With `several`, more than one engine may ask for the inputs.
+    /// What lies in the web, the first of the nodes fetches. With `several`, more than one engine may ask for the inputs.
     pub(crate) async fn open(
         settings: &BuildSettings,
-        place: &Place,
+        nodes: &Nodes<'_>,
         several: bool,
         env: &Environment,
     ) -> Result<Self> {
         let mut inputs = Inputs {
             attrs: BTreeMap::new(),
+            graphs: BTreeMap::new(),
             attachables: Attachables::new(),
             shared_key: String::new(),
             local: Local::default(),
@@ -57,7 +60,7 @@ impl Inputs {
         };
         let dockerfile = match inputs.context(settings, several, env).await? {
             Some(dockerfile) => dockerfile,
-            None => inputs.dockerfile(settings, place, env).await?,
+            None => inputs.dockerfile(settings, nodes, env).await?,
         };
         match dockerfile {
             Dockerfile::Local { dir, name } => {
@@ -163,7 +166,7 @@ impl Inputs {
     async fn dockerfile(
         &mut self,
         settings: &BuildSettings,
-        place: &Place,
+        nodes: &Nodes<'_>,
         env: &Environment,
     ) -> Result<Dockerfile> {
         let is_folder = !self.attrs.contains_key("context");
@@ -174,7 +177,9 @@ impl Inputs {
             }
             Some(url) if is_http(url) => {
                 let dir = self.temporary()?;
-                page::fetch(place, url, &dir).await.with_context(|| format!("failed to fetch `{url}`"))?;
+                page::fetch(nodes.first().await?, url, &dir)
+                    .await
+                    .with_context(|| format!("failed to fetch `{url}`"))?;
                 Ok(self.dockerfile_of_its_own(dir))
             }
             Some(file) if is_folder || Path::new(file).is_absolute() => {

@@ -11,7 +11,7 @@ use oci::{Digest, Platform};
 use progress::SolveStatus;
 use registry::{HostConfig, KeyPair};
 use serde::Deserialize;
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 
 use crate::engine::{Builder, Member};
 
@@ -37,41 +37,63 @@ impl Chosen {
     }
 }
 
-/// Gives the platforms to nodes, and connects to those. Nodes whose options make no sense take no part.
-///
-/// # Errors
-/// An engine that is needed does not answer.
-pub(crate) async fn choose(builder: &Builder, platforms: &[Platform]) -> Result<Vec<Chosen>> {
-    let usable: Vec<&Member> = builder.nodes.iter().filter(|member| member.driver.is_ok()).collect();
-    builder.place().context("no valid drivers found")?;
-    let several = builder.nodes.len() > 1;
-    // Those that were asked what they can need not be reached again.
-    let reached = Mutex::new(vec![None; usable.len()]);
-    let reach = async |place: usize| -> Result<Client> {
-        let known = reached.lock().unwrap_or_else(PoisonError::into_inner)[place].clone();
-        if let Some(client) = known {
-            return Ok(client);
-        }
-        let node = &usable[place].node;
-        let named = |e: Error| if several { e.context(format!("node {}", node.name)) } else { e };
-        let client: Client = usable[place].connect().await.map_err(named)?;
-        reached.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(client.clone());
-        Ok(client)
-    };
-    let fixed: Vec<Vec<Platform>> = usable.iter().map(|member| member.node.platforms.clone()).collect();
-    let ask =
-        async || try_join_all((0..usable.len()).map(async |place| found(&reach(place).await?).await)).await;
-    let shares = ::builder::choose(platforms, &fixed, ask).await?;
-    try_join_all(shares.into_iter().map(async |share| {
-        let client = reach(share.node).await?;
-        let node = &usable[share.node].node;
-        let config = node.files.get("buildkitd.toml");
-        let registries = config.map_or(Ok(BTreeMap::new()), |file| registries(&file.0));
-        let registries = registries.with_context(|| format!("configuration of node {}", node.name))?;
-        let (name, address) = (node.name.clone(), client.address().to_string());
-        Ok(Chosen { name, address, client, platforms: share.platforms, registries })
-    }))
-    .await
+/// The nodes of a builder, for one build or several: each is reached, and asked what it can, once at most. Nodes whose
+/// options make no sense take no part.
+pub(crate) struct Nodes<'b> {
+    pub builder: &'b Builder,
+    usable: Vec<(&'b Member, OnceCell<Client>)>,
+    /// What each of them builds, by its own word.
+    found: OnceCell<Vec<Vec<Platform>>>,
+}
+
+impl<'b> Nodes<'b> {
+    pub(crate) fn new(builder: &'b Builder) -> Self {
+        let usable = builder.nodes.iter().filter(|member| member.driver.is_ok());
+        let usable = usable.map(|member| (member, OnceCell::new())).collect();
+        Nodes { builder, usable, found: OnceCell::new() }
+    }
+
+    /// Gives the platforms to nodes, and connects to those.
+    ///
+    /// # Errors
+    /// An engine that is needed does not answer.
+    pub(crate) async fn choose(&self, platforms: &[Platform]) -> Result<Vec<Chosen>> {
+        self.builder.place().context("no valid drivers found")?;
+        let fixed: Vec<Vec<Platform>> =
+            self.usable.iter().map(|(member, _)| member.node.platforms.clone()).collect();
+        let ask = async || self.found.get_or_try_init(|| self.find_out()).await.cloned();
+        let shares = ::builder::choose(platforms, &fixed, ask).await?;
+        try_join_all(shares.into_iter().map(async |share| {
+            let client = self.reach(share.node).await?.clone();
+            let node = &self.usable[share.node].0.node;
+            let config = node.files.get("buildkitd.toml");
+            let registries = config.map_or(Ok(BTreeMap::new()), |file| registries(&file.0));
+            let registries = registries.with_context(|| format!("configuration of node {}", node.name))?;
+            let (name, address) = (node.name.clone(), client.address().to_string());
+            Ok(Chosen { name, address, client, platforms: share.platforms, registries })
+        }))
+        .await
+    }
+
+    /// The first node.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub(crate) async fn first(&self) -> Result<&Client> {
+        self.builder.place().context("no valid drivers found")?;
+        self.reach(0).await
+    }
+
+    async fn reach(&self, place: usize) -> Result<&Client> {
+        let (member, client) = &self.usable[place];
+        let several = self.builder.nodes.len() > 1;
+        let named = |e: Error| if several { e.context(format!("node {}", member.node.name)) } else { e };
+        client.get_or_try_init(|| member.connect()).await.map_err(named)
+    }
+
+    async fn find_out(&self) -> Result<Vec<Vec<Platform>>> {
+        try_join_all((0..self.usable.len()).map(async |place| found(self.reach(place).await?).await)).await
+    }
 }
 
 /// What the workers of an engine build.

@@ -22,7 +22,7 @@ mod tls;
 mod usage;
 
 pub use address::Address;
-pub use bridge::Metadata;
+pub use bridge::{Graphs, Made, Metadata};
 pub use client::{Client, Device, EngineVersion, GcPolicy, Worker};
 pub use containerd::Containerd;
 pub use helper::Helper;

@@ -15,6 +15,8 @@ pub struct SolveRequest {
     pub definition: Option<llb::Definition>,
     pub frontend: String,
     pub frontend_attrs: BTreeMap<String, String>,
+    /// Graphs that the frontend may use by name, as `input:NAME`.
+    pub frontend_inputs: BTreeMap<String, llb::Definition>,
     pub exporters: Vec<Exporter>,
     pub cache_imports: Vec<CacheEntry>,
     pub cache_exports: Vec<CacheEntry>,
@@ -66,6 +68,7 @@ impl SolveRequest {
             frontend: if self.ask_frontend { String::new() } else { self.frontend.clone() },
             definition: self.definition.clone().filter(|_| !self.ask_frontend).map(Into::into),
             frontend_attrs: self.frontend_attrs.clone(),
+            frontend_inputs: if self.ask_frontend { BTreeMap::new() } else { self.inputs_to_wire() },
             exporter_deprecated: first.r#type,
             exporter_attrs_deprecated: first.attrs,
             exporters,
@@ -80,6 +83,12 @@ impl SolveRequest {
             internal: self.internal,
             ..pb::SolveRequest::default()
         }
+    }
+}
+
+impl SolveRequest {
+    pub(crate) fn inputs_to_wire(&self) -> BTreeMap<String, proto::pb::Definition> {
+        self.frontend_inputs.iter().map(|(name, graph)| (name.clone(), graph.clone().into())).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! One build: Session, Status and Solve side by side.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use errdefs::{Error, Result, ResultExt as _};
@@ -10,9 +11,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::IntoStreamingRequest as _;
 
 use crate::address::Address;
+use crate::bridge::{Made, Metadata};
 use crate::client::Client;
 use crate::request::{SolveRequest, SolveResponse, new_id};
 use crate::status::solve_status;
@@ -37,17 +40,51 @@ impl Client {
         status: StatusSink,
         cancel: &CancellationToken,
     ) -> Result<SolveResponse> {
+        if request.ask_frontend {
+            return self.solve_between(request, attachables, status, cancel, |_| async { Ok(()) }).await;
+        }
+        self.solve_asking(request, attachables, status, cancel, None).await
+    }
+
+    /// As [`Client::solve`], for a request that asks its frontend: `between` has what that made before the build has it.
+    /// Its error ends the build.
+    pub async fn solve_between<F: Future<Output = Result<()>> + Send + 'static>(
+        &self,
+        request: &SolveRequest,
+        attachables: Attachables,
+        status: StatusSink,
+        cancel: &CancellationToken,
+        between: impl FnOnce(Arc<Made>) -> F + Send + 'static,
+    ) -> Result<SolveResponse> {
+        let (client, asked) = (self.clone(), request.clone());
+        let asking = async move {
+            client
+                .ask_frontend(asked, |made| async move {
+                    let made = Arc::new(made);
+                    between(Arc::clone(&made)).await?;
+                    Ok(made.metadata.clone())
+                })
+                .await
+        };
+        let asking = AbortOnDropHandle::new(tokio::spawn(asking));
+        self.solve_asking(request, attachables, status, cancel, Some(asking)).await
+    }
+
+    async fn solve_asking(
+        &self,
+        request: &SolveRequest,
+        attachables: Attachables,
+        status: StatusSink,
+        cancel: &CancellationToken,
+        asking: Option<AbortOnDropHandle<Result<Metadata>>>,
+    ) -> Result<SolveResponse> {
         let session_id = new_id();
         let done = CancellationToken::new();
         let _done = done.clone().drop_guard();
 
-        let session = self.open_session(&session_id, request, attachables, done.clone());
+        let session = self.open_session(&session_id, &request.shared_key, attachables, done.clone());
         let follow = self.clone().follow(request.id.clone(), status, done.clone(), cancel.clone());
         let follow = tokio::spawn(follow);
-        let asking = request.ask_frontend.then(|| {
-            let (client, request) = (self.clone(), request.clone());
-            tokio::spawn(async move { client.ask_frontend(request).await })
-        });
         let mut answer = self.run(request.to_wire(&session_id), cancel, session).await;
         if let (Ok(answer), Some(asking)) = (&mut answer, asking) {
             let asked = asking.await.map_err(|e| Error::internal(e.to_string()))?;
@@ -65,6 +102,16 @@ impl Client {
             let _ = follow.await;
         }
         answer
+    }
+
+    /// Serves a session that several builds refer to by its id, as `local-sessionid:NAME`, until the handle is dropped.
+    pub fn share_session(
+        &self,
+        id: &str,
+        shared_key: &str,
+        attachables: Attachables,
+    ) -> AbortOnDropHandle<Result<()>> {
+        AbortOnDropHandle::new(self.open_session(id, shared_key, attachables, CancellationToken::new()))
     }
 
     /// Sends the request, and waits for the answer, a cancel, or the end of the session.
@@ -99,7 +146,7 @@ impl Client {
     fn open_session(
         &self,
         id: &str,
-        request: &SolveRequest,
+        shared_key: &str,
         attachables: Attachables,
         done: CancellationToken,
     ) -> JoinHandle<Result<()>> {
@@ -109,7 +156,7 @@ impl Client {
             Address::Unix(_) => attachables.hand_over(),
             Address::Tcp(_) | Address::Program(_) => attachables,
         };
-        attachables.hello(id, "kiln", request.shared_key.as_str()).to_metadata(call.metadata_mut());
+        attachables.hello(id, "kiln", shared_key).to_metadata(call.metadata_mut());
         let mut control = self.control();
         let serve = async move {
             let incoming = control.session(call).await;
