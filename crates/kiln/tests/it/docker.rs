@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use crate::harness::{Engine, Folder, Process, assert_has, run_tool, tool};
 
 /// A Docker engine with a store and a socket of its own.
-struct Docker {
+pub struct Docker {
     folder: Folder,
     process: Process,
 }
 
 impl Docker {
     /// Nothing where the machine cannot run one, as inside of most containers.
-    fn start() -> Option<Self> {
+    pub fn start() -> Option<Self> {
         let folder = Folder::new(&[("daemon.json", "{}")]);
         let at = |name: &str| folder.join(name).display().to_string();
         let mut dockerd = tool("dockerd");
@@ -49,7 +49,7 @@ impl Docker {
     }
 
     /// What the engine's API answers.
-    fn get(&self, path: &str) -> Value {
+    pub fn get(&self, path: &str) -> Value {
         let script = "import http.client,socket,sys\nc=http.client.HTTPConnection('docker')\n\
                       c.sock=socket.socket(socket.AF_UNIX)\nc.sock.connect(sys.argv[1])\n\
                       c.request('GET',sys.argv[2])\nprint(c.getresponse().read().decode())";
@@ -60,7 +60,7 @@ impl Docker {
 
 impl Docker {
     /// What Docker's own command line prints.
-    fn command(&self, words: &[&str]) -> String {
+    pub fn command(&self, words: &[&str]) -> String {
         let output = run_tool(tool("docker").arg("--host").arg(self.host()).args(words), b"");
         String::from_utf8(output).expect("UTF-8")
     }

@@ -18,6 +18,7 @@ mod inodes;
 mod instructions;
 mod interrupt;
 mod networks;
+mod others;
 mod outputs;
 mod platforms;
 mod policies;

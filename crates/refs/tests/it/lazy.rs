@@ -127,7 +127,7 @@ async fn what_came_wrong_is_fetched_once_more_and_never_kept() {
             let lease = world.refs.content().lease();
             let result = match unpack {
                 true => image.chain().await.map(drop),
-                false => image.fetch_blobs(&blobs[..1], &lease).await,
+                false => image.fetch_blobs(&blobs[..1], &BTreeSet::new(), &lease).await,
             };
             assert_eq!(memory.opened.load(Ordering::Relaxed), 2);
             let told = result.as_ref().map_err(|e| e.to_string().contains("other bytes came"));
