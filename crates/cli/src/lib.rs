@@ -35,6 +35,7 @@ mod ssh;
 mod table;
 mod template;
 mod terminal;
+mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

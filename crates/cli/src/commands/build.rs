@@ -29,7 +29,7 @@ use crate::result_files::{answer_metadata, image_id, metadata, write_atomic};
 use crate::secrets::Secrets;
 use crate::settings::{BuildSettings, MetadataProvenance, Notice, ProgressMode};
 use crate::ssh::Agents;
-use crate::{console, interrupt, nodes, provenance, report, source_policy};
+use crate::{console, interrupt, nodes, provenance, report, source_policy, verify};
 
 /// What a build that went well leaves to tell.
 struct Built {
@@ -152,6 +152,9 @@ async fn prepare(
         // One answers for all.
         chosen.truncate(1);
     }
+    if settings.verify {
+        verify::check(&chosen).await?;
+    }
     let merge = if chosen.len() > 1 { Some(Merge::plan(&settings.outputs, env)?) } else { None };
     let outputs = merge.as_ref().map_or(&settings.outputs, |merge| &merge.outputs);
     let mut parts = Vec::new();
@@ -169,6 +172,7 @@ async fn prepare(
         };
         let Outputs { exporters, loads, notes, layout } = outputs;
         request.exporters = exporters;
+        request.exporters.extend(settings.verify.then(verify::exporter));
         parts.push(Part { node, request, attachables, loads, notes, layout });
     }
     let provenance = match settings.metadata_file {
@@ -352,6 +356,9 @@ fn finish(settings: &BuildSettings, builder: &Builder, built: &Built, drawn: &Dr
     }
     if let Some(message) = response.get("frontend.result.inlinemessage") {
         console::out(format!("\n{message}\n"))?;
+    }
+    if settings.verify {
+        verify::tell(response, settings.progress)?;
     }
     Ok(ExitCode::SUCCESS)
 }

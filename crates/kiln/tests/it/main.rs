@@ -29,3 +29,4 @@ mod sbom;
 mod ssh;
 mod storage;
 mod usage;
+mod verify;
