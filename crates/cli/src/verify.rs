@@ -128,8 +128,9 @@ impl Report {
             "Not reproducible: {} (in {:.1}s), again {} (in {:.1}s)\n",
             self.first.digest, self.first.seconds, self.second.digest, self.second.seconds
         );
-        let width = self.files.iter().take(SHOWN).map(|file| file.path.len()).max().unwrap_or_default();
-        for file in self.files.iter().take(SHOWN) {
+        let shown = &self.files[..self.files.len().min(SHOWN)];
+        let width = shown.iter().map(|file| file.path.len()).max().unwrap_or_default();
+        for file in shown {
             let what = match &file.differs[..] {
                 [only] if only == "first" || only == "second" => format!("only in the {only} build"),
                 all => all.join(", "),
@@ -138,8 +139,8 @@ impl Report {
             // A text takes what is written to it.
             let _ = writeln!(text, "  {:width$}  {what}{cause}", file.path);
         }
-        if self.total > SHOWN {
-            let _ = writeln!(text, "  and {} more", self.total - SHOWN);
+        if self.total > shown.len() {
+            let _ = writeln!(text, "  and {} more", self.total - shown.len());
         }
         text
     }

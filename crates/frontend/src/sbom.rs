@@ -41,7 +41,8 @@ impl ScanOptions {
     /// From the options of the attestation. Parameters are for an image: where there are some and no name, they are for
     /// the one that BuildKit would take.
     pub fn new(mut options: BTreeMap<String, String>) -> Result<Self> {
-        if options.is_empty() {
+        // Clients repeat what kind of attestation it is.
+        if options.keys().all(|key| key == "type") {
             return Ok(ScanOptions::BuiltIn);
         }
         let generator = options.remove("generator").unwrap_or_else(|| DEFAULT.into());
@@ -323,6 +324,7 @@ mod tests {
     fn scanners_are_built_in_or_images() {
         for (given, expected) in [
             ("", Ok("built in")),
+            ("type=sbom", Ok("built in")),
             ("ARG=1", Ok("docker.io/docker/buildkit-syft-scanner:stable-1")),
             ("generator=a/b ARG=1", Ok("docker.io/a/b:latest")),
             ("generator=", Err("sbom generator cannot be empty")),

@@ -109,7 +109,11 @@ impl Scan<'_> {
     fn read(&mut self, reader: Reader, path: &[u8]) -> Result<()> {
         let shown = shown(path);
         match reader {
-            Reader::Program => return self.program(path, &shown),
+            Reader::Program => {
+                let packages = self.root.open(path)?.map(program).unwrap_or_default();
+                self.packages.extend(found_in(&shown, packages));
+                return Ok(());
+            }
             Reader::RpmBerkeley => {
                 self.notes
                     .push(format!("{shown} was not read: it is in Berkeley DB, which is not supported"));
@@ -171,15 +175,6 @@ impl Scan<'_> {
         Ok(())
     }
 
-    fn program(&mut self, path: &[u8], shown: &str) -> Result<()> {
-        let Some(elf) = self.root.open(path)?.and_then(Elf::open) else { return Ok(()) };
-        self.packages.extend(found_in(shown, go::build_info(&elf)));
-        if let Some(section) = elf.section(".dep-v0") {
-            self.packages.extend(found_in(shown, cargo::audited(&section)));
-        }
-        Ok(())
-    }
-
     fn bytes(&mut self, path: &[u8], limit: u64) -> Result<Option<Vec<u8>>> {
         let Some(file) = self.root.open(path)? else { return Ok(None) };
         let mut bytes = Vec::new();
@@ -212,6 +207,14 @@ impl Scan<'_> {
         inventory.notes = self.notes;
         Ok(inventory)
     }
+}
+
+/// What a program says it was built of.
+pub fn program(file: File) -> Vec<Package> {
+    let Some(elf) = Elf::open(file) else { return Vec::new() };
+    let mut packages = go::build_info(&elf);
+    packages.extend(elf.section(".dep-v0").iter().flat_map(|section| cargo::audited(section)));
+    packages
 }
 
 fn found_in(path: &str, mut packages: Vec<Package>) -> Vec<Package> {

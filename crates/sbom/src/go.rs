@@ -82,7 +82,8 @@ fn modules_of(text: &str) -> Vec<Package> {
         match kind {
             "mod" => found.insert(0, module()),
             "dep" => found.push(module()),
-            "=>" => {
+            // A folder has no name that others know.
+            "=>" if !name.starts_with(['.', '/']) => {
                 if let Some(replaced) = found.last_mut() {
                     *replaced = module();
                 }
@@ -104,9 +105,10 @@ mod tests {
 
     #[test]
     fn lists_of_modules() {
-        let text = "path\tx/cmd\nmod\tx\tv1.0.0\th1:\ndep\ta\tv1.0.0\th1:\ndep\tb\tv2.0.0\n=>\tc\tv3.0.0\th1:\nbuild\t-x=y\n";
+        let text = "path\tx/cmd\nmod\tx\tv1.0.0\th1:\ndep\ta\tv1.0.0\th1:\ndep\tb\tv2.0.0\n=>\tc\tv3.0.0\th1:\n\
+            dep\td\tv4.0.0\n=>\t../d\t(devel)\t\nbuild\t-x=y\n";
         let read: Vec<_> = modules_of(text).iter().map(|m| format!("{} {}", m.name, m.version)).collect();
-        assert_eq!(read, ["x v1.0.0", "a v1.0.0", "c v3.0.0"]);
+        assert_eq!(read, ["x v1.0.0", "a v1.0.0", "c v3.0.0", "d v4.0.0"]);
         assert!(modules_of("=>\tx\nmod\n").is_empty());
     }
 

@@ -35,9 +35,9 @@ pub use spdx::{Document, PREDICATE_TYPE};
 /// The readers, each on the bytes of a file: for those who feed them with anything.
 pub mod readers {
     pub use crate::apk::read as apk;
-    pub use crate::cargo::{audited, lock};
+    pub use crate::cargo::{audited, lock as cargo_lock};
     pub use crate::dpkg::{copyright, read as dpkg};
-    pub use crate::go::build_info;
+    pub use crate::find::program;
     pub use crate::license::Declared;
     pub use crate::npm::{lock as npm_lock, manifest as npm_manifest};
     pub use crate::python::metadata as python;

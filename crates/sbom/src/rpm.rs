@@ -27,3 +27,28 @@ pub fn ndb(bytes: &[u8]) -> Option<Vec<Package>> {
     let headers = ndb::blobs(bytes)?.into_iter().filter_map(Header::read);
     Some(headers.filter_map(|header| header.package()).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &[u8] = include_bytes!("../tests/samples/rpmdb.sqlite");
+
+    #[test]
+    fn a_database_of_small_pages() {
+        let packages = sqlite(SAMPLE).expect("a database");
+        let told: Vec<_> = packages.iter().map(|p| format!("{} {} {}", p.name, p.version, p.arch)).collect();
+        // The first row is a key.
+        assert_eq!(
+            (told.len(), &told[..3]),
+            (9, &["glibc 2.38-6.fc39 x86_64", "p0 1.0-1 noarch", "p1 1:1.1-1 noarch"].map(str::to_owned)[..])
+        );
+        assert_eq!((packages[0].provides.len(), packages[1].needs[0].as_str()), (301, "libc.so.6()(64bit)"));
+        assert_eq!(packages[0].source.0, "glibc-2.38-6.fc39.src.rpm");
+    }
+
+    #[test]
+    fn what_is_cut_off_is_damaged() {
+        assert_eq!((sqlite(&SAMPLE[..SAMPLE.len() / 2]), sqlite(b"SQLite format 3\0")), (None, None));
+    }
+}
