@@ -18,6 +18,9 @@ use session::files::{FileSink, Stat, SyncReceiver};
 use solver::RemoteKeys as _;
 
 mod bridge;
+mod software;
+
+pub use software::{apk, cargo, dpkg, npm, program, python, rpm};
 
 /// A target: its name, what it does, and a sample that it likes.
 pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<u8>);
@@ -36,6 +39,15 @@ pub const TARGETS: &[Target] = &[
     ("gateway", gateway, bridge::sample),
     ("cache", cache, || include_bytes!("../samples/cacheconfig.json").to_vec()),
     ("bake", bake, || include_bytes!("../samples/docker-bake.hcl").to_vec()),
+    ("dpkg", dpkg, || {
+        b"Package: a\nStatus: install ok installed\nVersion: 1:2-3\nDepends: b (>= 1) | c\n\n".to_vec()
+    }),
+    ("apk", apk, || b"P:a\nV:1-r0\nL:GPL-2.0-only AND MIT\nD:so:x>=1\np:so:y=1\n\n".to_vec()),
+    ("rpm", rpm, || include_bytes!("../../crates/sbom/tests/samples/rpmdb.sqlite").to_vec()),
+    ("npm", npm, || br#"{"name":"a","version":"1","packages":{"node_modules/b":{"version":"2"}}}"#.to_vec()),
+    ("python", python, || b"Name: a\nVersion: 1\nRequires-Dist: b (>=1)\n\ntext".to_vec()),
+    ("cargo", cargo, || b"[[package]]\nname = \"a\"\nversion = \"1\"\ndependencies = [\"b 2\"]\n".to_vec()),
+    ("program", program, software::sample_program),
     ("config", config, || include_bytes!("../samples/buildkitd.toml").to_vec()),
 ];
 

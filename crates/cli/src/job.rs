@@ -28,6 +28,7 @@ use crate::secrets::Secrets;
 use crate::settings::{BuildSettings, MetadataProvenance};
 use crate::source_policy;
 use crate::ssh::Agents;
+use crate::verify;
 
 /// What all builds of one command have in common.
 pub(crate) struct Common<'c> {
@@ -130,6 +131,9 @@ impl Job {
             // One answers for all.
             chosen.truncate(1);
         }
+        if settings.verify {
+            verify::check(&chosen).await?;
+        }
         let merge = if chosen.len() > 1 { Some(Merge::plan(&settings.outputs, env)?) } else { None };
         let outputs = merge.as_ref().map_or(&settings.outputs, |merge| &merge.outputs);
         let mut parts = Vec::new();
@@ -147,6 +151,7 @@ impl Job {
             };
             let Outputs { exporters, loads, notes, layout } = outputs;
             request.exporters = exporters;
+            request.exporters.extend(settings.verify.then(verify::exporter));
             parts.push(Part { node, request, attachables, link: None, loads, notes, layout });
         }
         let provenance = match settings.metadata_file {

@@ -38,6 +38,7 @@ mod ssh;
 mod table;
 mod template;
 mod terminal;
+mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

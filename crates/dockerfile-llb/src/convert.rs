@@ -247,13 +247,14 @@ impl Conversion<'_> {
         };
         image::set_platform(&mut image, &platform.normalize());
         let tree = stage.state.tree;
+        let epoch = shared.epoch.as_ref().map(|(seconds, _)| *seconds);
         let (definition, trees) = self.draft.finish_all(tree, &scan.ports(), &shared.target_platform, source);
         Ok(Converted {
             definition,
-            scan: scan.with(trees),
+            scan: scan.with(trees, epoch),
             image,
             base_image: stage.base_image,
-            epoch: shared.epoch.as_ref().map(|(seconds, _)| *seconds),
+            epoch,
         })
     }
 

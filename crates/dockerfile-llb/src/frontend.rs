@@ -7,7 +7,7 @@ use bytes::Bytes;
 use dockerfile::Dockerfile;
 use dockerfile::lint::{Finding, Linter, Settings};
 use errdefs::{Detail, Error, Result, ResultExt, SourceLocation};
-use frontend::sbom::{self, Scanner};
+use frontend::sbom::Scanner;
 use frontend::{Bridge, BuildResult, Frontend, FrontendRequest, Ref, Refs, SolveRequest, Warning};
 use futures_util::future::try_join_all;
 use oci::Platform;
@@ -71,8 +71,8 @@ async fn build(client: &Client, entrypoint: &Entrypoint) -> Result<BuildResult> 
         let reference = client.solve(std::mem::take(&mut converted.definition)).await?;
         add(&mut result, &id, reference, &converted, client.config().multi_platform);
         if let Some(scanner) = &scanner {
-            let scan = client.solve(scanner.scan(&id, converted.scan).marshal()).await?;
-            result.attestations.insert(id.clone(), vec![sbom::scanned(scan)]);
+            let said = scanner.scan(client.bridge(), &id, std::mem::take(&mut converted.scan)).await?;
+            result.attestations.insert(id.clone(), said);
         }
         platforms.push(ExportPlatform { id, platform });
     }

@@ -12,9 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::{Error, Result, ResultExt as _};
+use frontend::sbom::ListRequest;
 use frontend::{
-    Bridge, BuildResult, CacheImport, Container, ContainerRequest, FileInfo, FileRange, FrontendRequest, Ref,
-    Refs, ResolveOptions, ResolvedImage, ResolvedSource, SolveRequest, SourceOptions, Warning, Worker,
+    Attestation, Bridge, BuildResult, CacheImport, Container, ContainerRequest, FileInfo, FileRange,
+    FrontendRequest, Ref, Refs, ResolveOptions, ResolvedImage, ResolvedSource, SolveRequest, SourceOptions,
+    Warning, Worker,
 };
 use llb::{Definition, Graph, OpKind, SourceOp};
 use oci::{Digest, Platform, Reference};
@@ -31,6 +33,7 @@ use crate::caches::{Caches, Importing, add_imports, imports_of};
 use crate::log::BuildLog;
 use crate::origins::{self, Asked, Frame, Producers, Registered, Start};
 use crate::promise::Promise;
+use crate::software;
 
 pub(crate) use policy::Rules;
 
@@ -123,6 +126,20 @@ impl BuildBridge {
 
     pub(crate) fn context(&self) -> &BuildContext {
         &self.inner.context
+    }
+
+    /// For a job of another scheduler.
+    pub(crate) fn shared_context(&self) -> Arc<BuildContext> {
+        Arc::clone(&self.inner.context)
+    }
+
+    pub(crate) fn job(&self) -> &Job<BuildDomain> {
+        &self.inner.job
+    }
+
+    /// Fires when the build is cancelled.
+    pub(crate) fn cancel(&self) -> &CancellationToken {
+        &self.inner.cancel
     }
 
     /// Takes a graph, and the caches that it may look into; its result is computed when it is needed.
@@ -256,7 +273,7 @@ impl BuildBridge {
     }
 
     /// A vertex of this name; none is shown for an empty one.
-    fn named_step(&self, name: &str) -> Step {
+    pub(crate) fn named_step(&self, name: &str) -> Step {
         let sink: Arc<dyn Sink> = Arc::clone(&self.inner.log) as _;
         match name.is_empty() {
             true => Step::attach(progress::discard(), Digest::of(name)),
@@ -408,6 +425,10 @@ impl Bridge for BuildBridge {
             source: warning.source,
         }));
         Ok(())
+    }
+
+    fn list_software(&self, request: ListRequest) -> Result<Attestation> {
+        Ok(software::list(self.clone(), request))
     }
 
     async fn new_container(&self, request: ContainerRequest) -> Result<Arc<dyn Container>> {

@@ -31,6 +31,7 @@ use crate::platforms;
 use crate::request::{BuildRequest, BuildResponse, Work};
 use crate::scan::Scanning;
 use crate::session_export;
+use crate::verify::Verify;
 
 /// How long Status waits for a build that has not started.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
@@ -164,10 +165,11 @@ impl Engine {
 
     async fn run(
         &self,
-        request: BuildRequest,
+        mut request: BuildRequest,
         build: &Arc<Build>,
         cancel: CancellationToken,
     ) -> Result<BuildResponse> {
+        let verify = Verify::take(&mut request, &self.parts.exporters)?;
         let exporters = export::resolve(&self.parts.exporters, &request)?;
         let cache_exports = cache_export::resolve(&request)?;
         let wanted = Options::of(&request.attrs)?;
@@ -219,13 +221,19 @@ impl Engine {
                 exporters.extend(session_export::find(&bridge, &result).await?);
             }
             let exports = Exports { exporters, caches: cache_exports };
+            let first = verify.is_some().then(|| exportable.clone());
             let exported = export::run(exports, &bridge, &result, exportable, &sink, &cancel);
             // Who is told of a result finds it again, even if this process is killed the moment after.
             let (exported, ()) = tokio::join!(exported, self.flush_records());
             if let (true, Ok(response)) = (request.session_exporters, &exported) {
                 session_export::finalize(&bridge, response).await?;
             }
-            exported
+            let mut exported = exported?;
+            if let (Some(verify), Some(first)) = (verify, first) {
+                let answer = verify.run(&bridge, &result, &first, started, &sink, &cancel).await?;
+                exported.exporter.extend([answer]);
+            }
+            Ok(exported)
         };
         let outcome = tokio::select! {
             outcome = work => outcome,

@@ -24,6 +24,8 @@ mod request;
 mod scan;
 mod session_export;
 mod signals;
+mod software;
+mod verify;
 
 pub use bridge::BuildBridge;
 pub use build::{Engine, Parts};

@@ -82,11 +82,18 @@ fn locate(source: &SourceMap, graph: Option<&Edge<BuildDomain>>, error: Error) -
         _ => None,
     });
     let Some(failed) = failed else { return error };
-    let mut locations = source.locations(&failed);
-    if let (true, Some(graph)) = (locations.is_empty(), graph) {
-        locations = of_user(source, graph, &failed);
-    }
+    let locations = graph.map_or_else(|| source.locations(&failed), |graph| places(source, graph, &failed));
     locations.into_iter().fold(error, |error, location| error.with_detail(Detail::Source(location)))
+}
+
+/// The places of a vertex; where none are known, those of the first that uses it.
+pub fn places(
+    source: &SourceMap,
+    graph: &Edge<BuildDomain>,
+    vertex: &Digest,
+) -> Vec<errdefs::SourceLocation> {
+    let own = source.locations(vertex);
+    if own.is_empty() { of_user(source, graph, vertex) } else { own }
 }
 
 fn of_user(source: &SourceMap, graph: &Edge<BuildDomain>, failed: &Digest) -> Vec<errdefs::SourceLocation> {

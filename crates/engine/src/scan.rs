@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use errdefs::{Error, Result};
-use frontend::sbom::{Scan, ScanOptions, Scanner, scanned};
-use frontend::{Bridge as _, BuildResult, Ref, Refs, SolveRequest};
+use frontend::sbom::{Scan, ScanOptions, Scanner};
+use frontend::{Bridge as _, BuildResult, Ref, Refs};
 use llb::{Definition, Graph};
 use oci::Platform;
 
@@ -16,6 +16,7 @@ pub struct Scanning {
     options: ScanOptions,
     resolve_mode: String,
     ignore_cache: bool,
+    epoch: Option<i64>,
 }
 
 impl Scanning {
@@ -26,6 +27,7 @@ impl Scanning {
             options: ScanOptions::new(options)?,
             resolve_mode: attrs.get("image-resolve-mode").cloned().unwrap_or_default(),
             ignore_cache: attrs.get("no-cache").is_some_and(String::is_empty),
+            epoch: exporter::epoch_of_build_args(attrs).and_then(|(_, value)| value.parse().ok()),
         }))
     }
 
@@ -40,13 +42,9 @@ impl Scanning {
             let id = platform.id;
             let Some(reference) = find(result, &id)? else { continue };
             let core = Some(Graph::load(&definition(bridge, reference))?.rebuild(|_, _| ())?.0);
-            let scan = Scan { core, ignore_cache: self.ignore_cache, ..Scan::default() };
-            let graph = Some(scanner.scan(&id, scan).marshal());
-            let made = bridge.solve(SolveRequest { definition: graph, ..SolveRequest::default() }).await?;
-            let Refs::Single(made) = made.refs else {
-                return Err(Error::internal("a graph gave a map of results"));
-            };
-            result.attestations.entry(id).or_default().push(scanned(made));
+            let scan = Scan { core, ignore_cache: self.ignore_cache, epoch: self.epoch, ..Scan::default() };
+            let made = scanner.scan(bridge, &id, scan).await?;
+            result.attestations.entry(id).or_default().extend(made);
         }
         Ok(())
     }
@@ -63,7 +61,7 @@ fn find<'a>(result: &'a BuildResult, id: &str) -> Result<Option<&'a Ref>> {
 }
 
 /// The graph of a ref: clients may give back nothing but its id.
-fn definition(bridge: &BuildBridge, reference: &Ref) -> Arc<Definition> {
+pub(crate) fn definition(bridge: &BuildBridge, reference: &Ref) -> Arc<Definition> {
     let made = bridge.root_frame().find(&reference.id).map(|frame| frame.refs()).unwrap_or_default();
     let made = made.into_iter().find(|known| known.id == reference.id);
     made.map_or_else(|| Arc::clone(&reference.definition), |known| known.definition)

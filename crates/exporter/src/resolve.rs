@@ -7,6 +7,7 @@ use refs::Refs;
 use registry::Registry;
 
 use crate::context::Exporter;
+use crate::fingerprint::Fingerprint;
 use crate::image::NamedImage;
 use crate::layout::{Layout, Variant};
 use crate::local::Local;
@@ -22,6 +23,11 @@ impl Exporters {
     /// `registry` is where images are pushed to, with the credentials of each build's client.
     pub fn new(refs: Refs, registry: Registry) -> Self {
         Exporters { refs, registry }
+    }
+
+    /// What an exporter of a type would make, with its attributes.
+    pub fn fingerprint(&self, kind: &str, attrs: &BTreeMap<String, String>) -> Result<Fingerprint> {
+        Fingerprint::resolve(&self.refs, kind, attrs)
     }
 
     /// The exporter of a type, with attributes as clients give them. An attribute that is not known, has no meaning or

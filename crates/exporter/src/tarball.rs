@@ -54,7 +54,7 @@ impl Exporter for Tarball {
 }
 
 /// Writes all files, in wire order. Sockets are left out: an archive has no place for them.
-fn write(files: &Files, out: &mut dyn Write, cancel: &CancellationToken) -> Result<()> {
+pub(crate) fn write(files: &Files, out: &mut dyn Write, cancel: &CancellationToken) -> Result<()> {
     let mut archive = Writer::new(out);
     files.each(&mut |stat| {
         let Some(entry) = entry(&stat) else { return Ok(()) };

@@ -1,7 +1,8 @@
-//! Lists of what a file system holds, made by an image that the client names (BuildKit, docs/attestations/sbom-protocol.md).
+//! Lists of what a file system holds, made by the engine itself or by an image that the client names (BuildKit,
+//! docs/attestations/sbom-protocol.md).
 //!
-//! A scanner finds a file system mounted, and others that it was made with beside it. It leaves statements in a folder,
-//! which is the bundle of the attestation.
+//! A scanner that is an image finds a file system mounted, and others that it was made with beside it. It leaves
+//! statements in a folder, which is the bundle of the attestation.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +14,10 @@ use llb::{
 };
 use oci::{ImageConfig, Platform, Reference};
 
-use crate::{Attestation, AttestationBody, AttestationKind, Bridge, BuildResult, Ref, ResolveOptions};
+use crate::{
+    Attestation, AttestationBody, AttestationKind, Bridge, BuildResult, LateBody, Ref, Refs, ResolveOptions,
+    SolveRequest,
+};
 
 /// The predicate type of what scanners make.
 pub const SPDX: &str = "https://spdx.dev/Document";
@@ -26,15 +30,21 @@ const DEFAULT: &str = "docker/buildkit-syft-scanner:stable-1";
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScanOptions {
-    pub generator: Reference,
-    /// They go to the scanner, as `BUILDKIT_SCAN_<name>`.
-    pub params: BTreeMap<String, String>,
+pub enum ScanOptions {
+    /// The engine's own scanner, which needs no image.
+    BuiltIn,
+    /// An image, and what goes to it as `BUILDKIT_SCAN_<name>`.
+    Image { generator: Reference, params: BTreeMap<String, String> },
 }
 
 impl ScanOptions {
-    /// From the options of the attestation.
+    /// From the options of the attestation. Parameters are for an image: where there are some and no name, they are for
+    /// the one that BuildKit would take.
     pub fn new(mut options: BTreeMap<String, String>) -> Result<Self> {
+        // Clients repeat what kind of attestation it is.
+        if options.keys().all(|key| key == "type") {
+            return Ok(ScanOptions::BuiltIn);
+        }
         let generator = options.remove("generator").unwrap_or_else(|| DEFAULT.into());
         if generator.is_empty() {
             return Err(Error::user("sbom generator cannot be empty"));
@@ -42,13 +52,20 @@ impl ScanOptions {
         let parsed = generator.parse::<Reference>();
         let parsed =
             parsed.map_err(|e| Error::user(format!("failed to parse sbom generator {generator}: {e}")))?;
-        Ok(ScanOptions { generator: parsed.with_default_tag(), params: options })
+        Ok(ScanOptions::Image { generator: parsed.with_default_tag(), params: options })
     }
+}
+
+/// Who scans.
+#[derive(Debug, Clone)]
+pub enum Scanner {
+    BuiltIn,
+    Image(Box<ImageScanner>),
 }
 
 /// An image that scans.
 #[derive(Debug, Clone)]
-pub struct Scanner {
+pub struct ImageScanner {
     reference: String,
     platform: Platform,
     config: ImageConfig,
@@ -62,12 +79,79 @@ pub struct Scan {
     /// What the result was made with, by name.
     pub extras: BTreeMap<String, Option<Output>>,
     pub ignore_cache: bool,
+    /// When a list was made that says so, in seconds since 1970; `None` is now.
+    pub epoch: Option<i64>,
+}
+
+/// A file system that the engine is to list the software of.
+#[derive(Debug, Clone, Default)]
+pub struct ListRequest {
+    /// Scratch where it has no id.
+    pub reference: Ref,
+    /// What the list is called: `sbom` for the result itself.
+    pub name: String,
+    /// The platform, for people.
+    pub platform: String,
+    /// As [`Scan::epoch`].
+    pub epoch: Option<i64>,
 }
 
 impl Scanner {
+    /// # Errors
+    /// When the image is not there, or is none that could scan.
     pub async fn find(
         bridge: &dyn Bridge,
         options: &ScanOptions,
+        platform: Platform,
+        resolve_mode: &str,
+    ) -> Result<Self> {
+        match options {
+            ScanOptions::BuiltIn => Ok(Scanner::BuiltIn),
+            ScanOptions::Image { generator, params } => {
+                let image = ImageScanner::find(bridge, generator, params, platform, resolve_mode).await?;
+                Ok(Scanner::Image(Box::new(image)))
+            }
+        }
+    }
+
+    /// What is to be said of a platform: lists that are made when somebody exports them.
+    pub async fn scan(&self, bridge: &dyn Bridge, platform: &str, scan: Scan) -> Result<Vec<Attestation>> {
+        let image = match self {
+            Scanner::BuiltIn => return list(bridge, platform, scan).await,
+            Scanner::Image(image) => image,
+        };
+        Ok(vec![scanned(solve(bridge, Some(image.scan(platform, scan))).await?)])
+    }
+}
+
+/// Lists by the engine, one for each file system.
+async fn list(bridge: &dyn Bridge, platform: &str, scan: Scan) -> Result<Vec<Attestation>> {
+    let epoch = scan.epoch;
+    let extras = scan.extras.into_iter().map(|(name, tree)| (format!("{CORE}-{name}"), tree));
+    let mut lists = Vec::new();
+    for (name, tree) in std::iter::once((CORE.to_owned(), scan.core)).chain(extras) {
+        let request =
+            ListRequest { reference: solve(bridge, tree).await?, name, platform: platform.to_owned(), epoch };
+        lists.push(bridge.list_software(request)?);
+    }
+    Ok(lists)
+}
+
+async fn solve(bridge: &dyn Bridge, output: Option<Output>) -> Result<Ref> {
+    let Some(output) = output else { return Ok(Ref::default()) };
+    let request = SolveRequest { definition: Some(output.marshal()), ..SolveRequest::default() };
+    match bridge.solve(request).await?.refs {
+        Refs::Single(reference) => Ok(reference),
+        Refs::None => Ok(Ref::default()),
+        Refs::Map(_) => Err(Error::internal("a graph gave a map of results")),
+    }
+}
+
+impl ImageScanner {
+    async fn find(
+        bridge: &dyn Bridge,
+        generator: &Reference,
+        params: &BTreeMap<String, String>,
         platform: Platform,
         resolve_mode: &str,
     ) -> Result<Self> {
@@ -76,11 +160,11 @@ impl Scanner {
             resolve_mode: resolve_mode.to_owned(),
             ..ResolveOptions::default()
         };
-        let found = bridge.resolve_image_config(&options.generator.to_string(), resolve).await?;
+        let found = bridge.resolve_image_config(&generator.to_string(), resolve).await?;
         let reference = found.reference;
         let config: ImageConfig = serde_json::from_slice(&found.config)
             .map_err(|e| Error::user(format!("invalid config of scanner {reference}: {e}")))?;
-        let scanner = Scanner { reference, platform, config, params: options.params.clone() };
+        let scanner = ImageScanner { reference, platform, config, params: params.clone() };
         match scanner.args().is_empty() {
             true => Err(Error::user(format!("scanner {} does not have cmd", scanner.reference))),
             false => Ok(scanner),
@@ -93,7 +177,7 @@ impl Scanner {
     }
 
     /// The graph of a scan, shown under `name`: its output is the bundle.
-    pub fn scan(&self, name: &str, scan: Scan) -> Output {
+    fn scan(&self, name: &str, scan: Scan) -> Output {
         let mut inputs = Inputs::default();
         let mut mounts = vec![
             Mount { dest: "/".into(), input: inputs.add(Some(self.image())), output: 0, ..Mount::default() },
@@ -195,15 +279,29 @@ impl Inputs {
     }
 }
 
-/// What a scan says.
-pub fn scanned(reference: Ref) -> Attestation {
-    let metadata = [("reason", "sbom"), ("sbom-core", CORE)];
-    let bytes = |(key, value): (&str, &'static str)| (key.to_owned(), Bytes::from_static(value.as_bytes()));
+/// What an image says.
+fn scanned(reference: Ref) -> Attestation {
     Attestation {
         kind: AttestationKind::Bundle { predicate_type: SPDX.into() },
-        metadata: metadata.into_iter().map(bytes).collect(),
+        metadata: metadata().collect(),
         body: AttestationBody::File { reference, path: String::new() },
     }
+}
+
+/// What the engine says: a list that `body` makes.
+pub fn listed(name: &str, body: Arc<dyn LateBody>) -> Attestation {
+    let filename = ("filename".to_owned(), Bytes::from(format!("{name}.spdx.json")));
+    Attestation {
+        kind: AttestationKind::InToto { predicate_type: SPDX.into(), subjects: Vec::new() },
+        metadata: metadata().chain([filename]).collect(),
+        body: AttestationBody::Late(body),
+    }
+}
+
+/// By which exporters know a list, and that of the result itself among others.
+fn metadata() -> impl Iterator<Item = (String, Bytes)> {
+    let metadata = [("reason", "sbom"), ("sbom-core", CORE)];
+    metadata.into_iter().map(|(key, value)| (key.to_owned(), Bytes::from_static(value.as_bytes())))
 }
 
 impl BuildResult {
@@ -223,9 +321,11 @@ mod tests {
     }
 
     #[test]
-    fn scanners_are_images() {
+    fn scanners_are_built_in_or_images() {
         for (given, expected) in [
-            ("", Ok("docker.io/docker/buildkit-syft-scanner:stable-1")),
+            ("", Ok("built in")),
+            ("type=sbom", Ok("built in")),
+            ("ARG=1", Ok("docker.io/docker/buildkit-syft-scanner:stable-1")),
             ("generator=a/b ARG=1", Ok("docker.io/a/b:latest")),
             ("generator=", Err("sbom generator cannot be empty")),
             (
@@ -235,18 +335,21 @@ mod tests {
                 ),
             ),
         ] {
-            let read = options(given).map(|o| o.generator.to_string()).map_err(|e| e.to_string());
+            let read = options(given).map(|options| match options {
+                ScanOptions::BuiltIn => "built in".to_owned(),
+                ScanOptions::Image { generator, .. } => generator.to_string(),
+            });
+            let read = read.map_err(|e| e.to_string());
             assert_eq!(read, expected.map(str::to_owned).map_err(str::to_owned), "{given}");
         }
-        assert_eq!(options("generator=a ARG=1").expect("valid").params.len(), 1);
     }
 
-    fn scanner(config: &str, given: &str) -> Scanner {
-        Scanner {
+    fn scanner(config: &str, params: [(&str, &str); 2]) -> ImageScanner {
+        ImageScanner {
             reference: "docker.io/a/b:latest".into(),
             platform: Platform::new("linux", "amd64", ""),
             config: serde_json::from_str(config).expect("a config"),
-            params: options(given).expect("valid").params,
+            params: params.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         }
     }
 
@@ -254,14 +357,15 @@ mod tests {
     fn a_scan_is_one_step() {
         let config =
             r#"{"config":{"Env":["A=1","BUILDKIT_SCAN_X=old"],"Entrypoint":["/scan"],"Cmd":["all"]}}"#;
-        let scanner = scanner(config, "X=2 Y=a=b");
+        let scanner = scanner(config, [("X", "2"), ("Y", "a=b")]);
         let source = |name: &str| {
             let source = SourceOp { identifier: format!("local://{name}"), ..SourceOp::default() };
             let op = Op { kind: OpKind::Source(source), platform: None, constraints: Vec::new() };
             Some(Arc::new(Node::new(op, Vec::new(), OpMetadata::default())).output(0))
         };
         let extras = [("context".to_owned(), source("core")), ("stage".to_owned(), None)].into();
-        let scan = scanner.scan("linux/amd64", Scan { core: source("core"), extras, ignore_cache: true });
+        let scan = scanner
+            .scan("linux/amd64", Scan { core: source("core"), extras, ignore_cache: true, epoch: None });
         assert_eq!(scan.index(), 1);
         let (op, metadata) = (scan.node().op(), scan.node().metadata());
         assert!(metadata.ignore_cache);

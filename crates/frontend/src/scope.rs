@@ -7,8 +7,9 @@ use errdefs::Result;
 use llb::{Definition, SourceOp};
 use oci::{Digest, Platform};
 
+use crate::sbom::ListRequest;
 use crate::{
-    Bridge, BuildResult, Container, ContainerRequest, FileInfo, FileRange, Ref, ResolveOptions,
+    Attestation, Bridge, BuildResult, Container, ContainerRequest, FileInfo, FileRange, Ref, ResolveOptions,
     ResolvedImage, ResolvedSource, SolveRequest, SourceOptions, Warning, Worker,
 };
 
@@ -75,6 +76,10 @@ impl<T: Scope> Bridge for T {
 
     async fn warn(&self, vertex: &Digest, warning: Warning) -> Result<()> {
         self.bridge().warn(vertex, warning).await
+    }
+
+    fn list_software(&self, request: ListRequest) -> Result<Attestation> {
+        self.bridge().list_software(request)
     }
 
     async fn new_container(&self, request: ContainerRequest) -> Result<Arc<dyn Container>> {

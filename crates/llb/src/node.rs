@@ -135,6 +135,8 @@ fn add(definition: &mut Definition, files: &mut HashMap<*const SourceInfo, usize
             definition.metadata.insert(node.digest.clone(), node.metadata.clone());
         }
     }
+    // BuildKit tells those without a place too, and provenance shows it.
+    let places = definition.source.locations.entry(node.digest.clone()).or_default();
     if let Some((info, ranges)) = &node.location {
         let infos = &mut definition.source.infos;
         let source = *files.entry(Arc::as_ptr(info)).or_insert_with(|| {
@@ -143,7 +145,6 @@ fn add(definition: &mut Definition, files: &mut HashMap<*const SourceInfo, usize
                 infos.len() - 1
             })
         });
-        let place = definition.source.locations.entry(node.digest.clone()).or_default();
-        place.push(Location { source, ranges: ranges.clone() });
+        places.push(Location { source, ranges: ranges.clone() });
     }
 }

@@ -17,5 +17,6 @@ pub use digest::{Digest, DigestWriter};
 pub use manifest::{Annotations, Descriptor, Index, Manifest};
 pub use media::LayerCompression;
 pub use platform::Platform;
+pub use purl::percent_encode;
 pub use reference::Reference;
 pub use text::parse_bool;

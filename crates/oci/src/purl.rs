@@ -15,12 +15,12 @@ impl Reference {
         let mut url = format!("pkg:docker/{}", escape_path(&named.familiar_name()));
         if let Some(tag) = named.tag() {
             url.push('@');
-            url.push_str(&escape(tag, KEPT_IN_VALUES));
+            url.push_str(&percent_encode(tag, KEPT_IN_VALUES));
         }
         let digest = named.digest().map(|digest| ("digest", digest.to_string()));
         for (i, (key, value)) in digest.into_iter().chain(more).enumerate() {
             let separator = if i == 0 { '?' } else { '&' };
-            url.push_str(&format!("{separator}{key}={}", escape(&value, KEPT_IN_VALUES)));
+            url.push_str(&format!("{separator}{key}={}", percent_encode(&value, KEPT_IN_VALUES)));
         }
         url
     }
@@ -30,10 +30,11 @@ impl Reference {
 const KEPT_IN_VALUES: &[u8] = b"$&+=:@";
 
 fn escape_path(path: &str) -> String {
-    path.split('/').map(|part| escape(part, b"")).collect::<Vec<_>>().join("/")
+    path.split('/').map(|part| percent_encode(part, b"")).collect::<Vec<_>>().join("/")
 }
 
-fn escape(text: &str, kept: &[u8]) -> String {
+/// Writes all bytes as `%41` but letters, digits, `-_.~` and those that are `kept`.
+pub fn percent_encode(text: &str, kept: &[u8]) -> String {
     let mut out = String::with_capacity(text.len());
     for b in text.bytes() {
         match b.is_ascii_alphanumeric() || b"-_.~".contains(&b) || kept.contains(&b) {

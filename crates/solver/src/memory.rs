@@ -1,4 +1,4 @@
-//! Stores in memory, for tests.
+//! Stores in memory: for tests, and for runs that nobody is to find again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -9,7 +9,7 @@ use errdefs::Result;
 use crate::keys::{Entry, KeyId, KeyInfo, KeyStore, Link};
 use crate::results::{Record, ResultId, ResultStore};
 
-/// A [`KeyStore`] in memory, for tests.
+/// A [`KeyStore`] in memory.
 #[derive(Default)]
 pub struct MemoryKeys {
     tables: RwLock<Tables>,
@@ -135,7 +135,7 @@ impl Tables {
     }
 }
 
-/// A [`ResultStore`] in memory, for tests.
+/// A [`ResultStore`] in memory, which holds what it is given.
 pub struct MemoryResults<V> {
     values: Mutex<(u64, HashMap<ResultId, V>)>,
 }

@@ -156,6 +156,10 @@ pub(crate) struct BuildArgs {
     #[arg(long = "allow", value_name = "ENTITLEMENT", help_heading = "Steps")]
     pub allow: Vec<String>,
 
+    /// Build again without cache and tell what is not the same
+    #[arg(long, help_heading = "Result")]
+    pub verify: bool,
+
     /// How to tell what goes on: auto, plain, tty, quiet, none or rawjson
     #[arg(
         long,

@@ -15,7 +15,7 @@ use crate::job::{Built, Common, Job, docker_config, until};
 use crate::nodes::Nodes;
 use crate::result_files::{answer_metadata, image_id, metadata, write_atomic};
 use crate::settings::{BuildSettings, Notice, ProgressMode};
-use crate::{console, interrupt, report};
+use crate::{console, interrupt, report, verify};
 
 /// Builds, and tells how it went.
 pub(crate) async fn build(args: &BuildArgs, global: &GlobalArgs, env: &Environment) -> Result<ExitCode> {
@@ -94,6 +94,9 @@ fn finish(settings: &BuildSettings, builder: &Builder, built: &Built, drawn: &Dr
     }
     if let Some(message) = response.get("frontend.result.inlinemessage") {
         console::out(format!("\n{message}\n"))?;
+    }
+    if settings.verify {
+        verify::tell(response, settings.progress)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -28,6 +28,8 @@ pub(crate) struct BuildSettings {
     /// What is asked in place of a build. There is no result then.
     pub call: Option<CallSetting>,
     pub outputs: Vec<OutputSetting>,
+    /// It is built twice and compared.
+    pub verify: bool,
     pub caches: CacheSettings,
     pub notice: Notice,
     pub tags: Vec<String>,
@@ -59,6 +61,9 @@ impl BuildSettings {
         let mut frontend = frontend(args, env, proxies)?;
         let call = CallSetting::new(args)?;
         match &call {
+            Some(_) if args.verify => {
+                return Err(Error::user("`--verify` has nothing to verify with `--call` or `--check`"));
+            }
             Some(call) => {
                 call.ask(&mut frontend.attrs);
                 outputs.clear();
@@ -80,6 +85,7 @@ impl BuildSettings {
             frontend,
             call,
             outputs,
+            verify: args.verify,
             caches,
             notice,
             tags: args.tags.clone(),

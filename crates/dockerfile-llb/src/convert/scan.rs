@@ -28,10 +28,15 @@ impl ScanPlan {
     }
 
     /// With what became of the ports, in their order.
-    pub fn with(self, trees: Vec<Option<Output>>) -> Scan {
+    pub fn with(self, trees: Vec<Option<Output>>, epoch: Option<i64>) -> Scan {
         let mut trees = trees.into_iter();
         let core = trees.next().flatten();
-        Scan { core, extras: self.extras.into_keys().zip(trees).collect(), ignore_cache: self.ignore_cache }
+        Scan {
+            core,
+            extras: self.extras.into_keys().zip(trees).collect(),
+            ignore_cache: self.ignore_cache,
+            epoch,
+        }
     }
 }
 

@@ -102,7 +102,10 @@ fn sign(document: &mut Map<String, Value>) {
     if creators.is_null() {
         *creators = Value::Array(Vec::new());
     }
-    if let Value::Array(creators) = creators {
-        creators.push(concat!("Tool: kiln-v", env!("CARGO_PKG_VERSION")).into());
+    let own = Value::from(concat!("Tool: kiln-v", env!("CARGO_PKG_VERSION")));
+    if let Value::Array(creators) = creators
+        && !creators.contains(&own)
+    {
+        creators.push(own);
     }
 }

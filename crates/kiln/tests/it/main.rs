@@ -32,3 +32,4 @@ mod sbom;
 mod ssh;
 mod storage;
 mod usage;
+mod verify;

@@ -66,3 +66,74 @@ fn a_scanner_lists_the_result_and_its_stages() {
     let expected = expected.map(|layer| format!("layerID: {}", layer.as_str().expect("a digest")));
     assert_eq!(layers.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
 }
+
+const SOFTWARE: &str = r#"FROM busybox AS tools
+ARG BUILDKIT_SBOM_SCAN_STAGE=true
+COPY <<"EOF" /app/node_modules/b/package.json
+{"name": "b", "version": "2.0.0", "license": "MIT"}
+EOF
+FROM busybox
+ARG SOURCE_DATE_EPOCH
+COPY <<"EOF" /var/lib/dpkg/status
+Package: a
+Status: install ok installed
+Architecture: amd64
+Version: 1.0-1
+Depends: c
+
+Package: c
+Status: install ok installed
+Architecture: amd64
+Version: 1
+EOF
+COPY --from=tools /app /app
+"#;
+
+/// `name version` of all packages but the one that stands for the whole.
+fn packages(statement: &Value) -> Vec<String> {
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let packages = statement["predicate"]["packages"].as_array().expect("a list").iter().skip(1);
+    packages.map(|p| format!("{} {}", text(&p["name"]), text(&p["versionInfo"]))).collect()
+}
+
+#[test]
+fn the_built_in_scanner_needs_no_image() {
+    let engine = Engine::new();
+    let context = Folder::with_dockerfile(SOFTWARE, &[]);
+    let build = || {
+        let out = Folder::new(&[]);
+        let epoch = "SOURCE_DATE_EPOCH=1700000000";
+        let args = ["--sbom=true", "--build-arg", epoch, "-o", out.path().to_str().expect("UTF-8")];
+        let told = engine.build(&context).args(args).ok().stderr;
+        (out.read("sbom.spdx.json"), out.read("sbom-tools.spdx.json"), told)
+    };
+    let (core, stage, told) = build();
+    assert!(told.contains("3 packages: 2 deb, 1 npm"), "{told}");
+    let read = |text: &str| -> Value { serde_json::from_str(text).expect("JSON") };
+    let (core_read, stage_read) = (read(&core), read(&stage));
+    assert_eq!(packages(&core_read), ["a 1.0-1", "c 1", "b 2.0.0"]);
+    assert_eq!(packages(&stage_read), ["b 2.0.0"]);
+    assert_eq!(core_read["predicateType"], "https://spdx.dev/Document");
+    assert_eq!(core_read["predicate"]["creationInfo"]["created"], "2023-11-14T22:13:20Z");
+    let (again, stage_again, _) = build();
+    assert_eq!((again, stage_again), (core, stage));
+}
+
+#[test]
+fn images_tell_the_layers_of_what_the_built_in_scanner_finds() {
+    let engine = Engine::new();
+    let registry = Registry::open();
+    let name = registry.name("app:1");
+    engine.build(&Folder::with_dockerfile(SOFTWARE, &[])).args(["--sbom=true", "-t", &name, "--push"]).ok();
+    let told = engine.run("history inspect attachment --type sbom");
+    let told: Value = serde_json::from_slice(&told.stdout).expect("JSON");
+    let url = format!("docker://{name}");
+    let image = run_tool(tool("skopeo").args(["inspect", "--tls-verify=false", &url]), b"");
+    let image: Value = serde_json::from_slice(&image).expect("JSON");
+    let files = told["predicate"]["files"].as_array().expect("a list").iter();
+    let files = files.map(|file| (file["fileName"].clone(), file["comment"].clone())).collect::<Vec<_>>();
+    let layer = |number: usize| format!("layerID: {}", image["Layers"][number].as_str().expect("a digest"));
+    let expected = [("/app/node_modules/b/package.json", layer(2)), ("/var/lib/dpkg/status", layer(1))];
+    assert_eq!(files, expected.map(|(path, layer)| (path.into(), layer.into())));
+    assert_eq!(told["predicate"]["creationInfo"]["creators"].as_array().map(Vec::len), Some(1));
+}

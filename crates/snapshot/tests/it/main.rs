@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod compare;
 mod copying;
 mod hashing;
 mod layers;
