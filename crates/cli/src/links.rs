@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use client::{Graphs, Made, SolveRequest};
 use errdefs::{Error, Result};
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// The key of an image config among the metadata of a result.
 const CONFIG: &str = "containerimage.config";
@@ -60,6 +60,8 @@ pub(crate) struct Link {
     own: watch::Sender<Mark>,
     bases: Vec<Base>,
     dependents: Vec<watch::Receiver<Mark>>,
+    /// How many builds may run steps at a time.
+    slots: Arc<Semaphore>,
 }
 
 /// A build that this one goes on from.
@@ -90,6 +92,7 @@ impl Links {
         target: &str,
         bases: BTreeMap<String, Vec<String>>,
         dependents: impl Iterator<Item = &'t str>,
+        slots: &Arc<Semaphore>,
     ) -> Result<Link> {
         let base = |(base, contexts): (String, Vec<String>)| match self.mark(node, &base) {
             Some(mark) => Ok(Base { target: base, contexts, mark: mark.subscribe() }),
@@ -106,6 +109,7 @@ impl Links {
                 .filter_map(|name| self.mark(node, name))
                 .map(watch::Sender::subscribe)
                 .collect(),
+            slots: Arc::clone(slots),
         })
     }
 }
@@ -139,7 +143,10 @@ impl Link {
                 return Err(base.failed());
             }
         }
+        // Not held while it waits: those that it waits for need one.
+        let slot = self.slots.acquire().await;
         made.evaluate().await?;
+        drop(slot);
         self.own.send_replace(Mark::Evaluated(made));
         for dependent in &self.dependents {
             reached(dependent, Mark::is_over).await;

@@ -131,8 +131,8 @@ impl Made {
         try_join_all(self.refs.iter().map(one)).await.map(drop)
     }
 
-    /// A file of the only result; nothing where there is none.
-    pub async fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>> {
+    /// A file of the only result, as far as its first `most` bytes; nothing where there is none.
+    pub async fn read_file(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>> {
         let [id] = self.refs.as_slice() else { return Ok(None) };
         let mut bridge = self.bridge.clone();
         let stat = bridge.call(pb::StatFileRequest {
@@ -148,7 +148,8 @@ impl Made {
         let read = bridge.call(pb::ReadFileRequest {
             r#ref: id.clone(),
             file_path: path.as_bytes().to_vec(),
-            ..pb::ReadFileRequest::default()
+            range: Some(pb::FileRange { offset: 0, length: i64::try_from(most).unwrap_or(i64::MAX) }),
+            mount_index: 0,
         });
         let answer = bridge.client.read_file(read).await.map_err(grpcerr::from_status)?;
         Ok(Some(answer.into_inner().data))
