@@ -16,7 +16,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use client::{Graphs, Made, SolveRequest};
-use errdefs::{Error, Result};
+use errdefs::{Class, Code, Error, Result};
 use serde_json::json;
 use tokio::sync::{Semaphore, watch};
 
@@ -118,12 +118,18 @@ impl Link {
     /// Waits for the graphs of the bases, and puts them into the request.
     ///
     /// # Errors
-    /// A base has failed.
+    /// A base has failed, or has no files.
     pub(crate) async fn go_on_from(&self, request: &mut SolveRequest) -> Result<()> {
         request.ask_frontend = true;
         for base in &self.bases {
             let mark = reached(&base.mark, Mark::has_made).await;
             let (Mark::Made(made) | Mark::Evaluated(made)) = mark else { return Err(base.failed()) };
+            if made.is_empty() {
+                let target = &base.target;
+                return Err(Error::user(format!("the context {target} makes an image without files")).hint(
+                    format!("no build goes on from that; let `{target}` make one, as `WORKDIR /` does"),
+                ));
+            }
             base.put(&made, request);
         }
         Ok(())
@@ -170,7 +176,8 @@ impl Drop for Link {
 
 impl Base {
     fn failed(&self) -> Error {
-        Error::canceled().context(format!("{}, which it goes on from, has failed", self.target))
+        let message = format!("not built: its context {} has failed", self.target);
+        Error::new(Class::Canceled, Code::Canceled, message)
     }
 
     /// Puts what it made in the place of its name.

@@ -121,6 +121,15 @@ impl Made {
         Ok(Made { bridge, refs, graphs, metadata: result.metadata.clone() })
     }
 
+    /// Whether a result of it has no files.
+    pub fn is_empty(&self) -> bool {
+        match &self.graphs {
+            Graphs::None => true,
+            Graphs::One(graph) => graph.is_empty(),
+            Graphs::ByPlatform(graphs) => graphs.values().any(Definition::is_empty),
+        }
+    }
+
     /// Runs all steps of it.
     pub async fn evaluate(&self) -> Result<()> {
         let one = async |id: &String| {

@@ -25,7 +25,7 @@ use crate::commands::build::print_warnings;
 use crate::display::Display;
 use crate::engine::Builder;
 use crate::environment::Environment;
-use crate::inputs::{is_git, is_http};
+use crate::inputs::{TARGET, is_git, is_http};
 use crate::job::{Common, docker_config};
 use crate::nodes::Nodes;
 use crate::settings::{BuildSettings, CallSetting, Notice, ProgressMode};
@@ -216,6 +216,11 @@ fn settings(
         let mut build = BuildSettings::new(&flags, env, proxies).map_err(told)?;
         if let (Some(call), Some(asked)) = (&mut build.call, &asked) {
             (call.json, call.ignore_status) = (asked.json, asked.ignore_status);
+        }
+        if build.call.is_some() {
+            // What is asked for is in the Dockerfile: its bases are not built for that.
+            let targets = build.contexts.values_mut().filter(|source| source.starts_with(TARGET));
+            targets.for_each(|source| "docker-image://scratch".clone_into(source));
         }
         let is_remote = is_git(&build.context) || is_http(&build.context);
         let same_host = |url: &&str| is_remote && remote::host(url) == remote::host(&build.context);
