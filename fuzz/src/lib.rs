@@ -94,6 +94,7 @@ fn load_bake(name: &str, bytes: &[u8]) -> errdefs::Result<::bake::Definition> {
         dotenv: Some(bytes.to_vec()).filter(|_| name == "a.yaml" && bytes.len().is_multiple_of(2)),
         read: Box::new(|_| Err(std::io::ErrorKind::NotFound.into())),
         file_relative: false,
+        remote: None,
         clock: ::bake::Context::new(0, "/", |bytes| bytes.fill(1)),
     };
     let budget = ::bake::Budget::of(100_000, LOTS);

@@ -10,6 +10,7 @@ use crate::eval::Budget;
 use crate::functions::Context;
 use crate::module::{Module, Outside, VariableInfo};
 use crate::path;
+use crate::remote::Remote;
 use crate::syntax::{self, Body};
 use crate::target::{Group, Target};
 
@@ -30,6 +31,8 @@ pub struct Given {
     pub read: ReadFile,
     /// Relative contexts count from the file that has them, not from the working directory.
     pub file_relative: bool,
+    /// Where the files came from, if that is not this machine: relative contexts lie there too.
+    pub remote: Option<Remote>,
     pub clock: Context,
 }
 
@@ -45,6 +48,7 @@ pub struct Definition {
     /// The environment, for overrides that take their value from it; empty where it must not be looked at.
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) source_date_epoch: Option<String>,
+    pub remote: Option<Remote>,
 }
 
 /// What a file is written in.
@@ -90,7 +94,8 @@ impl Definition {
                 Read::Body(body) => bodies.push(body),
             }
         }
-        let mut out = Definition { source_date_epoch, environment, ..Definition::default() };
+        let mut out =
+            Definition { source_date_epoch, environment, remote: given.remote, ..Definition::default() };
         if !composed.is_empty() {
             let (targets, groups) = compose::load(files, &composed, &compose_environment, &given.read)?;
             let base = composed.first().and_then(|i| folder(&files[usize::from(*i)].name));

@@ -26,6 +26,8 @@ pub trait Entry: Sized + Clone + PartialEq {
     fn kind() -> Type;
     /// As `--print` shows it.
     fn json(&self) -> Json;
+    /// As one line of text, which [`Entry::read`] reads.
+    fn line(&self) -> String;
     /// Drops doubles.
     fn normalize(entries: Vec<Self>) -> Vec<Self>;
 }
@@ -114,6 +116,13 @@ fn map_json(attributes: &Attributes, more: Vec<(&str, Json)>) -> Json {
     Json::Object(out)
 }
 
+/// `key=value` fields as one line: the known ones as far as they are given, then all others.
+fn line<const N: usize>(known: [(&str, &str); N], others: &Attributes) -> String {
+    let known = known.into_iter().filter(|(_, value)| !value.is_empty());
+    let others = others.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    csv::line(known.chain(others).map(|(key, value)| format!("{key}={value}")))
+}
+
 pub fn parse_bool(text: &str) -> Parsed<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
@@ -174,6 +183,10 @@ impl Entry for Cache {
 
     fn json(&self) -> Json {
         map_json(&self.attributes, vec![("type", json!(self.kind))])
+    }
+
+    fn line(&self) -> String {
+        line([("type", &self.kind)], &self.attributes)
     }
 
     fn normalize(entries: Vec<Self>) -> Vec<Self> {
@@ -240,6 +253,10 @@ impl Entry for Output {
         map_json(&self.attributes, more)
     }
 
+    fn line(&self) -> String {
+        line([("type", &self.kind), ("dest", &self.dest)], &self.attributes)
+    }
+
     fn normalize(entries: Vec<Self>) -> Vec<Self> {
         without_doubles(entries)
     }
@@ -297,6 +314,11 @@ impl Entry for Attestation {
             more.push(("disabled", json!(true)));
         }
         map_json(&self.attributes, more)
+    }
+
+    fn line(&self) -> String {
+        let disabled = if self.disabled { "true" } else { "" };
+        line([("type", &self.kind), ("disabled", disabled)], &self.attributes)
     }
 
     fn normalize(entries: Vec<Self>) -> Vec<Self> {
@@ -366,6 +388,10 @@ impl Entry for Secret {
         Json::Object(given.map(|(k, v)| ((*k).to_owned(), json!(v))).collect())
     }
 
+    fn line(&self) -> String {
+        line([("id", &self.id), ("src", &self.src), ("env", &self.env)], &Attributes::new())
+    }
+
     fn normalize(entries: Vec<Self>) -> Vec<Self> {
         last_of_key(entries, |s| s.id.clone())
     }
@@ -423,6 +449,13 @@ impl Entry for Ssh {
             out.insert("paths".into(), json!(self.paths));
         }
         Json::Object(out)
+    }
+
+    fn line(&self) -> String {
+        match self.paths.as_slice() {
+            [] => self.id.clone(),
+            paths => format!("{}={}", self.id, paths.join(",")),
+        }
     }
 
     fn normalize(entries: Vec<Self>) -> Vec<Self> {
@@ -527,6 +560,18 @@ impl Entry for Policy {
         Json::Object(out)
     }
 
+    fn line(&self) -> String {
+        let flag = |key: &str, on: Option<bool>| on.map(|on| format!("{key}={on}"));
+        let files = self.files.iter().map(|file| format!("filename={file}"));
+        let rest = [
+            flag("reset", self.reset.then_some(true)),
+            flag("disabled", self.disabled.then_some(true)),
+            flag("strict", self.strict),
+            self.log_level.as_ref().map(|level| format!("log-level={level}")),
+        ];
+        csv::line(files.chain(rest.into_iter().flatten()))
+    }
+
     fn normalize(entries: Vec<Self>) -> Vec<Self> {
         entries
     }
@@ -601,6 +646,14 @@ impl Resources {
             (Rc::from(*name), value)
         });
         Value::object(fields.collect())
+    }
+
+    /// Each as `name=value`.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|(name, limit)| match limit {
+            Limit::Text(text) => format!("{name}={text}"),
+            Limit::Number(n) => format!("{name}={n}"),
+        })
     }
 
     pub fn json(&self) -> Json {

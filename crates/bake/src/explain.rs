@@ -120,6 +120,7 @@ target "app" {
             dotenv: None,
             read: Box::new(|_| Err(std::io::ErrorKind::NotFound.into())),
             file_relative: false,
+            remote: None,
             clock: Context::new(0, "/", |bytes| bytes.fill(0)),
         };
         let definition = Definition::load(vec![File::new("a.hcl", text)], given).unwrap();

@@ -1,5 +1,7 @@
 //! `--print`: targets and groups as a file that says the same.
 
+use std::collections::BTreeMap;
+
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value as Json, json};
 
@@ -10,20 +12,39 @@ use crate::target::{Group, Target, TextMap};
 impl Resolved {
     /// As a JSON file of bake, indented by two spaces, without a line end behind it.
     pub fn print(&self) -> String {
-        let mut out = Vec::new();
-        if !self.groups.is_empty() {
-            out.push((
-                "group",
-                Ordered(self.groups.iter().map(|(name, g)| (name.as_str(), group(g))).collect()),
-            ));
-        }
-        out.push((
-            "target",
-            Ordered(self.targets.iter().map(|(name, t)| (name.as_str(), target(t))).collect()),
-        ));
-        // Only text, numbers and lists of them are in it, which can always be written.
-        go_escaped(&serde_json::to_string_pretty(&Ordered(out)).unwrap_or_default())
+        let targets = self.targets.iter().map(|(name, t)| (name.as_str(), target(t)));
+        self.around(Ordered(targets.collect()))
     }
+
+    /// The same, with each target below `build`, and beside it what was answered for it, by the name of the question.
+    pub fn print_answers(&self, answers: &BTreeMap<String, (String, Json)>) -> String {
+        let targets = self.targets.iter().map(|(name, t)| {
+            let answer = answers.get(name).map(|(question, answer)| (question.as_str(), answer));
+            (name.as_str(), Answered { build: target(t), answer: answer.into_iter().collect() })
+        });
+        self.around(Ordered(targets.collect()))
+    }
+
+    fn around<T: Serialize>(&self, target: Ordered<'_, T>) -> String {
+        let groups = || Ordered(self.groups.iter().map(|(name, g)| (name.as_str(), group(g))).collect());
+        let file = Printed { group: (!self.groups.is_empty()).then(groups), target };
+        // Only text, numbers and lists of them are in it, which can always be written.
+        go_escaped(&serde_json::to_string_pretty(&file).unwrap_or_default())
+    }
+}
+
+#[derive(Serialize)]
+struct Printed<'p, T: Serialize> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<Ordered<'p, Ordered<'static, Json>>>,
+    target: Ordered<'p, T>,
+}
+
+#[derive(Serialize)]
+struct Answered<'a> {
+    build: Ordered<'static, Json>,
+    #[serde(flatten)]
+    answer: BTreeMap<&'a str, &'a Json>,
 }
 
 /// An object whose members stay in their order.

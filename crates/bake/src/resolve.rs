@@ -123,10 +123,11 @@ impl Definition {
         if target.dockerfile.as_deref() == Some("-") {
             return Err(Error::user("dockerfile from stdin not allowed in bake"));
         }
-        let context = match context.strip_prefix("cwd://") {
-            Some(local) => path::clean(local),
-            None if path::is_remote(&context) => context,
-            None => path::clean(&context),
+        let context = match (context.strip_prefix("cwd://"), &self.remote) {
+            (_, Some(remote)) => remote.context(&context),
+            (Some(local), None) => path::clean(local),
+            (None, None) if path::is_remote(&context) => context,
+            (None, None) => path::clean(&context),
         };
         target.context = Some(context);
         crate::check::target(target)

@@ -149,6 +149,7 @@ fn run(case: &Case) -> Outcome {
             found.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))
         }),
         file_relative: case.env.get("BUILDX_BAKE_FILE_RELATIVE_PATHS").is_some_and(|v| v == "1"),
+        remote: None,
         clock: Context::new(1_700_000_000, "/home/user", |bytes| bytes.fill(7)),
     };
     let targets = if asked.targets.is_empty() { vec!["default".to_owned()] } else { asked.targets };

@@ -10,6 +10,7 @@ fn given() -> Given {
         dotenv: None,
         read: Box::new(|_| Err(std::io::ErrorKind::NotFound.into())),
         file_relative: false,
+        remote: None,
         clock: Context::new(0, "/", |bytes| bytes.fill(0)),
     }
 }

@@ -15,7 +15,13 @@ use crate::commands::Local;
 use crate::environment::Environment;
 use crate::inputs::stdin::Stdin;
 use crate::nodes::Nodes;
-use crate::settings::{BuildSettings, not_yet};
+use crate::settings::BuildSettings;
+
+/// A named context that is another target of a bake.
+pub(crate) const TARGET: &str = "target:";
+
+/// What named contexts need of a frontend.
+const NAMED_CAP: (&str, &str) = ("frontend.caps", "moby.buildkit.frontend.contexts+forward");
 
 /// Frontend options that name the inputs, and the offers that go with them.
 pub(crate) struct Inputs {
@@ -76,7 +82,10 @@ impl Inputs {
             Dockerfile::InContext(path) => inputs.set("filename", path),
         }
         for (name, source) in &settings.contexts {
-            inputs.named(name, source, env)?;
+            match settings.graphs.get(name) {
+                Some(graph) => inputs.named_graph(name, graph),
+                None => inputs.named(name, source, env)?,
+            }
         }
         Ok(inputs)
     }
@@ -114,6 +123,11 @@ impl Inputs {
         env: &Environment,
     ) -> Result<Option<Dockerfile>> {
         let context = settings.context.as_str();
+        if let Some(graph) = settings.graphs.get("context") {
+            let same = ["context", "dockerfile"].map(|name| (name.to_owned(), graph.clone()));
+            self.graphs.extend(same);
+            return Ok(None);
+        }
         if context == "-" {
             return self.stdin_context(settings, several).await;
         }
@@ -169,13 +183,18 @@ impl Inputs {
         nodes: &Nodes<'_>,
         env: &Environment,
     ) -> Result<Dockerfile> {
-        let is_folder = !self.attrs.contains_key("context");
+        if let Some(text) = &settings.dockerfile_text {
+            self.graphs.remove("dockerfile");
+            return self.inline_dockerfile(text.as_bytes());
+        }
+        let is_folder = !self.attrs.contains_key("context") && self.graphs.is_empty();
         match settings.dockerfile.as_deref() {
             Some("-") => {
                 let text = Stdin::open().await?.read_all().await?;
                 self.inline_dockerfile(&text)
             }
             Some(url) if is_http(url) => {
+                self.graphs.remove("dockerfile");
                 let dir = self.temporary()?;
                 page::fetch(nodes.first().await?, url, &dir)
                     .await
@@ -187,6 +206,7 @@ impl Inputs {
                 let name = path.file_name().ok_or_else(|| Error::user(format!("`{file}` is not a file")))?;
                 let name = name.to_string_lossy().into_owned();
                 if !is_folder {
+                    self.graphs.remove("dockerfile");
                     self.set("dockerfilekey", "dockerfile");
                 }
                 Ok(Dockerfile::Local {
@@ -214,13 +234,19 @@ impl Inputs {
         Dockerfile::Local { dir, name: page::NAME.into() }
     }
 
+    fn named_graph(&mut self, name: &str, graph: &llb::Definition) {
+        self.set(NAMED_CAP.0, NAMED_CAP.1);
+        let input = format!("context-{name}");
+        self.set(&format!("context:{name}"), format!("input:{input}"));
+        self.graphs.insert(input, graph.clone());
+    }
+
     fn named(&mut self, name: &str, source: &str, env: &Environment) -> Result<()> {
-        self.set("frontend.caps", "moby.buildkit.frontend.contexts+forward");
+        self.set(NAMED_CAP.0, NAMED_CAP.1);
         let key = format!("context:{name}");
-        if source.starts_with("docker-image://") {
+        // Targets are put in when they are made.
+        if source.starts_with("docker-image://") || source.starts_with(TARGET) {
             self.set(&key, source);
-        } else if source.starts_with("target:") {
-            return Err(not_yet("a build context that is a bake target"));
         } else if let Some(layout) = source.strip_prefix("oci-layout://") {
             let layout = layout::resolve(layout, &env.cwd)
                 .with_context(|| format!("oci-layout reference {source:?} could not be resolved"))?;
@@ -278,12 +304,12 @@ fn check_dockerfile(dir: &Path, name: &str) -> Result<()> {
     }
 }
 
-fn is_http(text: &str) -> bool {
+pub(crate) fn is_http(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
 }
 
 /// Whether a context is a Git repository, as buildx tells.
-fn is_git(text: &str) -> bool {
+pub(crate) fn is_git(text: &str) -> bool {
     let before_fragment = text.split('#').next().unwrap_or(text);
     let path = before_fragment.split('?').next().unwrap_or(before_fragment);
     text.starts_with("git://")

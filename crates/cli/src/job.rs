@@ -204,7 +204,11 @@ impl Job {
         };
         let mut provenance = Map::new();
         if self.provenance != MetadataProvenance::None {
-            let step = Step::start(sink, "provenance", "resolving provenance for metadata file");
+            let step = Step::start(
+                sink,
+                &format!("provenance {}", self.id),
+                "resolving provenance for metadata file",
+            );
             let known = async {
                 for a in &answered {
                     provenance.extend(provenance::of_build(&a.node.client, &self.id, self.provenance).await?);

@@ -75,7 +75,6 @@ fn dispatch(command: Command, global: &GlobalArgs, env: &Environment) -> Result<
     match command {
         Command::Version => console::out(format!("{}\n", commands::version()))?,
         Command::Completion { shell } => console::out(commands::completion(shell))?,
-        Command::Bake(args) => commands::bake(&args, env)?,
         Command::Dockerfile(args) => return commands::dockerfile(&args.command),
         // The binary goes to the daemon before it comes here.
         Command::Daemon { .. } => {
@@ -95,6 +94,7 @@ fn dispatch(command: Command, global: &GlobalArgs, env: &Environment) -> Result<
 async fn dispatch_async(command: Command, global: &GlobalArgs, env: &Environment) -> Result<ExitCode> {
     match command {
         Command::Build(args) => return commands::build(&args, global, env).await,
+        Command::Bake(args) => return commands::bake(&args, global, env).await,
         Command::History(args) => return commands::history(&args, &Place::find(global, env)?, env).await,
         Command::Run(args) => return commands::run(&args, &Place::find(global, env)?, env).await,
         Command::Images(args) => commands::images(&args, &Place::find(global, env)?).await?,
@@ -102,11 +102,7 @@ async fn dispatch_async(command: Command, global: &GlobalArgs, env: &Environment
         Command::Prune(args) => commands::prune(&args, &Place::find(global, env)?, env).await?,
         Command::Builder(args) => return commands::builder(&args.command, global, env).await,
         Command::Engine(args) => return commands::engine(&args.command, &Place::find(global, env)?).await,
-        Command::Version
-        | Command::Completion { .. }
-        | Command::Bake(_)
-        | Command::Dockerfile(_)
-        | Command::Daemon { .. } => {}
+        Command::Version | Command::Completion { .. } | Command::Dockerfile(_) | Command::Daemon { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

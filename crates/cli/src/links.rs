@@ -16,9 +16,9 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use client::{Graphs, Made, SolveRequest};
-use errdefs::{Error, Result};
+use errdefs::{Class, Code, Error, Result};
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// The key of an image config among the metadata of a result.
 const CONFIG: &str = "containerimage.config";
@@ -60,6 +60,8 @@ pub(crate) struct Link {
     own: watch::Sender<Mark>,
     bases: Vec<Base>,
     dependents: Vec<watch::Receiver<Mark>>,
+    /// How many builds may run steps at a time.
+    slots: Arc<Semaphore>,
 }
 
 /// A build that this one goes on from.
@@ -90,6 +92,7 @@ impl Links {
         target: &str,
         bases: BTreeMap<String, Vec<String>>,
         dependents: impl Iterator<Item = &'t str>,
+        slots: &Arc<Semaphore>,
     ) -> Result<Link> {
         let base = |(base, contexts): (String, Vec<String>)| match self.mark(node, &base) {
             Some(mark) => Ok(Base { target: base, contexts, mark: mark.subscribe() }),
@@ -106,6 +109,7 @@ impl Links {
                 .filter_map(|name| self.mark(node, name))
                 .map(watch::Sender::subscribe)
                 .collect(),
+            slots: Arc::clone(slots),
         })
     }
 }
@@ -114,12 +118,18 @@ impl Link {
     /// Waits for the graphs of the bases, and puts them into the request.
     ///
     /// # Errors
-    /// A base has failed.
+    /// A base has failed, or has no files.
     pub(crate) async fn go_on_from(&self, request: &mut SolveRequest) -> Result<()> {
         request.ask_frontend = true;
         for base in &self.bases {
             let mark = reached(&base.mark, Mark::has_made).await;
             let (Mark::Made(made) | Mark::Evaluated(made)) = mark else { return Err(base.failed()) };
+            if made.is_empty() {
+                let target = &base.target;
+                return Err(Error::user(format!("the context {target} makes an image without files")).hint(
+                    format!("no build goes on from that; let `{target}` make one, as `WORKDIR /` does"),
+                ));
+            }
             base.put(&made, request);
         }
         Ok(())
@@ -139,7 +149,10 @@ impl Link {
                 return Err(base.failed());
             }
         }
+        // Not held while it waits: those that it waits for need one.
+        let slot = self.slots.acquire().await;
         made.evaluate().await?;
+        drop(slot);
         self.own.send_replace(Mark::Evaluated(made));
         for dependent in &self.dependents {
             reached(dependent, Mark::is_over).await;
@@ -163,7 +176,8 @@ impl Drop for Link {
 
 impl Base {
     fn failed(&self) -> Error {
-        Error::canceled().context(format!("{}, which it goes on from, has failed", self.target))
+        let message = format!("not built: its context {} has failed", self.target);
+        Error::new(Class::Canceled, Code::Canceled, message)
     }
 
     /// Puts what it made in the place of its name.

@@ -97,7 +97,7 @@ impl Merge {
         env: &Environment,
         sink: Arc<dyn Sink>,
     ) -> Result<Answer> {
-        let step = |what: String| Step::start(sink, "merge", what);
+        let step = |what: String| Step::start(sink, &format!("merge {}", client::new_id()), what);
         match self.target {
             Target::Nowhere => Ok(answers.first().map(|(_, answer)| answer.clone()).unwrap_or_default()),
             Target::Registry { names, insecure } => {

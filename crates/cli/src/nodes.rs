@@ -189,7 +189,7 @@ fn label(node: &str, status: &mut SolveStatus) {
 }
 
 /// As buildx puts a label: into the brackets of a name that begins with them.
-fn labelled_name(label: &str, name: &str) -> String {
+pub(crate) fn labelled_name(label: &str, name: &str) -> String {
     match name.strip_prefix('[') {
         Some(rest) => format!("[{label} {rest}"),
         None => format!("[{label}] {name}"),

@@ -200,7 +200,7 @@ fn is_below(path: &Path, base: &Path) -> Result<bool> {
 }
 
 /// Follows links in the part of a path that exists.
-fn resolve(path: &Path) -> Result<PathBuf> {
+pub(crate) fn resolve(path: &Path) -> Result<PathBuf> {
     let mut rest = Vec::new();
     let mut there = path;
     loop {

@@ -24,10 +24,19 @@ pub(crate) fn metadata(
     build_ref: &str,
     more: Map<String, Value>,
 ) -> String {
+    pretty(metadata_map(response, build_ref, more))
+}
+
+/// The same as a value.
+pub(crate) fn metadata_map(
+    response: &BTreeMap<String, String>,
+    build_ref: &str,
+    more: Map<String, Value>,
+) -> Map<String, Value> {
     let mut out = unpacked(response);
     out.extend(more);
     out.insert("buildx.build.ref".into(), Value::String(build_ref.to_owned()));
-    pretty(out)
+    out
 }
 
 /// The same without the name of the build.
@@ -37,11 +46,16 @@ pub(crate) fn plain_metadata(response: &BTreeMap<String, String>) -> String {
 
 /// What a frontend answered to a question.
 pub(crate) fn answer_metadata(answer: &BTreeMap<String, Vec<u8>>) -> String {
+    pretty(answer_map(answer))
+}
+
+/// The same as a value.
+pub(crate) fn answer_map(answer: &BTreeMap<String, Vec<u8>>) -> Map<String, Value> {
     let value = |bytes: &Vec<u8>| match serde_json::from_slice(bytes) {
         Ok(json @ (Value::Object(_) | Value::Array(_))) => json,
         _ => Value::String(String::from_utf8_lossy(bytes).into_owned()),
     };
-    pretty(answer.iter().map(|(key, bytes)| (key.clone(), value(bytes))).collect())
+    answer.iter().map(|(key, bytes)| (key.clone(), value(bytes))).collect()
 }
 
 fn unpacked(response: &BTreeMap<String, String>) -> Map<String, Value> {
@@ -49,7 +63,7 @@ fn unpacked(response: &BTreeMap<String, String>) -> Map<String, Value> {
     response.iter().map(|(key, text)| (key.clone(), value(text))).collect()
 }
 
-fn pretty(map: Map<String, Value>) -> String {
+pub(crate) fn pretty(map: Map<String, Value>) -> String {
     serde_json::to_string_pretty(&Value::Object(map)).expect("only strings as keys")
 }
 

@@ -121,6 +121,15 @@ impl Made {
         Ok(Made { bridge, refs, graphs, metadata: result.metadata.clone() })
     }
 
+    /// Whether a result of it has no files.
+    pub fn is_empty(&self) -> bool {
+        match &self.graphs {
+            Graphs::None => true,
+            Graphs::One(graph) => graph.is_empty(),
+            Graphs::ByPlatform(graphs) => graphs.values().any(Definition::is_empty),
+        }
+    }
+
     /// Runs all steps of it.
     pub async fn evaluate(&self) -> Result<()> {
         let one = async |id: &String| {
@@ -131,8 +140,8 @@ impl Made {
         try_join_all(self.refs.iter().map(one)).await.map(drop)
     }
 
-    /// A file of the only result; nothing where there is none.
-    pub async fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>> {
+    /// A file of the only result, as far as its first `most` bytes; nothing where there is none.
+    pub async fn read_file(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>> {
         let [id] = self.refs.as_slice() else { return Ok(None) };
         let mut bridge = self.bridge.clone();
         let stat = bridge.call(pb::StatFileRequest {
@@ -148,7 +157,8 @@ impl Made {
         let read = bridge.call(pb::ReadFileRequest {
             r#ref: id.clone(),
             file_path: path.as_bytes().to_vec(),
-            ..pb::ReadFileRequest::default()
+            range: Some(pb::FileRange { offset: 0, length: i64::try_from(most).unwrap_or(i64::MAX) }),
+            mount_index: 0,
         });
         let answer = bridge.client.read_file(read).await.map_err(grpcerr::from_status)?;
         Ok(Some(answer.into_inner().data))

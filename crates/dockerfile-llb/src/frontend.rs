@@ -28,6 +28,7 @@ pub(crate) use named::{Loaded, LocalContext, NamedContext};
 pub use other::{FrontendImage, frontend_image, is_built_in};
 
 use context::Entrypoint;
+pub use context::WebContext;
 
 /// `dockerfile.v0`: builds what a Dockerfile says.
 #[derive(Debug, Clone, Copy, Default)]

@@ -19,4 +19,4 @@ mod state;
 mod windows;
 
 pub use diagnose::Diagnosis;
-pub use frontend::{DockerfileFrontend, FrontendImage, frontend_image, is_built_in};
+pub use frontend::{DockerfileFrontend, FrontendImage, WebContext, frontend_image, is_built_in};

@@ -33,6 +33,15 @@ pub fn fields(line: &str) -> Result<Vec<String>> {
     }
 }
 
+/// Fields as one line, in quotes where they need them.
+pub fn line(fields: impl IntoIterator<Item = String>) -> String {
+    let quoted = |field: String| match field.contains([',', '"', '\n', '\r']) || field.is_empty() {
+        true => format!("\"{}\"", field.replace('"', "\"\"")),
+        false => field,
+    };
+    fields.into_iter().map(quoted).collect::<Vec<_>>().join(",")
+}
+
 /// What stands between quotes, and what follows the closing one: nothing or a comma.
 fn quoted_field<'a>(mut rest: &'a str, line: &str) -> Result<(String, &'a str)> {
     let mut field = String::new();
@@ -82,21 +91,11 @@ mod tests {
         check(r#""a"b"#, "parse error on line 1, column 3: extraneous or missing \" in quoted-field");
         check(r#""a"#, "parse error on line 1, column 2: extraneous or missing \" in quoted-field");
     }
-    /// Fields as one line, with quotes where they are needed.
-    fn join(fields: &[String]) -> String {
-        let quote = |field: &String| match field.contains(['"', ',', '\n', '\r']) {
-            true => format!("\"{}\"", field.replace('"', "\"\"")),
-            false => field.clone(),
-        };
-        fields.iter().map(quote).collect::<Vec<_>>().join(",")
-    }
 
     proptest::proptest! {
         #[test]
         fn what_is_joined_splits_again(list in proptest::collection::vec(".*", 1..5)) {
-            // One empty field alone is no line.
-            proptest::prop_assume!(list != [""]);
-            proptest::prop_assert_eq!(fields(&join(&list)).expect("own output"), list);
+            proptest::prop_assert_eq!(fields(&line(list.clone())).expect("own output"), list);
         }
 
         #[test]

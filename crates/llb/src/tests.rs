@@ -56,6 +56,17 @@ fn the_wire_form_gives_the_same_definition_back() {
     assert_eq!((info.filename.as_str(), info.definition.is_empty()), ("Dockerfile", false));
 }
 
+/// BuildKit ended on it: an entry of a map is written without a value where that is empty.
+#[test]
+fn a_vertex_without_a_place_has_no_entry_on_the_wire() {
+    let mut definition = run("make", source("local://context")).marshal();
+    let digest = Graph::load(&definition).expect("valid").root.digest;
+    definition.source.infos.push(SourceInfo::default());
+    definition.source.locations.insert(digest, Vec::new());
+    let wire = proto::pb::Definition::from(definition);
+    assert!(wire.source.expect("has a file").locations.is_empty());
+}
+
 #[test]
 fn equal_vertices_are_marshalled_once_and_long_chains_do_not_overflow() {
     let mut output = source("docker-image://a");

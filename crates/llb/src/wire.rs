@@ -239,9 +239,11 @@ fn source_to_wire(s: SourceMap) -> pb::Source {
         ranges: l.ranges.into_iter().map(range_to_wire).collect(),
     };
     pb::Source {
+        // A vertex without a place says nothing, and its entry would be written without a value, on which BuildKit ends.
         locations: s
             .locations
             .into_iter()
+            .filter(|(_, places)| !places.is_empty())
             .map(|(k, v)| (k.to_string(), pb::Locations { locations: v.into_iter().map(location).collect() }))
             .collect(),
         infos: s

@@ -139,9 +139,11 @@ impl Request {
 /// Options without those that are nobody's business.
 fn shown(opts: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let context = opts.get("contextkey").filter(|key| !key.is_empty()).map_or("context", String::as_str);
+    // Ids of sessions differ each time, and mean nothing once those are over.
+    let passes = |key: &str| key.starts_with("attest:") || key.starts_with("local-sessionid:");
     let has_address = |key: &str| key == context || key == "vcs:source" || key.starts_with("context:");
     opts.iter()
-        .filter(|(key, _)| !OF_THE_HOST.contains(&key.as_str()) && !key.starts_with("attest:"))
+        .filter(|(key, _)| !OF_THE_HOST.contains(&key.as_str()) && !passes(key))
         .map(|(key, value)| {
             (key.clone(), if has_address(key) { without_login(value) } else { value.clone() })
         })

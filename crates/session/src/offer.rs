@@ -1,7 +1,7 @@
 //! What a client offers to the engine.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -244,6 +244,14 @@ impl Attachables {
             stores: self.stores.clone(),
             ..Attachables::default()
         }
+    }
+
+    /// Folders on offer, by their names.
+    pub fn folders(&self) -> impl Iterator<Item = (&str, &Path)> {
+        self.dirs.iter().filter_map(|(name, dir)| match dir {
+            Dir::Path(path) => Some((name.as_str(), path.as_path())),
+            Dir::Tree(_) => None,
+        })
     }
 
     /// Introduces these offers.

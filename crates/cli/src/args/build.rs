@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -194,6 +195,14 @@ pub(crate) struct BuildArgs {
 
     #[command(flatten)]
     pub legacy: LegacyArgs,
+
+    /// The Dockerfile itself, as a bake file may have it.
+    #[arg(skip)]
+    pub dockerfile_text: Option<String>,
+
+    /// Graphs that stand for contexts, by their names, as a bake file in an archive of the web has them.
+    #[arg(skip)]
+    pub graphs: BTreeMap<String, llb::Definition>,
 }
 
 /// Flags of `docker build` of old. Resources are passed on, the rest is taken and has no effect.

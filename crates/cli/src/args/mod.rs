@@ -89,6 +89,7 @@ pub(crate) struct GlobalArgs {
 pub(crate) enum Command {
     #[command(visible_alias = "b")]
     Build(Box<BuildArgs>),
+    #[command(alias = "f")]
     Bake(Box<BakeArgs>),
     Run(RunArgs),
     Images(ImagesArgs),

@@ -1,56 +1,127 @@
-//! `kiln bake`: what bake files say. Builds of them are not started yet.
+//! `kiln bake`.
+
+mod entitlements;
+mod files;
+mod label;
+mod remote;
+mod run;
+mod shared;
+mod target;
+mod told;
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read as _};
-use std::path::Path;
+use std::process::ExitCode;
 
-use bake::{Context, Definition, File, Flags, Given};
-use errdefs::{Error, Result, ResultExt as _};
-use jiff::Timestamp;
+use bake::{Definition, File, Flags, Remote, Resolved};
+use client::Client;
+use errdefs::{Error, Result};
+use tokio_util::sync::CancellationToken;
 
-use crate::args::BakeArgs;
-use crate::console;
+use crate::args::{BakeArgs, GlobalArgs};
+use crate::commands::bake::entitlements::Rights;
+use crate::commands::bake::files::Words;
+use crate::commands::bake::run::Builds;
+use crate::commands::build::print_warnings;
+use crate::display::Display;
+use crate::engine::Builder;
 use crate::environment::Environment;
-use crate::flags::parse_bool;
+use crate::inputs::{TARGET, is_git, is_http};
+use crate::job::{Common, docker_config};
+use crate::nodes::Nodes;
+use crate::settings::{BuildSettings, CallSetting, Notice, ProgressMode};
+use crate::{console, interrupt};
 
-/// Prints what was asked for.
-pub(crate) fn bake(args: &BakeArgs, env: &Environment) -> Result<()> {
-    if args.print && args.list.is_some() {
+/// Builds targets, or tells what there is of them.
+pub(crate) async fn bake(args: &BakeArgs, global: &GlobalArgs, env: &Environment) -> Result<ExitCode> {
+    let list = args.list.as_deref().or(args.list_targets.then_some("targets"));
+    let list = list.or(args.list_variables.then_some("variables"));
+    if args.print && list.is_some() {
         return Err(Error::user("--print and --list are mutually exclusive"));
     }
-    if !args.print && args.list.is_none() && args.explain.is_none() {
-        return Err(Error::unimplemented("bake does not build yet")
-            .hint("`--print`, `--list` and `--explain` tell what the files say"));
-    }
-    let files = read_files(args, env)?;
-    bake::require_files(&files)?;
-    let definition = Definition::load(files, given(args, env)?)?;
-    tell_warnings(&definition);
-    if let Some(what) = &args.list {
-        return console::out(format!("{}\n", definition.list(what)?));
-    }
-    let names = match (&args.explain, args.targets.as_slice()) {
-        (Some(name), []) => std::slice::from_ref(name),
-        (_, []) => &[bake::DEFAULT.to_owned()],
-        (_, targets) => targets,
+    let words = Words::of(args);
+    let progress = ProgressMode::choose(&args.progress, false, env)?;
+    let rights = Rights::granted(&args.allow, env)?;
+    let flags = flags(args)?;
+    let names = files::named(args, env);
+    let (local, in_web): (Vec<_>, Vec<_>) = match words.url {
+        None => (names, Vec::new()),
+        Some(_) => names.into_iter().partition(|name| name.starts_with("cwd://")),
     };
-    let resolved = definition.resolve(names, &flags(args).overrides())?;
-    match &args.explain {
-        Some(name) => console::out(definition.explain(&resolved, name)?),
-        None => console::out(format!("{}\n", resolved.print())),
+    let local = match words.url.is_some() && local.is_empty() {
+        true => Vec::new(),
+        false => files::read(&local)?,
+    };
+    let only_tells = args.print || list.is_some() || args.explain.is_some();
+    if only_tells && words.url.is_none() {
+        let definition = load(args, &words, None, local, env)?;
+        return tell(&definition, list, args, &words, &flags);
     }
+    let builder = Builder::find(global, env)?;
+    builder.touch(env);
+    let nodes = Nodes::new(&builder);
+    let cancel = interrupt::watch()?;
+    let definition = match words.url {
+        None => load(args, &words, None, local, env)?,
+        Some(url) => {
+            let client = nodes.first().await?;
+            let (remote, mut files) = fetch(url, &in_web, client, progress, &builder, &cancel, env).await?;
+            files.extend(local);
+            load(args, &words, remote, files, env)?
+        }
+    };
+    if only_tells {
+        return tell(&definition, list, args, &words, &flags);
+    }
+    let mut resolved = resolve(&definition, &words, &flags)?;
+    if flags.policies_are_off {
+        resolved.targets.values_mut().for_each(|target| target.policy = None);
+    }
+    let docker = docker_config(env)?;
+    let mut settings =
+        settings(&resolved, definition.remote.as_ref(), args, &words, &docker.build_proxies("default"), env)?;
+    let mut wanted = Rights::default();
+    settings.values().try_for_each(|build| rights.miss(build, &mut wanted, env))?;
+    wanted.ask(progress, words.url.is_some(), env)?;
+    // Who got here may do all that is asked for.
+    settings.values_mut().for_each(|build| build.frontend.may_delete = true);
+    warn_of_no_output(&settings, &builder, progress);
+
+    let (display, sender) = Display::new(progress, &builder, env)?;
+    let common = Common { nodes, docker, env };
+    let builds = Builds::prepare(&settings, &common, sender, &cancel).await?;
+    for (name, job) in builds.jobs.iter().filter(|(name, _)| settings[**name].call.is_none()) {
+        tracing::debug!(target = name, id = job.id, "a build");
+        job.local.save(&job.id, env);
+    }
+    let drawing = display.start();
+    let outcome = builds.run(args.keep_going, env, &cancel).await;
+    let drawn = drawing.finish().await?;
+    print_warnings(&drawn.warnings, progress, global.debug);
+    let told = told::Telling { resolved: &resolved, settings: &settings, builder: &builder, progress, args };
+    told.tell(outcome, &drawn)
 }
 
-fn tell_warnings(definition: &Definition) {
-    for warning in &definition.warnings {
-        let file = &definition.files[usize::from(warning.span.file)];
-        let (line, column) = file.position(warning.span.start);
-        console::note(format!("WARNING: {}:{line}:{column}: {}\n", file.name, warning.message));
-    }
+/// The flags that stand for `--set`.
+struct Overrides {
+    set: Vec<String>,
+    policies_are_off: bool,
 }
 
-fn flags(args: &BakeArgs) -> Flags {
-    Flags {
+fn flags(args: &BakeArgs) -> Result<Overrides> {
+    let refuse = |field: &str| {
+        Err(Error::user(format!("--policy does not accept {field}; define policies in the bake definition")))
+    };
+    let fields: Vec<&str> = args.policies.iter().flat_map(|policy| policy.split(',')).collect();
+    for key in ["filename", "reset"] {
+        if fields.iter().any(|field| field.split('=').next() == Some(key)) {
+            return refuse(key);
+        }
+    }
+    let policies_are_off = fields.contains(&"disabled=true");
+    if policies_are_off && fields.len() > 1 {
+        return Err(Error::user("disabled policy cannot be combined with other policy flags"));
+    }
+    let flags = Flags {
         set: args.set.clone(),
         push: args.push,
         load: args.load,
@@ -59,69 +130,118 @@ fn flags(args: &BakeArgs) -> Flags {
         call: if args.check { Some("check".into()) } else { args.call.clone() },
         sbom: args.sbom.clone(),
         provenance: args.provenance.clone(),
-        policy: Vec::new(),
-    }
+        policy: if policies_are_off { Vec::new() } else { args.policies.clone() },
+    };
+    Ok(Overrides { set: flags.overrides(), policies_are_off })
 }
 
-fn read_files(args: &BakeArgs, env: &Environment) -> Result<Vec<File>> {
-    let separator = env.filled("BUILDX_BAKE_PATH_SEPARATOR").unwrap_or(":");
-    let from_env = env.get("BUILDX_BAKE_FILE").unwrap_or_default().split(separator).map(str::trim);
-    let from_env = from_env.filter(|name| !name.is_empty()).map(str::to_owned);
-    let named: Vec<String> = if args.files.is_empty() { from_env.collect() } else { args.files.clone() };
-    if named.is_empty() {
-        let there = bake::DEFAULT_FILES.iter().filter_map(|name| read(name).transpose());
-        return there.collect();
-    }
-    let missing = |name: &str| Error::not_found(format!("open {name}: no such file or directory"));
-    named.iter().map(|name| read(name)?.ok_or_else(|| missing(name))).collect()
+/// Files of the web, with the progress of it.
+async fn fetch(
+    url: &str,
+    names: &[String],
+    client: &Client,
+    progress: ProgressMode,
+    builder: &Builder,
+    cancel: &CancellationToken,
+    env: &Environment,
+) -> Result<(Option<Remote>, Vec<File>)> {
+    let (display, sender) = Display::new(progress, builder, env)?;
+    let drawing = display.start();
+    let read = remote::read(url, names, client, env, sender, cancel).await;
+    drawing.finish().await?;
+    read
 }
 
-/// `None` for a file that is not there.
-fn read(name: &str) -> Result<Option<File>> {
-    if name == "-" {
-        let mut data = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut data).context("failed to read stdin")?;
-        return Ok(Some(File::new(name, data)));
+fn load(
+    args: &BakeArgs,
+    words: &Words<'_>,
+    remote: Option<Remote>,
+    files: Vec<File>,
+    env: &Environment,
+) -> Result<Definition> {
+    bake::require_files(&files)?;
+    let definition = Definition::load(files, files::given(args, words, remote, env)?)?;
+    for warning in &definition.warnings {
+        let file = &definition.files[usize::from(warning.span.file)];
+        let (line, column) = file.position(warning.span.start);
+        console::note(format!("WARNING: {}:{line}:{column}: {}\n", file.name, warning.message));
     }
-    match std::fs::read(name.strip_prefix("cwd://").unwrap_or(name)) {
-        Ok(data) => Ok(Some(File::new(name, data))),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::from(e).context(format!("failed to read `{name}`"))),
-    }
+    Ok(definition)
 }
 
-fn given(args: &BakeArgs, env: &Environment) -> Result<Given> {
-    let mut vars = BTreeMap::new();
-    for var in &args.vars {
-        match var.split_once('=') {
-            Some(("", _)) => return Err(Error::user(format!("invalid variable \"{var}\", key is empty"))),
-            Some((key, value)) => _ = vars.insert(key.to_owned(), value.to_owned()),
-            None => return Err(Error::user(format!("invalid variable \"{var}\", expected key=value"))),
+fn resolve(definition: &Definition, words: &Words<'_>, flags: &Overrides) -> Result<Resolved> {
+    let default = [bake::DEFAULT.to_owned()];
+    let names = if words.targets.is_empty() { &default } else { words.targets };
+    definition.resolve(names, &flags.set)
+}
+
+/// `--list`, `--print` and `--explain`.
+fn tell(
+    definition: &Definition,
+    list: Option<&str>,
+    args: &BakeArgs,
+    words: &Words<'_>,
+    flags: &Overrides,
+) -> Result<ExitCode> {
+    let text = match (list, &args.explain) {
+        (Some(what), _) => format!("{}\n", definition.list(what)?),
+        (None, Some(name)) if words.targets.is_empty() => {
+            let resolved = definition.resolve(std::slice::from_ref(name), &flags.set)?;
+            definition.explain(&resolved, name)?
         }
-    }
-    let built_in = [
-        ("BAKE_CMD_CONTEXT".to_owned(), "cwd://".to_owned()),
-        ("BAKE_LOCAL_PLATFORM".to_owned(), oci::Platform::host().to_string()),
-    ];
-    let dotenv = Path::new(".env");
-    Ok(Given {
-        environment: env.vars().clone(),
-        vars,
-        built_in: built_in.into(),
-        dotenv: dotenv
-            .is_file()
-            .then(|| std::fs::read(dotenv))
-            .transpose()
-            .context("failed to read `.env`")?,
-        read: Box::new(|path| std::fs::read(path)),
-        file_relative: env.get("BUILDX_BAKE_FILE_RELATIVE_PATHS").and_then(parse_bool) == Some(true),
-        clock: Context::new(Timestamp::now().as_second(), env.get("HOME").unwrap_or("/"), fill_random),
-    })
+        (None, Some(name)) => definition.explain(&resolve(definition, words, flags)?, name)?,
+        (None, None) => format!("{}\n", resolve(definition, words, flags)?.print()),
+    };
+    console::out(text)?;
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Without a source of randomness the bytes stay zero; identifiers are then the same each time.
-fn fill_random(bytes: &mut [u8]) {
-    if let Ok(mut source) = std::fs::File::open("/dev/urandom") {
-        let _ = source.read_exact(bytes);
+/// What is asked for, by target.
+fn settings(
+    resolved: &Resolved,
+    remote: Option<&Remote>,
+    args: &BakeArgs,
+    words: &Words<'_>,
+    proxies: &BTreeMap<String, String>,
+    env: &Environment,
+) -> Result<BTreeMap<String, BuildSettings>> {
+    let asked = CallSetting::parse(args.call.as_deref().unwrap_or_default())?;
+    let mut out = BTreeMap::new();
+    for (name, target) in &resolved.targets {
+        let told =
+            |e: Error| if resolved.targets.len() > 1 { e.context(format!("target {name}")) } else { e };
+        let mut flags = target::flags(target, remote, env).map_err(told)?;
+        flags.progress.clone_from(&args.progress);
+        flags.metadata_file.clone_from(&args.metadata_file);
+        let mut build = BuildSettings::new(&flags, env, proxies).map_err(told)?;
+        if let (Some(call), Some(asked)) = (&mut build.call, &asked) {
+            (call.json, call.ignore_status) = (asked.json, asked.ignore_status);
+        }
+        if build.call.is_some() {
+            // What is asked for is in the Dockerfile: its bases are not built for that.
+            let targets = build.contexts.values_mut().filter(|source| source.starts_with(TARGET));
+            targets.for_each(|source| "docker-image://scratch".clone_into(source));
+        }
+        let is_remote = is_git(&build.context) || is_http(&build.context);
+        let same_host = |url: &&str| is_remote && remote::host(url) == remote::host(&build.context);
+        if let Some(url) = words.url.filter(same_host) {
+            build.secrets.extend(remote::secrets(url, env));
+        }
+        out.insert(name.clone(), build);
+    }
+    Ok(out)
+}
+
+fn warn_of_no_output(settings: &BTreeMap<String, BuildSettings>, builder: &Builder, progress: ProgressMode) {
+    let nowhere = settings.iter().filter(|(_, build)| build.notice == Notice::Nowhere);
+    let names: Vec<_> = nowhere.map(|(name, _)| name.as_str()).collect();
+    if !names.is_empty() && progress.is_for_people() {
+        console::note(format_args!(
+            "WARNING: No output specified for {} target(s) with {} driver. Build result will only remain in the build \
+             cache. To keep images name them with `tags`, to push them into a registry use --push, to load them into \
+             Docker use --load\n",
+            names.join(", "),
+            builder.driver
+        ));
     }
 }

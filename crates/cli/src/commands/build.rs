@@ -11,6 +11,7 @@ use crate::commands::call;
 use crate::display::{Display, Drawn};
 use crate::engine::{Builder, Place};
 use crate::environment::Environment;
+use crate::inputs::TARGET;
 use crate::job::{Built, Common, Job, docker_config, until};
 use crate::nodes::Nodes;
 use crate::result_files::{answer_metadata, image_id, metadata, write_atomic};
@@ -21,6 +22,10 @@ use crate::{console, interrupt, report, verify};
 pub(crate) async fn build(args: &BuildArgs, global: &GlobalArgs, env: &Environment) -> Result<ExitCode> {
     let docker = docker_config(env)?;
     let settings = BuildSettings::new(args, env, &docker.build_proxies("default"))?;
+    if let Some((name, target)) = settings.contexts.iter().find(|(_, source)| source.starts_with(TARGET)) {
+        return Err(Error::user(format!("build context {name}: `{target}` is a target of a bake file"))
+            .hint("`kiln bake` builds targets that are contexts of others"));
+    }
     let builder = Builder::find(global, env)?;
     if let Some(path) = &settings.iidfile {
         remove_stale(path)?;
@@ -79,14 +84,9 @@ fn finish(settings: &BuildSettings, builder: &Builder, built: &Built, drawn: &Dr
         write_atomic(path, &metadata(response, &format!("{}/{}", builder.name, built.id), more))?;
     }
     if settings.progress.is_for_people() {
-        console::note(format_args!("{}\n", drawn.summary));
-        if let Some(emulated) = &drawn.summary.emulated {
-            console::note(format_args!(
-                "{emulated}. To compile without: FROM --platform=$BUILDPLATFORM, and a compiler that is told $TARGETARCH\n"
-            ));
-        }
+        tell_summary(drawn);
         if settings.notice == Notice::KeptByDefault {
-            console::note(kept(settings, builder, built));
+            console::note(kept(&settings.tags, &built.kept, builder));
         }
         built.notes.iter().for_each(|n| console::note(format_args!("NOTE: {n}\n")));
     } else if settings.progress == ProgressMode::Quiet && !image_id(response).is_empty() {
@@ -101,18 +101,26 @@ fn finish(settings: &BuildSettings, builder: &Builder, built: &Built, drawn: &Dr
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where the image is now.
-fn kept(settings: &BuildSettings, builder: &Builder, built: &Built) -> String {
-    let (names, stores) = (settings.tags.join(", "), built.kept.join(", "));
-    match (builder.place(), &built.kept[..]) {
+/// How long it took, and what it was.
+pub(super) fn tell_summary(drawn: &Drawn) {
+    console::note(format_args!("{}\n", drawn.summary));
+    if let Some(emulated) = &drawn.summary.emulated {
+        console::note(format_args!(
+            "{emulated}. To compile without: FROM --platform=$BUILDPLATFORM, and a compiler that is told $TARGETARCH\n"
+        ));
+    }
+}
+
+/// Where images of these names are now.
+pub(super) fn kept(tags: &[String], stores: &[String], builder: &Builder) -> String {
+    let (names, at) = (tags.join(", "), stores.join(", "));
+    match (builder.place(), stores) {
         (Ok(Place::Own(_)), _) if !builder.is_kept => {
-            let first = settings.tags.first().map_or("", String::as_str);
+            let first = tags.first().map_or("", String::as_str);
             format!("Kept as {names} in Kiln's store; try it: kiln run --rm {first}\n")
         }
-        (_, [_, _, ..]) => {
-            format!("Kept as {names} in the stores of {stores}, each with its own platforms\n")
-        }
-        _ => format!("Kept as {names} in the store of {stores}\n"),
+        (_, [_, _, ..]) => format!("Kept as {names} in the stores of {at}, each with its own platforms\n"),
+        _ => format!("Kept as {names} in the store of {at}\n"),
     }
 }
 
@@ -127,7 +135,7 @@ fn remove_stale(path: &std::path::Path) -> Result<()> {
 }
 
 /// Findings of the frontend, each once.
-fn print_warnings(warnings: &[VertexWarning], mode: ProgressMode, all: bool) {
+pub(super) fn print_warnings(warnings: &[VertexWarning], mode: ProgressMode, all: bool) {
     if mode.is_for_people() {
         console::note(warnings_text(warnings, all));
     }

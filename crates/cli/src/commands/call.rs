@@ -13,11 +13,11 @@ use crate::settings::{BuildSettings, CallSetting};
 
 /// An answer as it is shown.
 #[derive(Debug, PartialEq, Eq, Default)]
-struct Shown {
-    text: String,
+pub(super) struct Shown {
+    pub text: String,
     /// Why the file could not be built, were it asked for.
-    error: Option<String>,
-    status: u8,
+    pub error: Option<String>,
+    pub status: u8,
 }
 
 /// Prints the answer and gives the exit code that goes with it.
@@ -31,7 +31,7 @@ pub(super) fn print(call: &CallSetting, settings: &BuildSettings, answer: &Metad
 }
 
 /// The Dockerfile as the user knows it; the engine knows its last name only.
-fn place(settings: &BuildSettings, name: &str) -> String {
+pub(super) fn place(settings: &BuildSettings, name: &str) -> String {
     match (settings.dockerfile.as_deref(), settings.context.as_str()) {
         (Some("-"), _) => "stdin".to_owned(),
         (Some(file), _) => file.to_owned(),
@@ -41,7 +41,7 @@ fn place(settings: &BuildSettings, name: &str) -> String {
     }
 }
 
-fn show(call: &CallSetting, answer: &Metadata, place: impl Fn(&str) -> String) -> Result<Shown> {
+pub(super) fn show(call: &CallSetting, answer: &Metadata, place: impl Fn(&str) -> String) -> Result<Shown> {
     let text = |key: &str| answer.get(key).map(|value| String::from_utf8_lossy(value).into_owned());
     let json = text("result.json");
     let status = text("result.statuscode").and_then(|s| s.parse().ok()).filter(|_| !call.ignore_status);

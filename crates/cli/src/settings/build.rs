@@ -22,6 +22,10 @@ pub(crate) struct BuildSettings {
     pub context: String,
     /// As given; nothing for the Dockerfile of the context.
     pub dockerfile: Option<String>,
+    /// In place of that file.
+    pub dockerfile_text: Option<String>,
+    /// Graphs that stand for contexts, `context` and `dockerfile` among them.
+    pub graphs: BTreeMap<String, llb::Definition>,
     /// Named contexts as given, by normalized name.
     pub contexts: BTreeMap<String, String>,
     pub frontend: FrontendSettings,
@@ -81,6 +85,8 @@ impl BuildSettings {
         Ok(BuildSettings {
             context: args.context.clone(),
             dockerfile: args.file.clone().filter(|f| !f.is_empty()),
+            dockerfile_text: args.dockerfile_text.clone(),
+            graphs: args.graphs.clone(),
             contexts: named_contexts(&args.build_contexts)?,
             frontend,
             call,

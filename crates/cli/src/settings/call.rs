@@ -21,7 +21,8 @@ impl CallSetting {
         Self::parse(if args.check { "check" } else { &args.call })
     }
 
-    fn parse(text: &str) -> Result<Option<Self>> {
+    /// As [`CallSetting::new`], from the text of the flag.
+    pub fn parse(text: &str) -> Result<Option<Self>> {
         let mut call = CallSetting::default();
         if text.is_empty() {
             return Ok(None);

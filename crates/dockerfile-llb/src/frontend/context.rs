@@ -6,7 +6,7 @@ use bytes::Bytes;
 use dockerfile::ignore;
 use errdefs::{Code, Error, Result, ResultExt, SourceInfo};
 use frontend::{FileRange, Ref};
-use llb::{Copy, Output, SourceOp, caps};
+use llb::{Copy, OpMetadata, Output, SourceOp, caps};
 use oci::Digest;
 
 use super::Client;
@@ -343,6 +343,36 @@ pub(super) fn http_source(address: &str, title: String) -> (SourceOp, About) {
     about.metadata.need(caps::SOURCE_HTTP);
     about.metadata.description.insert("llb.customname".into(), title);
     (op, about)
+}
+
+/// A context that lies in the web.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WebContext {
+    pub source: SourceOp,
+    pub metadata: OpMetadata,
+    /// A repository, whose files are the result; else a file with the name [`WebContext::FILE`].
+    pub is_repository: bool,
+}
+
+impl WebContext {
+    pub const FILE: &str = CONTEXT;
+
+    /// # Errors
+    /// The address is that of a repository, and asks for something that makes no sense.
+    pub fn at(address: &str) -> Result<Self> {
+        if git::is_git(address) || address.starts_with("github.com/") {
+            let (source, mut about) = git::GitRef::parse(address)?.op();
+            called(&mut about.metadata, format!("[internal] load git source {address}"));
+            return Ok(WebContext { source, metadata: about.metadata, is_repository: true });
+        }
+        let (source, about) = http_context(address);
+        Ok(WebContext { source, metadata: about.metadata, is_repository: false })
+    }
+
+    /// Whether a file is an archive, by its first bytes: 512 at least, if it has as many.
+    pub fn is_archive(head: &[u8]) -> bool {
+        is_archive(head)
+    }
 }
 
 fn unpacked(draft: &mut Draft, file: Port) -> Port {
