@@ -210,3 +210,19 @@ fn a_pull_that_is_broken_off_leaves_no_half_blob() {
     proxy.heal();
     engine.build(&context).args(["-otype=cacheonly"]).ok();
 }
+
+#[test]
+fn a_limit_is_told_while_it_is_waited_for_and_when_that_takes_too_long() {
+    let registry = Registry::open();
+    fill(&registry, "base:1", &[]);
+    let proxy = FaultyProxy::start(&registry, |_, count| match count {
+        0 => Fault::Refuse(429, Some("1")),
+        _ => Fault::Refuse(429, Some("3600")),
+    });
+    let engine = Engine::new();
+    let context = Folder::with_dockerfile(&format!("FROM {}\nRUN true", proxy.name("base:1")), &[]);
+    let limit = format!("registry `{}` limits how often it is asked", proxy.host());
+    let waits = format!("{limit}; trying again in 1 s");
+    let hint = format!("{limit}: try again in 60 min, log in to raise the limit, or use a mirror");
+    engine.build(&context).args(["-otype=cacheonly"]).fails(1, &[&waits, "429 Too Many Requests", &hint]);
+}
