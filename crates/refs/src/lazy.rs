@@ -215,14 +215,15 @@ impl Inner {
             let ingest = lease.ingest(Some((descriptor.digest.clone(), descriptor.size)))?;
             let mut tee = Tee { source, ingest };
             let unpacked = refs.apply(&mut tee, &expected);
-            if unpacked.as_ref().is_err_and(|e| e.class() != Class::User) {
-                return unpacked;
+            if unpacked.as_ref().is_err_and(|e| e.class() == Class::User) {
+                // Whoever gives the blob tells at its end whether it came damaged.
+                let _ = io::copy(&mut tee.source, &mut io::sink());
             }
-            // What follows the packed archive belongs to the blob. Where the archive is damaged, the end of the blob tells
-            // whether it came so.
+            let unpacked = unpacked?;
+            // What follows the packed archive belongs to the blob.
             io::copy(&mut tee, &mut io::sink())?;
             tee.ingest.commit()?;
-            unpacked
+            Ok(unpacked)
         });
         let fed = self.feed(node, &blob.descriptor, sender).await;
         let unpacked = unpacked.await.map_err(|e| Error::internal(format!("unpacking ended: {e}")))?;

@@ -11,7 +11,7 @@ use crate::transport::Tls;
 const HUB: &str = "registry-1.docker.io";
 
 /// One server that may answer for a registry.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// With the port.
     pub host: String,

@@ -72,7 +72,7 @@ impl Registry {
         let hosts: Vec<_> = places.iter().map(|place| place.endpoint.clone()).collect();
         let opened = self.first_of(reference, hosts, |endpoint| {
             // Those after it may go on where it ends.
-            let from = places.iter().position(|place| place.endpoint.host == endpoint.host).unwrap_or(0);
+            let from = places.iter().position(|place| place.endpoint == endpoint).unwrap_or(0);
             Source::new(self, reference, descriptor, places[from..].to_vec()).open()
         });
         opened.await.map_err(|e| missing(e, &descriptor.digest, reference))

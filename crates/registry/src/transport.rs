@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use errdefs::{Error, Result};
 use http::header::{CONTENT_LENGTH, PROXY_AUTHORIZATION, USER_AGENT};
-use http::{HeaderValue, Request, Response, Uri};
+use http::{HeaderValue, Method, Request, Response, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Incoming;
@@ -33,7 +33,7 @@ pub use tls::Tls;
 /// What is sent along with a request.
 pub type Body = UnsyncBoxBody<Bytes, Error>;
 
-/// How long a server may think over what was sent along, as a multiple of its patience: it may have to hash and copy it.
+/// How long a server may think over what it was given to keep, as a multiple of its patience: it may have to hash and copy it.
 const THINKS: u32 = 10;
 /// How long an unused connection is kept.
 const IDLE: Duration = Duration::from_secs(60);
@@ -60,6 +60,7 @@ impl Transport {
     /// Sends a request with an absolute URI, and gives the answer as soon as its head is there. Redirects are not
     /// followed.
     pub async fn send(&self, request: Request<Body>, tls: &Tls) -> Result<Response<Incoming>, Fault> {
+        let thinks = matches!(*request.method(), Method::PUT | Method::PATCH);
         let size = upload_size(&request);
         let sent = Arc::new(AtomicU64::new(0));
         let mut request = request.map(|body| Counted { body, sent: sent.clone() }.boxed_unsync());
@@ -73,8 +74,8 @@ impl Transport {
         let mut answer = std::pin::pin!(answer);
         let mut before = 0;
         loop {
-            let all_sent = size > 0 && before >= size;
-            let patience = if all_sent { self.0.patience * THINKS } else { self.0.patience };
+            let all_sent = before >= size;
+            let patience = if all_sent && thinks { self.0.patience * THINKS } else { self.0.patience };
             if let Ok(answer) = tokio::time::timeout(patience, &mut answer).await {
                 return answer;
             }

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use oci::Digest;
 
-use crate::harness::{Engine, Fault, FaultyProxy, Folder, Registry, State, run_tool, tool};
+use crate::harness::{Engine, Fault, FaultyProxy, Folder, Image, Registry, State, busybox, run_tool, tool};
 use crate::registries::{copy_back, fill};
 
 /// How many plans of faults are tried. The number of a plan, as `KILN_FAULTS=7`, tries that alone.
-const PLANS: u64 = 6;
+const PLANS: u64 = 4;
 
 /// Numbers that look random, always the same for the same place.
 fn random(plan: u64, place: u64) -> u64 {
@@ -173,4 +173,56 @@ fn no_plan_of_faults_loses_or_corrupts_anything() {
         Some(plan) => try_plan(plan),
         None => (0..PLANS).for_each(try_plan),
     }
+}
+
+#[test]
+fn a_pull_that_is_broken_off_leaves_no_half_blob() {
+    let registry = Registry::open();
+    fill(&registry, "base:1", &[]);
+    let layer = &Image::read(busybox().path()).layer_paths()[0];
+    let hex = layer.file_name().expect("a name").to_string_lossy().into_owned();
+    // So slow that it would take minutes.
+    let slow = hex.clone();
+    let proxy = FaultyProxy::start(&registry, move |request, _| match request {
+        get if get.starts_with("GET") && get.ends_with(&slow) => Fault::Drip(5_000),
+        _ => Fault::Nothing,
+    });
+    let engine = Engine::new();
+    let context = Folder::with_dockerfile(&format!("FROM {}\nRUN true", proxy.name("base:1")), &[]);
+    let mut child = engine.build(&context).args(["-otype=cacheonly"]).spawn();
+    let on_its_way = || {
+        let ingest = std::fs::read_dir(engine.root().join("content-v1/ingest")).into_iter().flatten();
+        ingest.flatten().filter(|file| file.metadata().is_ok_and(|meta| meta.len() > 1000)).count()
+    };
+    while on_its_way() == 0 {
+        assert!(child.try_wait().expect("asked").is_none(), "it ended");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    run_tool(tool("kill").args(["-INT", &child.id().to_string()]), b"");
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    let began = std::time::Instant::now();
+    while on_its_way() > 0 {
+        assert!(began.elapsed() < std::time::Duration::from_secs(20), "a part of a blob stays");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    check_blobs(stored(engine.root()));
+    assert!(stored(engine.root()).iter().all(|(digest, _)| !digest.ends_with(&hex)));
+    proxy.heal();
+    engine.build(&context).args(["-otype=cacheonly"]).ok();
+}
+
+#[test]
+fn a_limit_is_told_while_it_is_waited_for_and_when_that_takes_too_long() {
+    let registry = Registry::open();
+    fill(&registry, "base:1", &[]);
+    let proxy = FaultyProxy::start(&registry, |_, count| match count {
+        0 => Fault::Refuse(429, Some("1")),
+        _ => Fault::Refuse(429, Some("3600")),
+    });
+    let engine = Engine::new();
+    let context = Folder::with_dockerfile(&format!("FROM {}\nRUN true", proxy.name("base:1")), &[]);
+    let limit = format!("registry `{}` limits how often it is asked", proxy.host());
+    let waits = format!("{limit}; trying again in 1 s");
+    let hint = format!("{limit}: try again in 60 min, log in to raise the limit, or use a mirror");
+    engine.build(&context).args(["-otype=cacheonly"]).fails(1, &[&waits, "429 Too Many Requests", &hint]);
 }

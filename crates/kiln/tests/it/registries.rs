@@ -3,8 +3,7 @@
 use serde_json::json;
 
 use crate::harness::{
-    Engine, Fault, FaultyProxy, Folder, Image, LOGIN, Layout, Registry, assert_has, busybox, busybox_layer,
-    run_tool, tool,
+    Engine, Fault, FaultyProxy, Folder, Image, LOGIN, Layout, Registry, assert_has, busybox, run_tool, tool,
 };
 
 /// Reads an image back from a registry with skopeo.
@@ -161,7 +160,11 @@ fn what_registries_may_refuse() {
 fn layers_that_no_step_reads_are_not_fetched() {
     let registry = Registry::open();
     let proxy = FaultyProxy::start(&registry, |_, _| Fault::Nothing);
-    let other = Layout::new(&[b"", &busybox_layer()], json!({"Env": ["A=other"]}));
+    let packed = |path: &str| {
+        let folder = Folder::new(&[(path, "other")]);
+        run_tool(tool("tar").args(["--owner=0", "--group=0", "-c", "-C"]).arg(folder.path()).arg("."), b"")
+    };
+    let other = Layout::new(&[&packed("etc/group"), &packed("more")], json!({"Env": ["A=other"]}));
     fill(&registry, "base:1", &[]);
     fill_with(&other, &registry, "other:1", &[]);
     let digests = |image: &Layout| {

@@ -81,8 +81,8 @@ impl Source {
         let parts = match reply.status() {
             StatusCode::NOT_FOUND => return Ok(None),
             StatusCode::PARTIAL_CONTENT if first.is_some() && starts_at(&reply, 0) => self.in_pieces(reply),
-            StatusCode::OK => self.in_one(reply),
-            status if status.is_success() => return Err(self.short(0, "the server gave another part")),
+            StatusCode::PARTIAL_CONTENT => return Err(self.short(0, "the server gave another part")),
+            status if status.is_success() => self.in_one(reply),
             _ => return Err(reply.into_error().await),
         };
         Ok(Some(self.checked(parts)))

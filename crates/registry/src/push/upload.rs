@@ -56,6 +56,10 @@ enum Way {
 }
 
 impl Way {
+    fn in_pieces(self) -> Self {
+        if self == Way::Whole { Way::Pieces(PIECE) } else { self }
+    }
+
     /// What is tried where a body was too large.
     fn smaller(self) -> Option<Self> {
         match self {
@@ -91,7 +95,9 @@ impl Upload<'_> {
     /// Sends the blob. What breaks off goes on where it broke, or from the start where the registry knows nothing of it.
     pub async fn run(&self, mut session: Option<Session>) -> Result<()> {
         let mut backoff = Backoff::new(self.registry.retry());
-        let (mut way, mut furthest, mut spoiled) = (Way::Whole, 0, false);
+        let mut way = Way::Whole;
+        // How far the best try came, and whether bytes were wrong before.
+        let (mut furthest, mut spoiled) = (0, false);
         loop {
             let mut opened = match session.take() {
                 Some(session) => session,
@@ -100,11 +106,7 @@ impl Upload<'_> {
                     Started::Mounted => return Ok(()),
                 },
             };
-            let tried = match way {
-                Way::Whole => self.whole(&opened).await,
-                Way::Pieces(size) => self.pieces(&mut opened, size).await,
-            };
-            let Err(e) = tried else { return Ok(()) };
+            let Err(e) = self.go_on(&mut opened, way).await else { return Ok(()) };
             tracing::debug!(digest = %self.blob.descriptor.digest, at = opened.at, "an upload broke off: {e}");
             match e.code() {
                 Code::OutOfRange => way = way.smaller().ok_or(e)?,
@@ -112,7 +114,8 @@ impl Upload<'_> {
                 Code::DataLoss if !spoiled => spoiled = true,
                 Code::Unavailable => {
                     if opened.at > furthest {
-                        (furthest, _) = (opened.at, backoff.reset());
+                        furthest = opened.at;
+                        backoff.reset();
                     }
                     if !backoff.pause().await {
                         return Err(e);
@@ -121,11 +124,18 @@ impl Upload<'_> {
                     if self.is_there().await? {
                         return Ok(());
                     }
-                    way = if way == Way::Whole { Way::Pieces(PIECE) } else { way };
+                    way = way.in_pieces();
                     session = self.progress(&opened).await;
                 }
                 _ => return Err(e),
             }
+        }
+    }
+
+    async fn go_on(&self, session: &mut Session, way: Way) -> Result<()> {
+        match way {
+            Way::Whole => self.whole(session).await,
+            Way::Pieces(size) => self.pieces(session, size).await,
         }
     }
 

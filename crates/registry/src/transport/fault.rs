@@ -5,6 +5,7 @@ use std::io;
 
 use errdefs::{Class, Code, Error};
 use http::{Method, Uri};
+use rustls::AlertDescription;
 
 use crate::transport::{authority, dns, show};
 
@@ -19,6 +20,8 @@ pub enum Fault {
     NoTls,
     /// The server's certificate is not to be trusted.
     Certificate(String),
+    /// The server does not trust what this client shows of itself, if it shows anything.
+    OwnCertificate(String),
     Tls(String),
     Proxy(String),
     Timeout,
@@ -56,7 +59,7 @@ impl Fault {
             Fault::Refused => "connection refused".into(),
             Fault::NoTls => "server gave HTTP response to HTTPS client".into(),
             Fault::Certificate(why) => format!("tls: failed to verify certificate: {why}"),
-            Fault::Tls(why) => format!("tls: {why}"),
+            Fault::OwnCertificate(why) | Fault::Tls(why) => format!("tls: {why}"),
             Fault::Proxy(why) => format!("proxy: {why}"),
             Fault::Timeout => "timeout awaiting response".into(),
             Fault::Broken(why) => why.clone(),
@@ -73,6 +76,9 @@ impl Fault {
             }
             Fault::Certificate(_) => error.hint(format!(
                 "give the certificate of its authority as `ca` of the registry `{host}`, or set `insecure = true`"
+            )),
+            Fault::OwnCertificate(_) => error.hint(format!(
+                "`{host}` wants to see a certificate: give one that it trusts as `keypair` of this registry"
             )),
             Fault::Proxy(_) => error.hint("check HTTP_PROXY, HTTPS_PROXY and NO_PROXY"),
             Fault::Tls(_) | Fault::Timeout | Fault::Broken(_) => error,
@@ -92,6 +98,9 @@ fn known(e: &(dyn StdError + 'static)) -> Option<Fault> {
         return Some(match e {
             rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => Fault::NoTls,
             rustls::Error::InvalidCertificate(why) => Fault::Certificate(why.to_string()),
+            rustls::Error::AlertReceived(alert) if refuses_certificate(*alert) => {
+                Fault::OwnCertificate(e.to_string())
+            }
             e => Fault::Tls(e.to_string()),
         });
     }
@@ -107,4 +116,18 @@ fn known(e: &(dyn StdError + 'static)) -> Option<Fault> {
         io::ErrorKind::TimedOut => Some(Fault::Timeout),
         _ => None,
     }
+}
+
+/// Alerts of servers that look at certificates of clients (RFC 8446, 6.2).
+fn refuses_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::NoCertificate
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::CertificateRequired
+    )
 }

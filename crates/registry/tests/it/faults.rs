@@ -88,6 +88,14 @@ async fn a_name_that_does_not_exist() {
     assert_eq!(e.hints().len(), 1);
 }
 
+struct Me;
+#[async_trait::async_trait]
+impl registry::Credentials for Me {
+    async fn credentials(&self, _: &str) -> errdefs::Result<Option<registry::Credential>> {
+        Ok(Some(registry::Credential { username: "u".into(), secret: "p".into() }))
+    }
+}
+
 #[tokio::test]
 async fn a_login_does_not_follow_a_redirect_elsewhere() {
     let blob = noise(1000);
@@ -99,18 +107,30 @@ async fn a_login_does_not_follow_a_redirect_elsewhere() {
         _ => answer(307, &[("location", &target)], ""),
     })
     .await;
-    struct Me;
-    #[async_trait::async_trait]
-    impl registry::Credentials for Me {
-        async fn credentials(&self, _: &str) -> errdefs::Result<Option<registry::Credential>> {
-            Ok(Some(registry::Credential { username: "u".into(), secret: "p".into() }))
-        }
-    }
     let registry = crate::as_user(Me);
     let found = read(registry.blob(&reference(&server.host, "a"), &layer(&blob)).await).await;
     assert_eq!(found.expect("read"), blob);
     assert_eq!(other.look(|s| s.header("authorization").to_owned()), [""]);
     assert_eq!(other.lines(), ["GET /there?sig=1"]);
+}
+
+#[tokio::test]
+async fn a_login_does_not_follow_an_upload_elsewhere() {
+    let other = Told::start(|_, _| answer(201, &[], "")).await;
+    let target = format!("http://localhost:{}/up?sig=1", other.host.rsplit(':').next().expect("a port"));
+    let server = Told::start(move |seen, _| match (seen.header("authorization"), seen.method.as_str()) {
+        ("", _) => answer(401, &[("www-authenticate", "Basic realm=r")], ""),
+        (_, "HEAD") => answer(404, &[], ""),
+        _ => answer(202, &[("location", &target)], ""),
+    })
+    .await;
+    let name = reference(&server.host, "a");
+    let pushed = crate::as_user(Me).push_blob(&push(&name, b"x")).await;
+    assert_eq!(pushed.expect("pushed"), Pushed::Uploaded);
+    assert_eq!(
+        other.look(|s| (s.method.clone(), s.header("authorization").to_owned())),
+        [("PUT".into(), String::new())]
+    );
 }
 
 #[tokio::test]

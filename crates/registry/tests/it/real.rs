@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use errdefs::{Class, Code};
 use oci::{Descriptor, Digest, Manifest, json, media};
-use registry::{Anonymous, HostConfig, Pushed, Registry};
+use registry::{Anonymous, HostConfig, KeyPair, Pushed, Registry};
 
 use crate::server::{Debian, Setup, certificate, free_port};
 use crate::{anonymous, config, layer, noise, push, read, reference};
@@ -115,6 +115,29 @@ async fn certificates_are_checked() {
     check(with(HostConfig { insecure: true, ..https }), "not found").await;
     check(anonymous(), "uses encryption").await;
     check(anonymous().insecure(), "not found").await;
+}
+
+#[tokio::test]
+async fn a_client_shows_its_certificate() {
+    let (dir, own) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (cert, key) = certificate(dir.path());
+    let (own_cert, own_key) = certificate(own.path());
+    let setup = Setup { tls: Some((&cert, &key)), clients: Some(&own_cert), ..Setup::default() };
+    let server = Debian::start(&setup);
+    let name = reference(&server.host, "a:v1");
+    let check = async |keys: Vec<KeyPair>, expected: &str| {
+        let mut config = config();
+        let host = HostConfig { http: Some(false), ca: vec![cert.clone()], keys, ..HostConfig::default() };
+        config.hosts.insert(server.host.clone(), host);
+        let e =
+            Registry::new(config, Arc::new(Anonymous)).resolve(&name).await.expect_err("nothing is there");
+        let told = format!("{e} {}", e.hints().join(" "));
+        assert!(told.contains(expected), "{told}");
+    };
+    check(vec![], "wants to see a certificate").await;
+    check(vec![KeyPair { cert: own_cert.clone(), key: own_key }], "not found").await;
+    // The registry's own is not one of those.
+    check(vec![KeyPair { cert: cert.clone(), key }], "wants to see a certificate").await;
 }
 
 #[tokio::test]

@@ -26,6 +26,8 @@ pub struct Setup<'a> {
     pub login: bool,
     /// Certificate and key.
     pub tls: Option<(&'a Path, &'a Path)>,
+    /// Who has no certificate of this authority is refused.
+    pub clients: Option<&'a Path>,
 }
 
 /// bcrypt of `secret`.
@@ -40,7 +42,10 @@ impl Debian {
             "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {root}/data}}}}\nhttp:\n  addr: {addr}\n"
         );
         if let Some((cert, key)) = setup.tls {
-            config += &format!("  tls: {{certificate: {}, key: {}}}\n", cert.display(), key.display());
+            let clients =
+                setup.clients.map(|ca| format!(", clientcas: [{}]", ca.display())).unwrap_or_default();
+            config +=
+                &format!("  tls: {{certificate: {}, key: {}{clients}}}\n", cert.display(), key.display());
         }
         if setup.login {
             std::fs::write(dir.path().join("htpasswd"), HTPASSWD).expect("written");

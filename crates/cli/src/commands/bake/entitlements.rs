@@ -275,7 +275,10 @@ fn writes(build: &BuildSettings) -> Vec<PathBuf> {
         Destination::File(path) | Destination::Layout(path) | Destination::Dir { path, .. } => {
             Some(path.clone())
         }
-        Destination::Engine | Destination::Stdout | Destination::Docker { .. } => None,
+        Destination::Engine
+        | Destination::Stdout
+        | Destination::Docker { .. }
+        | Destination::Containerd(_) => None,
     });
     let caches = build.caches.to.iter().filter(|c| c.kind == "local");
     outputs.chain(caches.filter_map(|c| c.attrs.get("dest").map(PathBuf::from))).collect()
