@@ -49,6 +49,8 @@ pub enum Output {
     Image,
     /// A gzip OCI archive.
     Oci,
+    /// The same, packed by zstd.
+    Zstd,
     /// A folder of files.
     Local,
     /// A registry, under the name that the row gives.
@@ -93,7 +95,7 @@ impl Builder {
 
     /// Whether the builder has this output. Buildah makes an image in any case, and no folder.
     pub fn can(&self, output: Output) -> bool {
-        !matches!((self, output), (Builder::Buildah { .. }, Output::Local | Output::Push))
+        !matches!((self, output), (Builder::Buildah { .. }, Output::Local | Output::Push | Output::Zstd))
     }
 
     /// Whether builds can be sent to its engine without its client. Those of other clients are the same engines.
@@ -203,6 +205,7 @@ impl Bench<'_> {
             Output::Image => Some(format!("type=image,name={image}")),
             Output::Push => Some(format!("type=image,name={image},push=true")),
             Output::Oci => Some(format!("type=oci,dest={}", file.display())),
+            Output::Zstd => Some(format!("type=oci,compression=zstd,dest={}", file.display())),
             Output::Local => Some(format!("type=local,dest={}", out.join("files").display())),
         };
         std::fs::create_dir_all(out)?;

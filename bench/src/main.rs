@@ -31,8 +31,8 @@ use crate::table::Line;
 /// Compares builders on the same workloads.
 #[derive(Parser)]
 struct Args {
-    /// Rows to run: small, context, big-file, chain, stages, copies, local, oci-files, oci-big, pull, crowd, graph,
-    /// engine, growth, records, parse
+    /// Rows to run: small, context, big-file, chain, stages, copies, local, oci-files, oci-big, zstd, push,
+    /// repush, pull, crowd, graph, engine, growth, records, parse
     rows: Vec<String>,
     /// The program to measure [default: the release build of this checkout]
     #[arg(long)]
@@ -114,15 +114,17 @@ fn run_row(row: &Row, builders: &[Builder], runs: usize, work: &Path) -> Result<
     let context = work.join("context");
     (row.make)(&context, row.size).with_context(|| format!("cannot make the context of `{}`", row.name))?;
     let mut registry = None;
-    if row.from_registry {
+    if row.from_registry || row.pushes() {
         let Some(found) = Registry::start(&work.join("registry"))? else {
             eprintln!("{}: left out, there is no docker-registry", row.name);
             return Ok(Vec::new());
         };
-        let Some(kiln) = builders.iter().find(|b| matches!(b, Builder::Kiln { .. })) else {
-            bail!("row `{}` needs kiln, which makes its image", row.name);
-        };
-        found.fill(kiln, &context, work)?;
+        if row.from_registry {
+            let Some(kiln) = builders.iter().find(|b| matches!(b, Builder::Kiln { .. })) else {
+                bail!("row `{}` needs kiln, which makes its image", row.name);
+            };
+            found.fill(kiln, &context, work)?;
+        }
         registry = Some(found);
     }
     let mut lines: Vec<Line> = row
@@ -143,7 +145,9 @@ fn run_row(row: &Row, builders: &[Builder], runs: usize, work: &Path) -> Result<
                 continue;
             }
             turn += 1;
-            let samples = match run_once(row, builder, &context, work, turn) {
+            // Nobody finds in a registry what another has pushed.
+            let image = registry.as_ref().map_or("bench".to_owned(), |registry| registry.name(turn));
+            let samples = match run_once(row, builder, &context, work, turn, &image) {
                 Ok(samples) => samples,
                 Err(e) => {
                     // The others can still be compared.
@@ -164,7 +168,14 @@ fn run_row(row: &Row, builders: &[Builder], runs: usize, work: &Path) -> Result<
 }
 
 /// One builder's way through the steps of a row, on an empty store.
-fn run_once(row: &Row, builder: &Builder, context: &Path, work: &Path, turn: u64) -> Result<Vec<Sample>> {
+fn run_once(
+    row: &Row,
+    builder: &Builder,
+    context: &Path,
+    work: &Path,
+    turn: u64,
+    image: &str,
+) -> Result<Vec<Sample>> {
     let disk = Disk::new(work)?;
     let out = disk.path().join("out");
     rustix::fs::sync();
@@ -174,9 +185,9 @@ fn run_once(row: &Row, builder: &Builder, context: &Path, work: &Path, turn: u64
     for step in row.steps {
         match step {
             Step::Change(file) => workload::change(context, file, turn)?,
-            Step::Build(output) => bench.build(context, *output, &out, "bench")?,
+            Step::Build(output) => bench.build(context, *output, &out, image)?,
             Step::Time(_, output, _) => {
-                let build = || bench.build(context, *output, &out, "bench");
+                let build = || bench.build(context, *output, &out, image);
                 samples.push(measure(bench.engine(), build)?);
             }
             Step::Requests(_, load, _) => {

@@ -45,6 +45,11 @@ impl Registry {
         Ok(Some(Registry { host, _server: server }))
     }
 
+    /// A name for what is pushed in one turn.
+    pub fn name(&self, turn: u64) -> String {
+        format!("{}/bench/turn-{turn}:latest", self.host)
+    }
+
     /// Builds and pushes the image that `context` begins with, and names it in the Dockerfile there.
     pub fn fill(&self, kiln: &Builder, context: &Path, work: &Path) -> Result<()> {
         let image = format!("{}/bench/layers:latest", self.host);

@@ -34,6 +34,13 @@ pub enum Step {
     Change(&'static str),
 }
 
+impl Row {
+    /// Whether something of it goes to a registry.
+    pub fn pushes(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Build(Push) | Time(_, Push, _)))
+    }
+}
+
 impl Step {
     /// Whether the builder can do it.
     pub fn is_for(&self, builder: &Builder) -> bool {
@@ -45,7 +52,7 @@ impl Step {
     }
 }
 
-use Output::{Image, Local, Nothing, Oci};
+use Output::{Image, Local, Nothing, Oci, Push, Zstd};
 use Step::{Build, Change, Requests, Time};
 
 const FILE: &str = "d000/s3/f345.bin";
@@ -133,6 +140,41 @@ pub const ROWS: &[Row] = &[
         make: workload::big,
         size: 512,
         steps: &[Build(Oci), Change("big.bin"), Time("512 MB file changed, to a gzip OCI tar", Oci, 2.5)],
+        runs: 3,
+        from_registry: false,
+        by_buildx: 2.0,
+    },
+    Row {
+        name: "zstd",
+        make: workload::big,
+        size: 512,
+        steps: &[Build(Zstd), Change("big.bin"), Time("512 MB file changed, to a zstd OCI tar", Zstd, 4.0)],
+        runs: 3,
+        from_registry: false,
+        by_buildx: 2.0,
+    },
+    Row {
+        name: "push",
+        make: workload::big,
+        size: 512,
+        steps: &[
+            Build(Push),
+            Change("big.bin"),
+            Time("512 MB file changed, gzip, pushed to a registry", Push, 2.5),
+        ],
+        runs: 3,
+        from_registry: false,
+        by_buildx: 2.0,
+    },
+    Row {
+        name: "repush",
+        make: workload::application,
+        size: 400,
+        steps: &[
+            Build(Push),
+            Change("small.bin"),
+            Time("11 layers, 400 MB, a small one changed, pushed again", Push, 5.0),
+        ],
         runs: 3,
         from_registry: false,
         by_buildx: 2.0,

@@ -140,6 +140,21 @@ pub fn layers(dir: &Path, megabytes: usize) -> Result<()> {
     Ok(())
 }
 
+/// Ten layers of `megabytes` together, and a small one on them.
+pub fn application(dir: &Path, megabytes: usize) -> Result<()> {
+    layers(dir, megabytes)?;
+    let image = dir.join("image");
+    for layer in 0..10 {
+        fs::rename(image.join(format!("l{layer}")), dir.join(format!("l{layer}")))?;
+    }
+    fs::rename(image.join("busybox"), dir.join("busybox"))?;
+    let text = fs::read_to_string(image.join("Dockerfile"))?;
+    fs::write(dir.join("Dockerfile"), text + "COPY small.bin /\n")?;
+    fs::write(dir.join("small.bin"), Bytes::new(11).take(10_000))?;
+    fs::remove_dir_all(image)?;
+    Ok(())
+}
+
 /// Changes one file of a context, differently each time, and keeps its size.
 pub fn change(dir: &Path, file: &str, turn: u64) -> Result<()> {
     use std::os::unix::fs::FileExt as _;
