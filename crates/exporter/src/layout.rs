@@ -204,6 +204,9 @@ impl Exporter for Layout {
             let joined = names.iter().map(Reference::to_string).collect::<Vec<_>>().join(",");
             response.insert(IMAGE_NAME.into(), joined);
         }
+        if self.tar && !self.skip_known {
+            image.fetch().await?;
+        }
         match self.tar {
             true => cx.step.part("sending tarball", self.send(&image, names, &response, cx)).await?,
             false => cx.step.part("sending blobs", self.store(&image, cx)).await?,
