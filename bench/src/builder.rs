@@ -55,6 +55,8 @@ pub enum Output {
     Local,
     /// A registry, under the name that the row gives.
     Push,
+    /// All targets of the context's bake file; they stay in the build cache.
+    Bake,
 }
 
 impl Builder {
@@ -93,9 +95,15 @@ impl Builder {
         }
     }
 
-    /// Whether the builder has this output. Buildah makes an image in any case, and no folder.
+    /// Whether the builder has this output. Buildah makes an image in any case, and no folder; bake is buildx's.
     pub fn can(&self, output: Output) -> bool {
-        !matches!((self, output), (Builder::Buildah { .. }, Output::Local | Output::Push | Output::Zstd))
+        match self {
+            Builder::Buildah { .. } => {
+                !matches!(output, Output::Local | Output::Push | Output::Zstd | Output::Bake)
+            }
+            Builder::Buildctl { .. } => output != Output::Bake,
+            Builder::Kiln { .. } | Builder::KilnByBuildx { .. } | Builder::Buildx { .. } => true,
+        }
     }
 
     /// Whether builds can be sent to its engine without its client. Those of other clients are the same engines.
@@ -201,7 +209,7 @@ impl Bench<'_> {
         let run = |command: &mut Command| run_within(command, LIMIT).map(drop);
         let file = out.join("image.tar");
         let to = match output {
-            Output::Nothing => None,
+            Output::Nothing | Output::Bake => None,
             Output::Image => Some(format!("type=image,name={image}")),
             Output::Push => Some(format!("type=image,name={image},push=true")),
             Output::Oci => Some(format!("type=oci,dest={}", file.display())),
@@ -212,12 +220,20 @@ impl Bench<'_> {
         match self.builder {
             Builder::Kiln { kiln } => {
                 let mut command = self.client(kiln);
+                if output == Output::Bake {
+                    command.args(["bake", "--host", &self.address, "--progress=plain"]);
+                    return run(command.current_dir(context));
+                }
                 command.args(["build", "--host", &self.address, "--progress=plain"]);
                 command.args(["-o", to.as_deref().unwrap_or("type=cacheonly")]);
                 run(command.arg(context))
             }
             Builder::Buildx { buildx, .. } | Builder::KilnByBuildx { buildx, .. } => {
                 let mut command = self.client(buildx);
+                if output == Output::Bake {
+                    command.args(["bake", "--builder=bench", "--progress=plain"]);
+                    return run(command.current_dir(context));
+                }
                 command.args(["build", "--builder=bench", "--progress=plain"]);
                 command.args(["-o", to.as_deref().unwrap_or("type=cacheonly")]);
                 run(command.arg(context))

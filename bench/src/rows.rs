@@ -52,7 +52,7 @@ impl Step {
     }
 }
 
-use Output::{Image, Local, Nothing, Oci, Push, Zstd};
+use Output::{Bake, Image, Local, Nothing, Oci, Push, Zstd};
 use Step::{Build, Change, Requests, Time};
 
 const FILE: &str = "d000/s3/f345.bin";
@@ -113,6 +113,18 @@ pub const ROWS: &[Row] = &[
         make: workload::copies,
         size: 300,
         steps: &[Time("300 COPY --from steps", Nothing, 10.0)],
+        runs: 3,
+        from_registry: false,
+        by_buildx: 2.0,
+    },
+    Row {
+        name: "bake",
+        make: workload::targets,
+        size: 50,
+        steps: &[
+            Time("bake of 50 small targets on one context, first", Bake, 3.0),
+            Time("… nothing changed", Bake, 3.0),
+        ],
         runs: 3,
         from_registry: false,
         by_buildx: 2.0,

@@ -65,6 +65,22 @@ pub fn numbered(dir: &Path, _: usize) -> Result<()> {
     with_shell(dir, "WORKDIR /app\nCOPY src src\nARG N\nRUN echo $N > out\nRUN cat src/* > all\n")
 }
 
+/// A bake of `count` such builds on one context.
+pub fn targets(dir: &Path, count: usize) -> Result<()> {
+    numbered(dir, 0)?;
+    let mut text = String::new();
+    for i in 0..count {
+        writeln!(
+            text,
+            "target \"t{i}\" {{\n  args = {{ N = \"{i}\" }}\n  output = [\"type=cacheonly\"]\n}}"
+        )?;
+    }
+    let names: Vec<_> = (0..count).map(|i| format!("\"t{i}\"")).collect();
+    writeln!(text, "group \"default\" {{\n  targets = [{}]\n}}", names.join(", "))?;
+    fs::write(dir.join("docker-bake.hcl"), text)?;
+    Ok(())
+}
+
 /// `count` files of 20 kB, a hundred to a folder.
 pub fn files(dir: &Path, count: usize) -> Result<()> {
     for i in 0..count {

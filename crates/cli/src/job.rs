@@ -19,7 +19,7 @@ use crate::console;
 use crate::display::LocalSink;
 use crate::environment::Environment;
 use crate::inputs::Inputs;
-use crate::links::Link;
+use crate::links::{Base, Link};
 use crate::merge::Merge;
 use crate::nodes::{self, Chosen, Nodes};
 use crate::outputs::{Layout, Load, Outputs};
@@ -240,8 +240,11 @@ impl Part {
             None => node.client.solve(&request, attachables, display, cancel).await?,
             Some(link) => {
                 until(cancel, link.go_on_from(&mut request)).await?;
+                let bases = link.bases.clone();
                 let between = |made| link.carry(made);
-                node.client.solve_between(&request, attachables, display, cancel, between).await?
+                let solved = node.client.solve_between(&request, attachables, display, cancel, between).await;
+                // The engine tells of it as of an error of this build.
+                solved.map_err(|e| bases.iter().find_map(Base::failure).unwrap_or(e))?
             }
         };
         caches.finish(&response.exporter_response)?;

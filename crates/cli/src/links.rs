@@ -58,14 +58,15 @@ pub(crate) struct Links(HashMap<Name, watch::Sender<Mark>>);
 /// The place of one build among the others. Dropped early, it tells them that the build has failed.
 pub(crate) struct Link {
     own: watch::Sender<Mark>,
-    bases: Vec<Base>,
+    pub bases: Vec<Base>,
     dependents: Vec<watch::Receiver<Mark>>,
     /// How many builds may run steps at a time.
     slots: Arc<Semaphore>,
 }
 
 /// A build that this one goes on from.
-struct Base {
+#[derive(Clone)]
+pub(crate) struct Base {
     target: String,
     /// Options of the frontend that name it: `context:NAME`.
     contexts: Vec<String>,
@@ -175,6 +176,11 @@ impl Drop for Link {
 }
 
 impl Base {
+    /// Why nothing goes on from it, if it has failed.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        matches!(*self.mark.borrow(), Mark::Failed).then(|| self.failed())
+    }
+
     fn failed(&self) -> Error {
         let message = format!("not built: its context {} has failed", self.target);
         Error::new(Class::Canceled, Code::Canceled, message)

@@ -110,6 +110,53 @@ fn each_platform_is_built_by_its_node() {
 }
 
 #[test]
+fn targets_of_a_bake_meet_on_their_nodes() {
+    let file = r#"target "base" {
+  dockerfile-inline = "FROM scratch\nARG TARGETARCH\nCOPY f /f-$TARGETARCH\n"
+  platforms = ["linux/amd64", "linux/arm64"]
+}
+target "both" {
+  dockerfile-inline = "FROM base\nARG TARGETARCH\nCOPY f /both-$TARGETARCH\n"
+  contexts = { base = "target:base" }
+  platforms = ["linux/amd64", "linux/arm64"]
+  output = ["out"]
+}
+target "apart" {
+  dockerfile-inline = "FROM base\n"
+  contexts = { base = "target:base" }
+  platforms = ["linux/arm64"]
+}
+"#;
+    let two = Two::new();
+    let folder = Folder::new(&[("docker-bake.hcl", file), ("f", "sent to all")]);
+    let bake = |words: &str| {
+        let mut command = two.kiln(&format!("--builder two bake --progress=plain {words}"));
+        let output = output_of(command.current_dir(folder.path()), b"");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, told) = bake("both");
+    assert_eq!(code, Some(0), "{told}");
+    for step in [
+        "[both two0 linux/amd64 1/2] COPY",
+        "[both two1 linux/arm64 1/2] COPY",
+        "[base two1 linux/arm64 1/1]",
+    ] {
+        assert!(told.contains(step), "`{step}` is not in:\n{told}");
+    }
+    for path in
+        ["linux_amd64/f-amd64", "linux_amd64/both-amd64", "linux_arm64/f-arm64", "linux_arm64/both-arm64"]
+    {
+        assert_eq!(folder.read(&format!("out/{path}")), "sent to all", "{path}");
+    }
+    let (code, told) = bake("apart --set base.platform=linux/amd64");
+    assert_eq!(code, Some(1), "{told}");
+    assert!(
+        told.contains("failed to use base as a context of apart because they build on different nodes"),
+        "{told}"
+    );
+}
+
+#[test]
 fn platforms_that_the_user_gave_come_first() {
     let two = Two::new();
     two.ok("builder create --name two --node two1 --platform linux/amd64,linux/arm64");

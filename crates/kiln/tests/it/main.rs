@@ -1,6 +1,7 @@
 //! The program as a user starts it. Needs root, since a real engine runs, and what `./setup test` installs.
 
 mod bad_input;
+mod bake;
 mod builders;
 mod cache;
 mod containerd;

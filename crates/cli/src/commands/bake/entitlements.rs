@@ -318,3 +318,85 @@ fn from_here(path: &Path, env: &Environment) -> String {
 fn slashed(rest: &Path) -> String {
     if rest.as_os_str().is_empty() { String::new() } else { format!("/{}", rest.display()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::BuildArgs;
+
+    /// What a build misses in a folder `here`, beside which are `other` and `link`, which leads to it.
+    fn missed(allow: &[&str], build: BuildArgs) -> String {
+        let top = tempfile::tempdir().expect("a folder");
+        for dir in ["here", "other"] {
+            std::fs::create_dir(top.path().join(dir)).expect("made");
+        }
+        std::os::unix::fs::symlink("../other", top.path().join("here/link")).expect("linked");
+        let mut env = Environment::of(&[]);
+        env.cwd = top.path().join("here");
+        let allow: Vec<_> = allow.iter().map(|flag| (*flag).to_owned()).collect();
+        let missed = || -> Result<Rights> {
+            let settings = BuildSettings::new(&build, &env, &Default::default())?;
+            let mut wanted = Rights::default();
+            Rights::granted(&allow, &env)?.miss(&settings, &mut wanted, &env)?;
+            Ok(wanted)
+        };
+        match missed() {
+            Ok(wanted) => {
+                let all = [wanted.told(), wanted.told_files(&env)].concat();
+                all.into_iter().map(|(_, flag)| flag).collect::<Vec<_>>().join(" ")
+            }
+            Err(e) => format!("ERROR: {e}"),
+        }
+    }
+
+    fn texts(list: &[&str]) -> Vec<String> {
+        list.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn paths_outside_are_missed() {
+        let check = |context: &str, contexts: &[&str], outputs: &[&str], expect: &str| {
+            let (build_contexts, outputs) = (texts(contexts), texts(outputs));
+            let build =
+                BuildArgs { context: context.into(), build_contexts, outputs, ..BuildArgs::default() };
+            assert_eq!(missed(&[], build), expect, "{context} {contexts:?}");
+        };
+        check(".", &[], &["out"], "");
+        check("../other", &[], &[], "fs.read=../other");
+        check("link", &[], &["link/out"], "fs.read=../other fs.write=../other/out");
+        check("https://h/x.git", &["a=docker-image://x", "b=target:b"], &["type=image"], "");
+        check(".", &["a=..", "b=../other"], &["type=oci,dest=../x.tar"], "fs.read=.. fs.write=../x.tar");
+        check(".", &["a=oci-layout:///nowhere/l:tag"], &["-"], "fs.read=/nowhere/l");
+        check("..", &[], &[".."], "fs=..");
+        check(".", &[], &["type=local,dest=out,mode=delete"], "buildx.local.delete");
+    }
+
+    #[test]
+    fn what_is_granted_is_not_missed() {
+        let check = |allow: &[&str], expect: &str| {
+            let build = BuildArgs {
+                context: "../other".into(),
+                outputs: texts(&["../out"]),
+                secrets: texts(&["id=a,src=/secret", "id=b,env=B"]),
+                ssh: texts(&["default", "k=/key"]),
+                allow: texts(&["network.host", "security.insecure", "device=v/c=x,alias=y"]),
+                cache_from: texts(&["type=local,src=/from"]),
+                cache_to: texts(&["type=local,dest=/to"]),
+                ..BuildArgs::default()
+            };
+            assert_eq!(missed(allow, build), expect, "{allow:?}");
+        };
+        check(
+            &[],
+            "network.host security.insecure device=v/c=x ssh fs.read=../other fs.read=/from fs.read=/key \
+             fs.read=/secret fs.write=../out fs.write=/to",
+        );
+        check(
+            &["network.host", "device=v/c=x", "ssh", "fs.read=/", "fs.write=../out", "fs.write=/to/there"],
+            "security.insecure fs.write=/to",
+        );
+        check(&["security.insecure", "network.host", "device", "ssh", "fs=*"], "");
+        check(&["buildx.local.delete=x"], "ERROR: buildx.local.delete does not accept a value");
+        check(&["fs.what=x"], "ERROR: unknown entitlement key \"fs.what\"");
+    }
+}

@@ -15,11 +15,17 @@ use crate::inputs::{is_git, is_http};
 pub(super) fn flags(target: &Target, remote: Option<&Remote>, env: &Environment) -> Result<BuildArgs> {
     let texts = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
     let context = target.context.clone().unwrap_or_else(|| ".".into());
-    let file = dockerfile(target.dockerfile.as_deref().unwrap_or("Dockerfile"), &context, remote, env)?;
+    let text = target.dockerfile_inline.clone().filter(|text| !text.is_empty());
+    let file = match &text {
+        None => {
+            Some(dockerfile(target.dockerfile.as_deref().unwrap_or("Dockerfile"), &context, remote, env)?)
+        }
+        Some(_) => None,
+    };
     let mut args = BuildArgs {
-        file: Some(file),
+        file,
         context,
-        dockerfile_text: target.dockerfile_inline.clone().filter(|text| !text.is_empty()),
+        dockerfile_text: text,
         target: target.target.clone(),
         build_args: pairs(&target.args),
         build_contexts: target.contexts.iter().flatten().map(|(k, v)| named(k, v, remote)).collect(),
