@@ -58,21 +58,22 @@ impl Folder {
         Ok(std::fs::read(self.blob(&manifest.digest))?)
     }
 
-    /// Writes all of it as an archive.
+    /// Writes all of it as an archive. Links are left out: a layout has none, and they may lead anywhere.
     pub fn archive(&self, out: impl Write) -> Result<()> {
         let mut archive = Writer::new(out);
         let mut todo = entries(&self.0)?;
         todo.sort_by(|a, b| b.cmp(a));
         while let Some(path) = todo.pop() {
+            let kind = std::fs::symlink_metadata(&path)?.file_type();
             let mut name = path.strip_prefix(&self.0).unwrap_or(&path).as_os_str().as_bytes().to_vec();
-            if path.is_dir() {
+            if kind.is_dir() {
                 name.push(b'/');
                 let dir = Entry { path: name, mode: 0o755, kind: EntryKind::Dir, ..Entry::default() };
                 archive.ustar_header(&dir)?;
                 let mut below = entries(&path)?;
                 below.sort_by(|a, b| b.cmp(a));
                 todo.extend(below);
-            } else {
+            } else if kind.is_file() {
                 let mut file = File::open(&path)?;
                 let size = file.metadata()?.len();
                 archive.ustar_header(&Entry { path: name, mode: 0o644, size, ..Entry::default() })?;

@@ -7,6 +7,7 @@
 //! Never: links the engine.
 
 mod args;
+mod artifact;
 mod attach;
 pub mod buildctl;
 mod caches;
@@ -93,6 +94,7 @@ async fn dispatch_async(command: Command, global: &GlobalArgs, env: &Environment
         Command::Build(args) => return commands::build(&args, global, env).await,
         Command::History(args) => return commands::history(&args, &Place::find(global, env)?, env).await,
         Command::Run(args) => return commands::run(&args, &Place::find(global, env)?, env).await,
+        Command::Image(args) => commands::image(&args, &Place::find(global, env)?, env).await?,
         Command::Images(args) => commands::images(&args, &Place::find(global, env)?).await?,
         Command::Du(args) => console::out(commands::du(&args, &Place::find(global, env)?).await?)?,
         Command::Prune(args) => commands::prune(&args, &Place::find(global, env)?, env).await?,

@@ -1,8 +1,6 @@
 //! Makes one image of what several engines have built, each for its own platforms.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +13,7 @@ use progress::{Sink, Step};
 use registry::Registry;
 use tempfile::TempDir;
 
+use crate::artifact::Artifact;
 use crate::environment::Environment;
 use crate::flags::parse_bool;
 use crate::outputs::Layout;
@@ -215,20 +214,12 @@ fn put(layout: &Layout, answers: &[(Vec<Platform>, Answer)]) -> Result<Answer> {
 }
 
 fn archive(layout: &Layout, dest: &Destination, env: &Environment) -> Result<()> {
-    let Destination::File(path) = dest else { return layout.folder().archive(std::io::stdout().lock()) };
-    let path = env.cwd.join(path);
-    // A device or a pipe is written to as it is.
-    if path.exists() && !path.is_file() {
-        return layout.folder().archive(File::options().write(true).open(&path)?);
-    }
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".kiln-").permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
-    let mut file = builder.tempfile_in(dir)?;
-    layout.folder().archive(std::io::BufWriter::with_capacity(256 << 10, file.as_file_mut()))?;
-    file.flush()?;
-    file.persist(&path).map_err(|e| e.error)?;
-    Ok(())
+    let mut artifact = match dest {
+        Destination::File(path) => Artifact::file(&env.cwd.join(path))?,
+        _ => Artifact::Stdout,
+    };
+    layout.folder().archive(artifact.writer())?;
+    artifact.finish()
 }
 
 fn answer(descriptor: &Descriptor, names: String) -> Answer {

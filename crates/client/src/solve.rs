@@ -41,7 +41,7 @@ impl Client {
         let done = CancellationToken::new();
         let _done = done.clone().drop_guard();
 
-        let session = self.open_session(&session_id, request, attachables, done.clone());
+        let session = self.open_session(&session_id, &request.shared_key, attachables, done.clone());
         let follow = self.clone().follow(request.id.clone(), status, done.clone(), cancel.clone());
         let follow = tokio::spawn(follow);
         let asking = request.ask_frontend.then(|| {
@@ -96,10 +96,10 @@ impl Client {
     }
 
     /// Opens the tunnel and serves it until `done`.
-    fn open_session(
+    pub(crate) fn open_session(
         &self,
         id: &str,
-        request: &SolveRequest,
+        shared_key: &str,
         attachables: Attachables,
         done: CancellationToken,
     ) -> JoinHandle<Result<()>> {
@@ -109,7 +109,7 @@ impl Client {
             Address::Unix(_) => attachables.hand_over(),
             Address::Tcp(_) | Address::Program(_) => attachables,
         };
-        attachables.hello(id, "kiln", request.shared_key.as_str()).to_metadata(call.metadata_mut());
+        attachables.hello(id, "kiln", shared_key).to_metadata(call.metadata_mut());
         let mut control = self.control();
         let serve = async move {
             let incoming = control.session(call).await;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use archive::{Named, Variant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::{Code, Error, Result, ResultExt};
@@ -18,16 +19,10 @@ use crate::epoch::Epoch;
 use crate::exportable::IMAGE_NAME;
 use crate::options::ImageOptions;
 use crate::time::Time;
-use crate::{Exportable, Response, archive};
+use crate::{Exportable, Response};
 
 /// Annotation with the time of an export.
 const CREATED: &str = "org.opencontainers.image.created";
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Variant {
-    Oci,
-    Docker,
-}
 
 /// An image in one archive.
 pub struct Layout {
@@ -75,7 +70,7 @@ impl Layout {
         let mut out = session.send_file(cx.index, response).await?.into_blocking();
         let (content, root, variant) = (self.refs.content().clone(), image.descriptor.clone(), self.variant);
         let sent = cx.blocking(move |cancel| {
-            archive::write(&content, &root, &names, variant, &mut out, cancel)?;
+            archive::write(&content, &[Named { root, names }], variant, &mut out, cancel)?;
             out.finish()
         });
         match sent.await {
@@ -94,7 +89,7 @@ impl Layout {
         }
         let store = session.content(STORE)?;
         let (content, root) = (self.refs.content().clone(), image.descriptor.clone());
-        let blobs = cx.blocking(move |_| archive::reachable(&content, &root)).await?;
+        let blobs = cx.blocking(move |_| archive::reachable(&content, &[root])).await?;
         let names_others =
             |d: &Descriptor| media::is_manifest(&d.media_type) || media::is_index(&d.media_type);
         let (manifests, blobs): (Vec<_>, Vec<_>) = blobs.into_iter().partition(names_others);

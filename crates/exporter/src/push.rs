@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use archive::reachable;
 use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::{Error, Result};
@@ -13,7 +14,6 @@ use registry::{BlobSource, ByteStream, Credential, Credentials, PushBlob, Regist
 use session::Session;
 use tokio::sync::OnceCell;
 
-use crate::archive::reachable;
 use crate::commit::Image;
 use crate::context::ExportContext;
 use crate::layout::parse;
@@ -48,7 +48,7 @@ impl<'a> Push<'a> {
         let (content, root) = (refs.content().clone(), image.descriptor.clone());
         let all = {
             let (content, root) = (content.clone(), root.clone());
-            cx.blocking(move |_| reachable(&content, &root)).await?
+            cx.blocking(move |_| reachable(&content, &[root])).await?
         };
         let is_manifest =
             |d: &Descriptor| media::is_manifest(&d.media_type) || media::is_index(&d.media_type);

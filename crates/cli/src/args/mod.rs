@@ -24,7 +24,10 @@ pub(crate) use history::{
     AttachmentArgs, HistoryArgs, HistoryCommand, HistoryExportArgs, HistoryImportArgs, HistoryLogsArgs,
     HistoryLsArgs, HistoryRmArgs, HistoryTraceArgs, InspectCommand,
 };
-pub(crate) use images::{ImagesArgs, ImagesCommand};
+pub(crate) use images::{
+    ImageArgs, ImageCommand, ImageExportArgs, ImageInspectArgs, ImageLoadArgs, ImageLsArgs, ImagePushArgs,
+    ImageRmArgs, ImageSaveArgs, ImageTagArgs, ImagesArgs, ImagesCommand,
+};
 pub(crate) use run::RunArgs;
 pub(crate) use store::{DuArgs, PruneArgs};
 
@@ -91,6 +94,7 @@ pub(crate) enum Command {
     Build(Box<BuildArgs>),
     Bake(Box<BakeArgs>),
     Run(RunArgs),
+    Image(ImageArgs),
     Images(ImagesArgs),
     History(HistoryArgs),
     Du(DuArgs),
@@ -151,6 +155,15 @@ mod tests {
             "run",
             "images",
             "images rm",
+            "image",
+            "image ls",
+            "image inspect",
+            "image rm",
+            "image tag",
+            "image push",
+            "image save",
+            "image load",
+            "image export",
             "history",
             "history ls",
             "history inspect",

@@ -1,4 +1,4 @@
-//! An image as one archive: an OCI image layout (OCI image-spec, image-layout.md), for Docker with a `manifest.json`.
+//! Images as one archive: an OCI image layout (OCI image-spec, image-layout.md), for Docker with a `manifest.json`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
@@ -6,31 +6,45 @@ use std::io::{self, Read, Write};
 use errdefs::{Error, Result, ResultExt};
 use fsutil::tar::{Entry, EntryKind, Writer};
 use oci::json::to_vec;
-use oci::{Descriptor, Digest, Index, Manifest, Reference, media};
+use oci::{Descriptor, Digest, Index, Manifest, Platform, Reference, media};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::layout::Variant;
+use crate::{DOCKER_MANIFEST, IMAGE_NAME, INDEX, LAYOUT};
 
-/// Annotation with the full name of an image.
-const IMAGE_NAME: &str = "io.containerd.image.name";
+/// Whom an archive is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    Oci,
+    /// Those that read layouts, and Docker.
+    Docker,
+}
 
-/// Writes the image that `root` names to `out`.
+/// An image with all its names; it may have none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The manifest or index.
+    pub root: Descriptor,
+    pub names: Vec<Reference>,
+}
+
+/// Writes images to `out`.
 pub fn write(
     content: &content::Store,
-    root: &Descriptor,
-    names: &[Reference],
+    images: &[Named],
     variant: Variant,
     out: impl Write,
     cancel: &CancellationToken,
 ) -> Result<()> {
     let mut files =
-        BTreeMap::from([("oci-layout".to_owned(), File::small(0o444, oci::manifest::LAYOUT_FILE.into()))]);
-    files.insert("index.json".to_owned(), File::small(0o644, index(root, names)));
+        BTreeMap::from([(LAYOUT.to_owned(), File::small(0o444, oci::manifest::LAYOUT_FILE.into()))]);
+    files.insert(INDEX.to_owned(), File::small(0o644, index(images)));
     if variant == Variant::Docker {
-        files.insert("manifest.json".to_owned(), File::small(0o644, docker_manifest(content, root, names)?));
+        let images = images.iter().map(|image| docker_image(content, image)).collect::<Result<Vec<_>>>()?;
+        files.insert(DOCKER_MANIFEST.to_owned(), File::small(0o644, to_vec(&images)));
     }
-    for blob in reachable(content, root)? {
+    let roots: Vec<_> = images.iter().map(|image| image.root.clone()).collect();
+    for blob in reachable(content, &roots)? {
         let path = blob_path(&blob.digest);
         for end in path.match_indices('/').map(|(end, _)| end) {
             files.entry(path[..=end].to_owned()).or_insert(File::Dir);
@@ -98,11 +112,11 @@ pub fn copy(from: &mut dyn Read, to: &mut dyn Write, cancel: &CancellationToken)
     }
 }
 
-/// The image's blobs, manifests first named before what they name.
-pub fn reachable(content: &content::Store, root: &Descriptor) -> Result<Vec<Descriptor>> {
+/// The blobs of images, manifests first named before what they name.
+pub fn reachable(content: &content::Store, roots: &[Descriptor]) -> Result<Vec<Descriptor>> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
-    let mut todo = vec![root.clone()];
+    let mut todo: Vec<_> = roots.iter().rev().cloned().collect();
     while let Some(next) = todo.pop() {
         // Blobs that are fetched from elsewhere are not part of the image.
         if media::is_foreign(&next.media_type) || !seen.insert(next.digest.clone()) {
@@ -129,46 +143,51 @@ fn blob_path(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm(), digest.hex())
 }
 
-/// The layout's index: the image once, or once per name.
-fn index(root: &Descriptor, names: &[Reference]) -> Vec<u8> {
-    let named = names.iter().map(|name| {
-        let mut entry = root.clone();
-        entry.annotations.insert(IMAGE_NAME.into(), name.to_string());
-        let short = match (name.tag(), name.digest()) {
-            (Some(tag), None) => tag.to_owned(),
-            (Some(tag), Some(digest)) => format!("{tag}@{digest}"),
-            (None, _) => name.to_string(),
-        };
-        entry.annotations.insert(oci::manifest::REF_NAME.into(), short);
-        entry
+/// The layout's index: each image once, or once per name.
+fn index(images: &[Named]) -> Vec<u8> {
+    let entries = images.iter().flat_map(|image| match &image.names[..] {
+        [] => vec![image.root.clone()],
+        names => names.iter().map(|name| entry(&image.root, name)).collect(),
     });
-    let mut manifests: Vec<_> = named.collect();
-    if manifests.is_empty() {
-        manifests.push(root.clone());
-    }
-    to_vec(&Index::new(media::OCI_INDEX, manifests))
+    to_vec(&Index::new(media::OCI_INDEX, entries.collect()))
 }
 
-/// What `docker load` looks at. Of an index it is the one image, which stands before what is said of it.
-fn docker_manifest(content: &content::Store, root: &Descriptor, names: &[Reference]) -> Result<Vec<u8>> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Image {
-        config: String,
-        repo_tags: Option<Vec<String>>,
-        layers: Option<Vec<String>>,
-    }
-    let image = match media::is_index(&root.media_type) {
-        true => parse::<Index>(content, &root.digest)?.manifests.into_iter().next(),
+fn entry(root: &Descriptor, name: &Reference) -> Descriptor {
+    let mut entry = root.clone();
+    entry.annotations.insert(IMAGE_NAME.into(), name.to_string());
+    let short = match (name.tag(), name.digest()) {
+        (Some(tag), None) => tag.to_owned(),
+        (Some(tag), Some(digest)) => format!("{tag}@{digest}"),
+        (None, _) => name.to_string(),
+    };
+    entry.annotations.insert(oci::manifest::REF_NAME.into(), short);
+    entry
+}
+
+/// What `docker load` looks at.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerImage {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    layers: Option<Vec<String>>,
+}
+
+/// Of an index it is the image that suits this machine, or else the first: images stand before what is said of them.
+fn docker_image(content: &content::Store, image: &Named) -> Result<DockerImage> {
+    let chosen = match media::is_index(&image.root.media_type) {
+        true => {
+            let index: Index = parse(content, &image.root.digest)?;
+            index.select_image(&Platform::host()).or(index.manifests.first()).cloned()
+        }
         false => None,
     };
-    let manifest: Manifest = parse(content, &image.as_ref().unwrap_or(root).digest)?;
+    let manifest: Manifest = parse(content, &chosen.as_ref().unwrap_or(&image.root).digest)?;
     // Go's empty lists are `null`.
     let list = |list: Vec<String>| (!list.is_empty()).then_some(list);
-    let image = Image {
+    Ok(DockerImage {
         config: blob_path(&manifest.config.digest),
-        repo_tags: list(names.iter().map(Reference::familiar).collect()),
+        repo_tags: list(image.names.iter().map(Reference::familiar).collect()),
         layers: list(manifest.layers.iter().map(|layer| blob_path(&layer.digest)).collect()),
-    };
-    Ok(to_vec(&[image]))
+    })
 }
