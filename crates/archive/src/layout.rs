@@ -3,7 +3,7 @@
 use content::Lease;
 use errdefs::{Error, Result, ResultExt as _};
 use oci::manifest::REF_NAME;
-use oci::{Descriptor, Index, Manifest, Platform, Reference, media};
+use oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Reference, media};
 use serde::de::DeserializeOwned;
 
 use crate::read::Image;
@@ -51,19 +51,25 @@ fn name(entry: &Descriptor) -> Result<Option<Reference>> {
 }
 
 /// Takes the manifest of a platform in the place of an index.
+///
+/// # Errors
+/// The image is for other platforms.
 fn select(content: &content::Store, target: &mut Descriptor, platform: Option<&Platform>) -> Result<()> {
     if target.media_type.is_empty() {
         target.media_type = media::detect(&manifest(content, target)?).map_err(|e| Error::user(e.to_string()))?;
     }
     let Some(platform) = platform else { return Ok(()) };
+    let other = |digest: &Digest| {
+        Error::not_found(format!("image {digest} of the archive is not there for {platform}"))
+    };
     while media::is_index(&target.media_type) {
         let index: Index = parse(&manifest(content, target)?)?;
         let chosen = index.select(platform).cloned();
-        *target = chosen.ok_or_else(|| {
-            Error::not_found(format!("image {} of the archive is not there for {platform}", target.digest))
-        })?;
+        *target = chosen.ok_or_else(|| other(&target.digest))?;
     }
-    Ok(())
+    let image: Manifest = parse(&manifest(content, target)?)?;
+    let config: ImageConfig = parse(&manifest(content, &image.config)?)?;
+    if platform.matches(&config.platform()) { Ok(()) } else { Err(other(&target.digest)) }
 }
 
 /// Holds all blobs of an image.
@@ -106,6 +112,7 @@ pub(crate) fn check(content: &content::Store, lease: &Lease, root: &Descriptor) 
     Ok(())
 }
 
+/// The bytes of a manifest or config.
 fn manifest(content: &content::Store, descriptor: &Descriptor) -> Result<Vec<u8>> {
     let size = content.size(&descriptor.digest)?;
     if size > MANIFEST {

@@ -44,7 +44,7 @@ impl Members {
         let mut members = HashMap::new();
         let mut bytes = 0;
         let mut count = 0;
-        while let Some(entry) = archive.next_entry()? {
+        while let Some(entry) = archive.next_entry().context("failed to read the archive")? {
             bytes += entry.size;
             count += 1;
             if count > MEMBERS || bytes > BYTES || entry.path.len().max(entry.link.len()) > NAME {

@@ -95,6 +95,7 @@ async fn dispatch_async(command: Command, global: &GlobalArgs, env: &Environment
         Command::History(args) => return commands::history(&args, &Place::find(global, env)?, env).await,
         Command::Run(args) => return commands::run(&args, &Place::find(global, env)?, env).await,
         Command::Image(args) => commands::image(&args, &Place::find(global, env)?, env).await?,
+        Command::Imagetools(args) => commands::imagetools(&args.command, global, env).await?,
         Command::Images(args) => commands::images(&args, &Place::find(global, env)?).await?,
         Command::Du(args) => console::out(commands::du(&args, &Place::find(global, env)?).await?)?,
         Command::Prune(args) => commands::prune(&args, &Place::find(global, env)?, env).await?,

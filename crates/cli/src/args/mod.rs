@@ -7,6 +7,7 @@ mod dockerfile;
 mod engine;
 mod history;
 mod images;
+mod imagetools;
 mod run;
 mod store;
 
@@ -28,6 +29,7 @@ pub(crate) use images::{
     ImageArgs, ImageCommand, ImageExportArgs, ImageInspectArgs, ImageLoadArgs, ImageLsArgs, ImagePushArgs,
     ImageRmArgs, ImageSaveArgs, ImageTagArgs, ImagesArgs, ImagesCommand,
 };
+pub(crate) use imagetools::{ImagetoolsArgs, ImagetoolsCommand, ImagetoolsCreateArgs, ImagetoolsInspectArgs};
 pub(crate) use run::RunArgs;
 pub(crate) use store::{DuArgs, PruneArgs};
 
@@ -96,6 +98,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     Image(ImageArgs),
     Images(ImagesArgs),
+    Imagetools(ImagetoolsArgs),
     History(HistoryArgs),
     Du(DuArgs),
     Prune(PruneArgs),
@@ -155,6 +158,9 @@ mod tests {
             "run",
             "images",
             "images rm",
+            "imagetools",
+            "imagetools create",
+            "imagetools inspect",
             "image",
             "image ls",
             "image inspect",
