@@ -53,7 +53,8 @@ impl Entry {
     fn names(&self) -> Result<Vec<Reference>> {
         let parse = |text: &String| -> Result<Reference> {
             let name = text.parse::<Reference>();
-            let name = name.map_err(|e| Error::user(format!("an image of the archive is called {text:?}: {e}")))?;
+            let name =
+                name.map_err(|e| Error::user(format!("an image of the archive is called {text:?}: {e}")))?;
             Ok(name.with_default_tag())
         };
         self.repo_tags.iter().flatten().map(parse).collect()

@@ -56,7 +56,8 @@ fn name(entry: &Descriptor) -> Result<Option<Reference>> {
 /// The image is for other platforms.
 fn select(content: &content::Store, target: &mut Descriptor, platform: Option<&Platform>) -> Result<()> {
     if target.media_type.is_empty() {
-        target.media_type = media::detect(&manifest(content, target)?).map_err(|e| Error::user(e.to_string()))?;
+        target.media_type =
+            media::detect(&manifest(content, target)?).map_err(|e| Error::user(e.to_string()))?;
     }
     let Some(platform) = platform else { return Ok(()) };
     let other = |digest: &Digest| {
@@ -86,12 +87,15 @@ pub(crate) fn check(content: &content::Store, lease: &Lease, root: &Descriptor) 
         }
         if !lease.hold(&next.digest) {
             let of = next.platform.as_ref().map(|p| format!(" for {p}")).unwrap_or_default();
-            let message = format!("the archive is not whole: {} ({}{of}) is missing", next.digest, next.media_type);
-            return Err(Error::user(message).hint("save it again, or choose a platform that is there with `--platform`"));
+            let message =
+                format!("the archive is not whole: {} ({}{of}) is missing", next.digest, next.media_type);
+            return Err(Error::user(message)
+                .hint("save it again, or choose a platform that is there with `--platform`"));
         }
         let size = content.size(&next.digest)?;
         if size != next.size {
-            let message = format!("the archive is damaged: {} has {size} bytes, not {}", next.digest, next.size);
+            let message =
+                format!("the archive is damaged: {} has {size} bytes, not {}", next.digest, next.size);
             return Err(Error::user(message));
         }
         if media::is_index(&next.media_type) {
@@ -99,7 +103,10 @@ pub(crate) fn check(content: &content::Store, lease: &Lease, root: &Descriptor) 
         } else if media::is_manifest(&next.media_type) {
             let manifest: Manifest = parse(&manifest(content, &next)?)?;
             if manifest.config.size > MANIFEST {
-                return Err(Error::user(format!("config {} of the archive is too large", manifest.config.digest)));
+                return Err(Error::user(format!(
+                    "config {} of the archive is too large",
+                    manifest.config.digest
+                )));
             }
             todo.extend(manifest.layers);
             todo.push(manifest.config);
@@ -122,5 +129,6 @@ fn manifest(content: &content::Store, descriptor: &Descriptor) -> Result<Vec<u8>
 }
 
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|e| Error::user(format!("the archive is damaged: invalid JSON: {e}")))
+    serde_json::from_slice(bytes)
+        .map_err(|e| Error::user(format!("the archive is damaged: invalid JSON: {e}")))
 }

@@ -43,7 +43,8 @@ impl<'a> Reading<'a> {
         } else if let Some(manifest) = members.small(DOCKER_MANIFEST, self.content)? {
             docker::images(self.content, self.lease, &members, &manifest, platform, &mut self.came)?
         } else {
-            let message = format!("this is no archive of images: it has neither `{INDEX}` nor `{DOCKER_MANIFEST}`");
+            let message =
+                format!("this is no archive of images: it has neither `{INDEX}` nor `{DOCKER_MANIFEST}`");
             return Err(Error::user(message));
         };
         match images.is_empty() {

@@ -18,7 +18,10 @@ pub(crate) enum Artifact {
     Stdout,
     /// A device or a pipe, which is written to as it is.
     Special(File),
-    File { file: BufWriter<NamedTempFile>, path: PathBuf },
+    File {
+        file: BufWriter<NamedTempFile>,
+        path: PathBuf,
+    },
 }
 
 impl Artifact {
@@ -55,7 +58,9 @@ impl Artifact {
     pub(crate) fn finish(self) -> Result<()> {
         let Artifact::File { file, path } = self else { return Ok(()) };
         let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.persist(&path).map_err(|e| e.error).with_context(|| format!("failed to write `{}`", path.display()))?;
+        file.persist(&path)
+            .map_err(|e| e.error)
+            .with_context(|| format!("failed to write `{}`", path.display()))?;
         Ok(())
     }
 }

@@ -130,7 +130,10 @@ impl Folder {
         }
         let found = digest.finish();
         if blob.digest.algorithm() == "sha256" && found != blob.digest {
-            return Err(Error::environment(format!("blob {} is damaged: it has the digest {found}", blob.digest)));
+            return Err(Error::environment(format!(
+                "blob {} is damaged: it has the digest {found}",
+                blob.digest
+            )));
         }
         file.persist(&path).map_err(|e| Error::from(e.error))?;
         Ok(())
@@ -141,7 +144,8 @@ impl Folder {
         let digest = self.find(tag)?;
         let index = self.index()?.unwrap_or_else(|| Index::new(media::OCI_INDEX, Vec::new()));
         let mut found = index.manifests.into_iter().find(|m| m.digest == digest);
-        let mut found = found.take().ok_or_else(|| Error::not_found(format!("no digest found for tag {tag}")))?;
+        let mut found =
+            found.take().ok_or_else(|| Error::not_found(format!("no digest found for tag {tag}")))?;
         [IMAGE_NAME, REF_NAME].iter().for_each(|key| _ = found.annotations.remove(*key));
         Ok(found)
     }

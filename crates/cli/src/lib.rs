@@ -44,7 +44,7 @@ use clap::{CommandFactory as _, Parser as _};
 use errdefs::{Error, Result, ResultExt as _};
 
 use args::{Cli, Command, GlobalArgs};
-use engine::Place;
+use engine::{Builder, Place};
 use environment::Environment;
 
 /// Runs the program with these arguments, its own name first.
@@ -97,8 +97,8 @@ async fn dispatch_async(command: Command, global: &GlobalArgs, env: &Environment
         Command::Image(args) => commands::image(&args, &Place::find(global, env)?, env).await?,
         Command::Imagetools(args) => commands::imagetools(&args.command, global, env).await?,
         Command::Images(args) => commands::images(&args, &Place::find(global, env)?).await?,
-        Command::Du(args) => console::out(commands::du(&args, &Place::find(global, env)?).await?)?,
-        Command::Prune(args) => commands::prune(&args, &Place::find(global, env)?, env).await?,
+        Command::Du(args) => console::out(commands::du(&args, &Builder::find(global, env)?).await?)?,
+        Command::Prune(args) => commands::prune(&args, &Builder::find(global, env)?, env).await?,
         Command::Builder(args) => return commands::builder(&args.command, global, env).await,
         Command::Engine(args) => return commands::engine(&args.command, &Place::find(global, env)?).await,
         Command::Version

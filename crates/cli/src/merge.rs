@@ -46,9 +46,10 @@ impl Extra {
     fn of(output: &OutputSetting) -> Self {
         let of_kind = |kind: AnnotationKind| {
             let prefix = format!("annotation-{}.", kind.name());
-            let named = output.attrs.iter().filter_map(|(key, value)| {
-                Some((key.strip_prefix(&prefix)?.to_owned(), value.clone()))
-            });
+            let named = output
+                .attrs
+                .iter()
+                .filter_map(|(key, value)| Some((key.strip_prefix(&prefix)?.to_owned(), value.clone())));
             named.collect()
         };
         Extra { index: of_kind(AnnotationKind::Index), descriptor: of_kind(AnnotationKind::IndexDescriptor) }
@@ -71,8 +72,7 @@ impl Merge {
     /// # Errors
     /// A kind of output cannot be put together.
     pub(crate) fn plan(outputs: &[OutputSetting], env: &Environment) -> Result<Self> {
-        let mut merge =
-            Merge { outputs: Vec::new(), target: Target::Nowhere, annotations: Extra::default() };
+        let mut merge = Merge { outputs: Vec::new(), target: Target::Nowhere, annotations: Extra::default() };
         for output in outputs {
             let mut output = output.clone();
             let target = match output.kind.as_str() {
@@ -127,9 +127,8 @@ impl Merge {
                 let registry = if insecure { registry.insecure() } else { registry.clone() };
                 step.finish(push(&registry, &names, answers, &self.annotations).await)
             }
-            Target::Layout => {
-                step("merging images".into()).finish(layout.map_or_else(no_layout, |to| put(to, answers, &self.annotations)))
-            }
+            Target::Layout => step("merging images".into())
+                .finish(layout.map_or_else(no_layout, |to| put(to, answers, &self.annotations))),
             Target::Archive { dest, .. } => {
                 let work = layout.map_or_else(no_layout, |to| {
                     let answer = put(to, answers, &self.annotations)?;
@@ -395,7 +394,8 @@ mod tests {
             descriptor: Descriptor::of(media::OCI_MANIFEST, b"plain"),
             bytes: b"plain".to_vec(),
         };
-        let (descriptor, bytes) = combine(vec![twice(), plain, twice()], &Extra::default()).expect("combined");
+        let (descriptor, bytes) =
+            combine(vec![twice(), plain, twice()], &Extra::default()).expect("combined");
         let index: Index = serde_json::from_slice(&bytes).expect("JSON");
         assert_eq!(descriptor, Descriptor::of(media::OCI_INDEX, &bytes));
         let told: Vec<_> =
@@ -407,7 +407,8 @@ mod tests {
     fn a_list_of_docker_manifests_is_dockers() {
         let docker = |platform| manifest(media::DOCKER_MANIFEST, platform);
         let list = |platform| part(media::DOCKER_LIST, vec![docker(platform)]);
-        let attrs = [("annotation-index.a", "1"), ("annotation-index-descriptor.b", "2"), ("annotation.c", "3")];
+        let attrs =
+            [("annotation-index.a", "1"), ("annotation-index-descriptor.b", "2"), ("annotation.c", "3")];
         let extra = Extra::of(&output("oci", &attrs, Destination::Stdout));
         let (descriptor, bytes) =
             combine(vec![list("linux/amd64"), list("linux/arm64")], &extra).expect("combined");

@@ -108,7 +108,8 @@ impl Client {
     /// Takes a name away from an image, or with `force` all names of one that is meant by its digest. Gives the complete
     /// forms of those that went.
     pub async fn remove_image(&self, name: &str, force: bool) -> Result<Vec<String>> {
-        let answer = self.images_client().remove(pb::RemoveImageRequest { name: name.to_owned(), force }).await;
+        let answer =
+            self.images_client().remove(pb::RemoveImageRequest { name: name.to_owned(), force }).await;
         Ok(answer.map_err(|e| self.only_kiln(e))?.into_inner().names)
     }
 
@@ -175,7 +176,8 @@ impl Client {
     ) -> Result<Vec<LoadedImage>> {
         use pb::load_images_request::Part;
         let options = pb::LoadOptions { platform: platform.to_owned(), names: names.to_vec() };
-        let parts = tokio_stream::once(Part::Options(options)).chain(ReceiverStream::new(archive).map(Part::Data));
+        let parts =
+            tokio_stream::once(Part::Options(options)).chain(ReceiverStream::new(archive).map(Part::Data));
         let messages = parts.map(|part| pb::LoadImagesRequest { part: Some(part) });
         let answer = self.images_client().load(messages).await;
         let images = answer.map_err(|e| self.only_kiln(e))?.into_inner().images;

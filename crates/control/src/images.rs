@@ -83,7 +83,10 @@ impl Images for Service {
             if let Some(status) = push.log.next().await {
                 return Some((Ok(convert::status_response(status)), Some((push, guard))));
             }
-            let end = push.end.await.unwrap_or_else(|e| Err(Error::internal(format!("a push ended unexpectedly: {e}"))));
+            let end = push
+                .end
+                .await
+                .unwrap_or_else(|e| Err(Error::internal(format!("a push ended unexpectedly: {e}"))));
             Some((Err(grpcerr::to_status(&end.err()?)), None))
         });
         Ok(Response::new(messages.boxed()))

@@ -25,10 +25,10 @@ mod scan;
 mod session_export;
 mod signals;
 
+pub use archive::Image as LoadedImage;
 pub use bridge::BuildBridge;
 pub use build::{Engine, Parts};
 pub use container::{Remote, Running, Stdin};
-pub use archive::Image as LoadedImage;
 pub use executor::{Exit, HostIp, Network, Output, Stream, WinSize};
 pub use images::{Inspected, LoadOptions, Push, SaveOptions, StoredImage};
 pub use invocation::{BindMount, RunRequest};

@@ -14,7 +14,11 @@ use errdefs::Result;
 use crate::args::{GlobalArgs, ImagetoolsCommand};
 use crate::environment::Environment;
 
-pub(crate) async fn imagetools(command: &ImagetoolsCommand, global: &GlobalArgs, env: &Environment) -> Result<()> {
+pub(crate) async fn imagetools(
+    command: &ImagetoolsCommand,
+    global: &GlobalArgs,
+    env: &Environment,
+) -> Result<()> {
     let tools = tools::Tools::new(global, env)?;
     match command {
         ImagetoolsCommand::Create(args) => create::create(args, tools, env).await,

@@ -60,7 +60,10 @@ impl Annotation {
         let Some((types, key)) = key.split_once(':') else {
             return Ok(vec![annotation(AnnotationKind::Default, None, key)]);
         };
-        types.split(',').map(|text| target(text).map(|(kind, platform)| annotation(kind, platform, key))).collect()
+        types
+            .split(',')
+            .map(|text| target(text).map(|(kind, platform)| annotation(kind, platform, key)))
+            .collect()
     }
 
     /// The key of the exporter attribute that says the same. Those of indexes have no platform.
@@ -91,11 +94,16 @@ fn target(text: &str) -> Result<(AnnotationKind, Option<Platform>)> {
     };
     let is_platform = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '/' | '-');
     let is_name = |c: char| c.is_ascii_lowercase() || c == '-';
-    if name.is_empty() || !name.chars().all(is_name) || !platform.is_none_or(|p| !p.is_empty() && p.chars().all(is_platform)) {
+    if name.is_empty()
+        || !name.chars().all(is_name)
+        || !platform.is_none_or(|p| !p.is_empty() && p.chars().all(is_platform))
+    {
         return Err(invalid());
     }
     let parse = |text: &str| {
-        text.parse().map_err(|e: oci::platform::InvalidPlatform| Error::user(format!("invalid platform {text:?}: {e}")))
+        text.parse().map_err(|e: oci::platform::InvalidPlatform| {
+            Error::user(format!("invalid platform {text:?}: {e}"))
+        })
     };
     Ok((AnnotationKind::parse(name)?, platform.map(parse).transpose()?))
 }
@@ -108,7 +116,9 @@ mod tests {
     fn annotations_become_attributes() {
         let check = |text: &str, expect: &str| {
             let told = match Annotation::parse(text) {
-                Ok(all) => all.iter().map(|a| format!("{}={}", a.attribute(), a.value)).collect::<Vec<_>>().join(" "),
+                Ok(all) => {
+                    all.iter().map(|a| format!("{}={}", a.attribute(), a.value)).collect::<Vec<_>>().join(" ")
+                }
                 Err(e) => e.to_string(),
             };
             assert_eq!(told, expect, "{text}");

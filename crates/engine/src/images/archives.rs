@@ -36,7 +36,11 @@ pub struct LoadOptions {
 
 impl Engine {
     /// Writes images as one archive. A writer that fails ends it.
-    pub async fn save_images(&self, options: SaveOptions, mut out: impl Write + Send + 'static) -> Result<()> {
+    pub async fn save_images(
+        &self,
+        options: SaveOptions,
+        mut out: impl Write + Send + 'static,
+    ) -> Result<()> {
         let refs = self.refs().clone();
         let cancel = CancellationToken::new();
         let _cancel_when_dropped = cancel.clone().drop_guard();
@@ -149,7 +153,9 @@ pub(super) fn hold<'a>(refs: &Refs, roots: impl Iterator<Item = &'a Descriptor>)
     for blob in archive::reachable(refs.content(), &Vec::from_iter(roots.cloned()))? {
         if !lease.hold(&blob.digest) {
             let message = format!("{} of the image is missing in the store", blob.digest);
-            return Err(Error::environment(message).with_code(errdefs::Code::DataLoss).hint("build it again"));
+            return Err(Error::environment(message)
+                .with_code(errdefs::Code::DataLoss)
+                .hint("build it again"));
         }
     }
     Ok(lease)
@@ -164,7 +170,10 @@ fn named(images: &mut [Image], names: &[String]) -> Result<()> {
             }
         }
         several if !names.is_empty() => {
-            return Err(Error::user(format!("the archive has {} images: no name can be for all", several.len())));
+            return Err(Error::user(format!(
+                "the archive has {} images: no name can be for all",
+                several.len()
+            )));
         }
         _ => {}
     }

@@ -21,7 +21,13 @@ pub struct Push {
 
 impl Engine {
     /// Pushes an image under its own name, with the logins of a session: all of it, or the manifest of one platform.
-    pub fn push_image(&self, name: String, platform: Option<Platform>, session: String, cancel: CancellationToken) -> Push {
+    pub fn push_image(
+        &self,
+        name: String,
+        platform: Option<Platform>,
+        session: String,
+        cancel: CancellationToken,
+    ) -> Push {
         let log = BuildLog::new();
         let (reader, engine) = (log.reader(), self.clone());
         let end = tokio::spawn(async move {

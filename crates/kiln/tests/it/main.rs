@@ -12,6 +12,8 @@ mod frontends;
 mod git_ssh;
 mod harness;
 mod history;
+mod images;
+mod imagetools;
 mod inodes;
 mod instructions;
 mod interrupt;

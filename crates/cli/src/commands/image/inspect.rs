@@ -159,8 +159,7 @@ impl Parts<'_> {
                 let layers = manifest.layers.iter();
                 let predicates = layers.filter_map(|layer| layer.annotations.get(media::PREDICATE_TYPE));
                 told["Kind"] = "attestation".into();
-                told["AttestationData"] =
-                    json!({"For": about, "PredicateTypes": Vec::from_iter(predicates)});
+                told["AttestationData"] = json!({"For": about, "PredicateTypes": Vec::from_iter(predicates)});
             }
             None => {
                 told["Kind"] = "image".into();

@@ -44,7 +44,9 @@ pub(super) async fn push(args: &ImagePushArgs, place: &Place, env: &Environment)
     drawing.finish().await?;
     pushed?;
     match mode {
-        ProgressMode::Quiet => names.iter().try_for_each(|name| console::out(format!("{}\n", familiar(name)))),
+        ProgressMode::Quiet => {
+            names.iter().try_for_each(|name| console::out(format!("{}\n", familiar(name))))
+        }
         _ => Ok(()),
     }
 }
@@ -56,7 +58,8 @@ async fn of_repository(client: &Client, repository: &str) -> Result<Vec<String>>
     if wanted.tag().is_some() || wanted.digest().is_some() {
         return Err(Error::user("tag can't be used with --all-tags/-a"));
     }
-    let is_in = |name: &String| name.parse().is_ok_and(|name: Reference| name.repository() == wanted.repository());
+    let is_in =
+        |name: &String| name.parse().is_ok_and(|name: Reference| name.repository() == wanted.repository());
     let names: Vec<_> = client.images().await?.into_iter().map(|image| image.name).filter(is_in).collect();
     match names.is_empty() {
         true => Err(Error::not_found(format!("no image of `{repository}` in Kiln's store"))

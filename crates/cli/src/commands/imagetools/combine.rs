@@ -198,7 +198,8 @@ async fn pick(
     let mut beside = Vec::new();
     for manifest in silent.filter(|m| !told.contains(&m.digest)) {
         let referrers = tools.referrers(&place(&manifest.digest).at, &manifest.digest).await?;
-        let found = referrers.into_iter().find(|r| r.artifact_type == ATTESTATION && !about.contains_key(&r.digest));
+        let found =
+            referrers.into_iter().find(|r| r.artifact_type == ATTESTATION && !about.contains_key(&r.digest));
         beside.extend(found.map(|found| attached(found, &manifest.digest)));
     }
     if index.manifests.len() == count && beside.is_empty() {

@@ -39,7 +39,11 @@ pub(super) struct Copying<'a> {
 
 impl Copying<'_> {
     /// Copies a manifest or an index with all below it, and with what hangs on it. It has no name then but its digest.
-    pub(super) fn copy<'b>(&'b self, from: &'b Location, descriptor: &'b Descriptor) -> BoxFuture<'b, Result<()>> {
+    pub(super) fn copy<'b>(
+        &'b self,
+        from: &'b Location,
+        descriptor: &'b Descriptor,
+    ) -> BoxFuture<'b, Result<()>> {
         Box::pin(async move {
             if !self.done.lock().unwrap_or_else(PoisonError::into_inner).insert(descriptor.digest.clone()) {
                 return Ok(());
@@ -95,7 +99,12 @@ impl Copying<'_> {
     }
 
     /// Puts a manifest, whose blobs are all there, under a name or no name.
-    pub(super) async fn put(&self, name: Option<&Location>, descriptor: &Descriptor, bytes: Bytes) -> Result<()> {
+    pub(super) async fn put(
+        &self,
+        name: Option<&Location>,
+        descriptor: &Descriptor,
+        bytes: Bytes,
+    ) -> Result<()> {
         match (self.to, name) {
             (Location::Registry(to), None) => {
                 let name = to.clone().with_tag(None).with_digest(descriptor.digest.clone());
@@ -105,7 +114,10 @@ impl Copying<'_> {
             (Location::Layout(to), None) => self.tools.folder(to).add(&bytes),
             (_, Some(Location::Layout(name))) => {
                 if let Some(wanted) = name.digest.as_ref().filter(|wanted| **wanted != descriptor.digest) {
-                    return Err(Error::user(format!("it was to have the digest {wanted}, and has {}", descriptor.digest)));
+                    return Err(Error::user(format!(
+                        "it was to have the digest {wanted}, and has {}",
+                        descriptor.digest
+                    )));
                 }
                 let folder = self.tools.folder(name);
                 folder.add(&bytes)?;

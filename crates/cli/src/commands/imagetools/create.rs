@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex};
 
 use errdefs::{Error, Result, ResultExt as _};
-use futures_util::future::{try_join_all, BoxFuture};
+use futures_util::future::{BoxFuture, try_join_all};
 use oci::{Descriptor, Digest, Platform};
 use progress::{Sink, Step};
 use serde::Serialize;
@@ -57,8 +57,10 @@ pub(super) async fn create(args: &ImagetoolsCreateArgs, tools: Tools, env: &Envi
     let tags: Vec<Location> = args.tags.iter().map(|tag| Location::parse(tag)).collect::<Result<_>>()?;
     let given = given(args, env)?;
     let platforms = platforms(&args.platforms)?;
-    let annotations = args.annotations.iter().filter(|text| !text.is_empty()).map(|text| Annotation::parse(text));
-    let annotations: Vec<_> = annotations.collect::<Result<Vec<_>>>().context("failed to parse annotations")?.concat();
+    let annotations =
+        args.annotations.iter().filter(|text| !text.is_empty()).map(|text| Annotation::parse(text));
+    let annotations: Vec<_> =
+        annotations.collect::<Result<Vec<_>>>().context("failed to parse annotations")?.concat();
     let mode = ProgressMode::choose(&args.progress, false, env)?;
     let sources = sources(&tools, given, &tags).await?;
     let wishes = Wishes { annotations: &annotations, prefer_index: args.prefer_index, platforms: &platforms };
@@ -184,7 +186,9 @@ async fn sources(tools: &Tools, given: Vec<Given>, tags: &[Location]) -> Result<
                         Given::Descriptor(told) => told.digest.clone(),
                         Given::At(at) => at.to_string(),
                     };
-                    Error::user(format!("multiple repositories specified, cannot infer repository for {told:?}"))
+                    Error::user(format!(
+                        "multiple repositories specified, cannot infer repository for {told:?}"
+                    ))
                 })
             };
             let (at, told) = match given {
@@ -209,7 +213,8 @@ impl Described {
     /// Puts what it says in the place of what a registry says.
     fn refine(&self, found: &mut Descriptor) -> Result<()> {
         if self.size != 0 && self.size != found.size {
-            let message = format!("invalid size mismatch for {}, {} != {}", found.digest, self.size, found.size);
+            let message =
+                format!("invalid size mismatch for {}, {} != {}", found.digest, self.size, found.size);
             return Err(Error::user(message));
         }
         if !self.media_type.is_empty() {
@@ -224,7 +229,13 @@ impl Described {
 }
 
 /// Copies what the image needs into a repository, and gives the image its names there.
-async fn push(tools: &Arc<Tools>, made: &Combined, name: &str, tags: &[&Location], step: &Step) -> Result<()> {
+async fn push(
+    tools: &Arc<Tools>,
+    made: &Combined,
+    name: &str,
+    tags: &[&Location],
+    step: &Step,
+) -> Result<()> {
     let Some(to) = tags.first() else { return Ok(()) };
     let copying = Copying { tools, to, done: Mutex::new(HashSet::new()) };
     for Source { at, descriptor } in &made.manifests {
@@ -259,7 +270,10 @@ mod tests {
         for (text, error) in [
             ("sha256:x", "invalid checksum digest format"),
             ("A", "invalid reference format: repository name (library/A) must be lowercase"),
-            (r#"{"schemaVersion":2}"#, "expected an OCI content descriptor, got a manifest or index (schemaVersion 2)"),
+            (
+                r#"{"schemaVersion":2}"#,
+                "expected an OCI content descriptor, got a manifest or index (schemaVersion 2)",
+            ),
             (r#"{"size":2}"#, "invalid descriptor: digest is required"),
             (r#"{"digest":"x"}"#, "invalid descriptor digest"),
         ] {

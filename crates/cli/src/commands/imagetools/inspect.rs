@@ -101,7 +101,8 @@ fn shown(at: &Location, root: &Descriptor, index: Option<&Index>) -> String {
         if !manifest.annotations.is_empty() {
             block += "  Annotations:\t\n";
             out += &line_up(&std::mem::take(&mut block), 0, 1);
-            let rows: String = manifest.annotations.iter().map(|(key, value)| format!("    {key}:\t{value}\n")).collect();
+            let rows: String =
+                manifest.annotations.iter().map(|(key, value)| format!("    {key}:\t{value}\n")).collect();
             out += &line_up(&rows, 0, 1);
         }
     }

@@ -53,7 +53,8 @@ impl<'a> Loaded<'a> {
 
     async fn add_manifest(&mut self, descriptor: &Descriptor, manifest: Manifest) -> Result<()> {
         if let Some(about) = ABOUT.iter().find_map(|key| descriptor.annotations.get(*key)) {
-            let about: Digest = about.parse().map_err(|_| Error::user(format!("invalid digest {about:?}")))?;
+            let about: Digest =
+                about.parse().map_err(|_| Error::user(format!("invalid digest {about:?}")))?;
             self.about.entry(about).or_default().push(manifest);
             return Ok(());
         }
@@ -93,7 +94,10 @@ impl<'a> Loaded<'a> {
     }
 
     /// What is said of a kind: by platform, and for each manifest that says some.
-    async fn predicates(&self, is_wanted: impl Fn(&str) -> bool) -> Result<BTreeMap<String, Vec<Vec<Value>>>> {
+    async fn predicates(
+        &self,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<BTreeMap<String, Vec<Vec<Value>>>> {
         let mut all: BTreeMap<String, Vec<Vec<Value>>> = BTreeMap::new();
         for (platform, (digest, _)) in &self.images {
             let found = all.entry(platform.clone()).or_default();

@@ -48,9 +48,11 @@ impl Location {
     pub(super) fn with_digest(&self, digest: &Digest) -> Self {
         match self {
             Location::Registry(name) => Location::Registry(name.clone().with_digest(digest.clone())),
-            Location::Layout(name) => {
-                Location::Layout(LayoutName { path: name.path.clone(), tag: None, digest: Some(digest.clone()) })
-            }
+            Location::Layout(name) => Location::Layout(LayoutName {
+                path: name.path.clone(),
+                tag: None,
+                digest: Some(digest.clone()),
+            }),
         }
     }
 }

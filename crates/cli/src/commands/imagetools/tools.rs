@@ -73,7 +73,10 @@ impl Tools {
     /// The bytes of a blob that is held in memory, checked.
     pub(super) async fn small_blob(&self, at: &Location, descriptor: &Descriptor) -> Result<Bytes> {
         if descriptor.size > SMALL {
-            return Err(Error::user(format!("blob {} is too large: {} bytes", descriptor.digest, descriptor.size)));
+            return Err(Error::user(format!(
+                "blob {} is too large: {} bytes",
+                descriptor.digest, descriptor.size
+            )));
         }
         let pieces: Vec<Bytes> = self.blob(at, descriptor).await?.try_collect().await?;
         let bytes = Bytes::from(pieces.concat());
