@@ -19,7 +19,10 @@ fn engine() -> Engine {
     let dockerfile = "FROM scratch\nARG TARGETARCH\nCOPY f /d/f-$TARGETARCH\nENV A=1\nCMD [\"/d/f\"]\n";
     let context = Folder::with_dockerfile(dockerfile, &[("f", "data\n")]);
     engine.build(&context).args(["-t", "multi", "--platform", BOTH]).ok();
-    engine.build(&context).args(["-t", "plain:1", "--platform", "linux/amd64", "--provenance=false"]).ok();
+    engine
+        .build(&context)
+        .args(["-t", "plain:1", "--platform", "linux/amd64", "--provenance=false", "--label", "a=b"])
+        .ok();
     engine
 }
 
@@ -180,7 +183,7 @@ fn archives_of_others_are_taken() {
     let engine = engine();
     ok(&engine, "image save -o plain.tar plain:1");
     let file = |name: &str| engine.home().join(name).display().to_string();
-    let id = inspect(&engine, "plain:1")["Id"].clone();
+    let layers = inspect(&engine, "plain:1")["RootFS"].clone();
     let from = format!("docker-archive:{}:plain:1", file("plain.tar"));
     for (to, path, args, name) in [
         ("docker-archive:FILE:reg.io/a/docker:3", "docker.tar", "", "reg.io/a/docker:3"),
@@ -192,7 +195,7 @@ fn archives_of_others_are_taken() {
         run_tool(tool("skopeo").args(["copy", "-q", &from, &to]), b"");
         let told = ok(&engine, &format!("image load -i {}{args}", file(path)));
         assert_eq!(told, format!("Loaded image: {name}\n"));
-        assert_eq!(inspect(&engine, name)["Id"], id, "{name}");
+        assert_eq!(inspect(&engine, name)["RootFS"], layers, "{name}");
         let files = run_tool(&mut engine.kiln(["image", "export", name]), b"");
         assert_eq!(list_tar(&files), ["755 0:0 d/", "644 0:0 d/f-amd64 'data\\n'"], "{name}");
     }
@@ -216,7 +219,8 @@ fn damaged_archives_leave_nothing() {
     };
     check(b"", "this is no archive of images");
     check(b"not an archive at all", "archive");
-    check(&good[..good.len() / 2], "unexpected end of archive");
+    check(&good[..1600], "unexpected end of archive");
+    check(&good[..good.len() / 2], "archive");
     let packed = run_tool(tool("gzip").arg("-n"), &good);
     check(&packed[..packed.len() - 4], "failed to read the archive");
     // One byte of a blob is another one.
