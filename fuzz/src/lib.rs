@@ -34,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     ("tar", tar, sample_tar),
     ("layer", layer, sample_tar),
     ("image", image, || include_bytes!("../samples/manifest.json").to_vec()),
+    ("archive", archive, sample_archive),
     ("names", names, || b"localhost:5000/a/b:tag linux/arm64/v8 sha256:ab".to_vec()),
     ("packets", packets, sample_packets),
     ("gateway", gateway, bridge::sample),
@@ -183,6 +184,28 @@ pub fn layer(bytes: &[u8]) {
     assert_eq!(names.len(), 1, "{names:?}");
 }
 
+/// What is taken of an archive is whole, and what came can be told.
+pub fn archive(bytes: &[u8]) {
+    let Ok(dir) = tempfile::tempdir() else { return };
+    let db = redb::Database::builder().create_with_backend(redb::backends::InMemoryBackend::new());
+    let Ok(content) =
+        db.map_err(drop).and_then(|db| content::Store::open(dir.path(), Arc::new(db)).map_err(drop))
+    else {
+        return;
+    };
+    let lease = content.lease();
+    let mut reading = ::archive::Reading::new(&content, &lease);
+    for image in reading.read(bytes, None).unwrap_or_default() {
+        let blobs = ::archive::reachable(&content, &[image.target]).unwrap_or_default();
+        assert!(!blobs.is_empty() && blobs.iter().all(|blob| content.contains(&blob.digest)), "{blobs:?}");
+    }
+    let came = reading.came();
+    drop(lease);
+    came.iter().for_each(|digest| _ = content.remove(digest));
+    let left = content.walk(|digest, _| Err(errdefs::Error::internal(digest.to_string())));
+    assert!(left.is_ok(), "{left:?} is left");
+}
+
 pub fn image(bytes: &[u8]) {
     let _ = oci::media::detect(bytes);
     let _ = serde_json::from_slice::<oci::ImageConfig>(bytes);
@@ -298,6 +321,19 @@ fn sample_tar() -> Vec<u8> {
     writer.finish().unwrap_or_default()
 }
 
+/// As Docker wrote them of old.
+fn sample_archive() -> Vec<u8> {
+    let config = br#"{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[]}}"#;
+    let manifest = br#"[{"Config":"c.json","RepoTags":["a:1"],"Layers":[]}]"#;
+    let mut writer = fsutil::tar::Writer::new(Vec::new());
+    for (path, bytes) in [("c.json", &config[..]), ("manifest.json", &manifest[..])] {
+        let size = bytes.len() as u64;
+        let file = fsutil::tar::Entry { path: path.into(), size, mode: 0o644, ..Default::default() };
+        let _ = writer.ustar_header(&file).and_then(|()| writer.write_all(bytes));
+    }
+    writer.finish().unwrap_or_default()
+}
+
 fn sample_packets() -> Vec<u8> {
     use proto::fsutil::packet::PacketType::{PacketData, PacketFin, PacketStat};
     let stat = proto::fsutil::Stat { path: "file".into(), mode: 0o644, size: 5, ..Default::default() };
@@ -357,8 +393,8 @@ mod tests {
         for (name, run, sample) in TARGETS {
             let sample = sample();
             run(&sample);
-            // A layer costs a store each time, and an editor asks much.
-            let cases = if matches!(*name, "layer" | "editor") { 100 } else { 1000 };
+            // A layer and an archive cost a store each time, and an editor asks much.
+            let cases = if matches!(*name, "archive" | "layer" | "editor") { 100 } else { 1000 };
             let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
             proptest!(config, |(all in prop::collection::vec(damage(), 1..8))| {
                 let mut bytes = sample.clone();

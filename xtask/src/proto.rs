@@ -9,11 +9,14 @@ use protox::prost::Message as _;
 use tonic_prost_build::manual;
 
 /// Bulk data that is passed on as it came, without a copy.
-const SHARED_BYTES: [&str; 14] = [
+const SHARED_BYTES: [&str; 17] = [
     ".containerd.services.content.v1.ReadContentResponse.data",
     ".containerd.services.content.v1.WriteContentRequest.data",
     ".fsutil.types.Packet.data",
+    ".kiln.v1.ArchivePiece.data",
     ".kiln.v1.BlobPiece.data",
+    ".kiln.v1.ImageBlob.data",
+    ".kiln.v1.LoadImagesRequest.data",
     ".kiln.v1.RunInput.stdin",
     ".kiln.v1.RunOutput.stderr",
     ".kiln.v1.RunOutput.stdout",

@@ -2,14 +2,18 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read as _, Write};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use errdefs::{Error, Result};
+use errdefs::{Error, Result, ResultExt as _};
 use fsutil::tar::{Entry, EntryKind, Writer};
-use oci::{Descriptor, Digest, Index, Reference, media};
+use futures_util::TryStreamExt as _;
+use oci::{Descriptor, Digest, DigestWriter, Index, Reference, media};
+use registry::ByteStream;
 use serde_json::Value;
+use tokio_util::io::ReaderStream;
 
 use crate::result_files::write_atomic;
 
@@ -18,6 +22,8 @@ const IMAGE_NAME: &str = "io.containerd.image.name";
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// Most bytes of a manifest.
 const MANIFEST: u64 = 8 << 20;
+/// Bytes that are read at once.
+const CHUNK: usize = 256 << 10;
 
 /// A folder with blobs, and an index that names some of them.
 pub(crate) struct Folder(PathBuf);
@@ -58,21 +64,22 @@ impl Folder {
         Ok(std::fs::read(self.blob(&manifest.digest))?)
     }
 
-    /// Writes all of it as an archive.
+    /// Writes all of it as an archive. Links are left out: a layout has none, and they may lead anywhere.
     pub fn archive(&self, out: impl Write) -> Result<()> {
         let mut archive = Writer::new(out);
         let mut todo = entries(&self.0)?;
         todo.sort_by(|a, b| b.cmp(a));
         while let Some(path) = todo.pop() {
+            let kind = std::fs::symlink_metadata(&path)?.file_type();
             let mut name = path.strip_prefix(&self.0).unwrap_or(&path).as_os_str().as_bytes().to_vec();
-            if path.is_dir() {
+            if kind.is_dir() {
                 name.push(b'/');
                 let dir = Entry { path: name, mode: 0o755, kind: EntryKind::Dir, ..Entry::default() };
                 archive.ustar_header(&dir)?;
                 let mut below = entries(&path)?;
                 below.sort_by(|a, b| b.cmp(a));
                 todo.extend(below);
-            } else {
+            } else if kind.is_file() {
                 let mut file = File::open(&path)?;
                 let size = file.metadata()?.len();
                 archive.ustar_header(&Entry { path: name, mode: 0o644, size, ..Entry::default() })?;
@@ -81,6 +88,80 @@ impl Folder {
         }
         archive.finish()?.flush()?;
         Ok(())
+    }
+
+    /// The bytes of a blob that names others, checked.
+    pub fn read(&self, digest: &Digest) -> Result<Vec<u8>> {
+        let path = self.blob(digest);
+        let told = || format!("failed to read `{}`", path.display());
+        let file = File::open(&path).with_context(told)?;
+        let size = file.metadata().with_context(told)?.len();
+        if size > MANIFEST {
+            return Err(Error::user(format!("{digest} is too large for a manifest")));
+        }
+        let mut bytes = Vec::new();
+        file.take(MANIFEST).read_to_end(&mut bytes).with_context(told)?;
+        match digest.algorithm() != "sha256" || Digest::of(&bytes) == *digest {
+            true => Ok(bytes),
+            false => Err(Error::user(format!("`{}` is damaged", path.display()))),
+        }
+    }
+
+    /// A blob, piece by piece.
+    pub async fn open(&self, digest: &Digest) -> Result<ByteStream> {
+        let path = self.blob(digest);
+        let file = tokio::fs::File::open(&path).await;
+        let file = file.with_context(|| format!("failed to read `{}`", path.display()))?;
+        Ok(Box::pin(ReaderStream::with_capacity(file, CHUNK).map_err(Error::from)))
+    }
+
+    /// Takes a blob as it comes. It is there once it is whole.
+    pub async fn receive(&self, blob: &Descriptor, mut bytes: ByteStream) -> Result<()> {
+        let path = self.blob(&blob.digest);
+        let dir = path.parent().unwrap_or(&self.0);
+        std::fs::create_dir_all(dir)?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".kiln-").permissions(std::fs::Permissions::from_mode(0o644));
+        let mut file = builder.tempfile_in(dir)?;
+        let mut digest = DigestWriter::default();
+        while let Some(piece) = bytes.try_next().await? {
+            digest.write_all(&piece)?;
+            file.write_all(&piece)?;
+        }
+        let found = digest.finish();
+        if blob.digest.algorithm() == "sha256" && found != blob.digest {
+            return Err(Error::environment(format!(
+                "blob {} is damaged: it has the digest {found}",
+                blob.digest
+            )));
+        }
+        file.persist(&path).map_err(|e| Error::from(e.error))?;
+        Ok(())
+    }
+
+    /// What the index has under a tag.
+    pub fn descriptor(&self, tag: &str) -> Result<Descriptor> {
+        let digest = self.find(tag)?;
+        let index = self.index()?.unwrap_or_else(|| Index::new(media::OCI_INDEX, Vec::new()));
+        let mut found = index.manifests.into_iter().find(|m| m.digest == digest);
+        let mut found =
+            found.take().ok_or_else(|| Error::not_found(format!("no digest found for tag {tag}")))?;
+        [IMAGE_NAME, REF_NAME].iter().for_each(|key| _ = found.annotations.remove(*key));
+        Ok(found)
+    }
+
+    /// Enters a manifest into the index, under a tag or none.
+    pub fn tag(&self, manifest: &Descriptor, tag: Option<&str>) -> Result<()> {
+        match tag {
+            Some(tag) => self.put(manifest, &Name::Tag(tag)),
+            None => {
+                let mut index = self.index()?.unwrap_or_else(|| Index::new(media::OCI_INDEX, Vec::new()));
+                if !index.manifests.iter().any(|known| known.digest == manifest.digest) {
+                    index.manifests.push(manifest.clone());
+                }
+                self.write(&index)
+            }
+        }
     }
 
     pub fn has(&self, digest: &Digest) -> bool {
@@ -124,8 +205,12 @@ impl Folder {
         let has = |m: &Descriptor, key, value| m.annotations.get(key).map(String::as_str) == value;
         index.manifests.retain(|m| !has(m, REF_NAME, Some(reference)) || !has(m, IMAGE_NAME, image));
         index.manifests.push(manifest);
+        self.write(&index)
+    }
+
+    fn write(&self, index: &Index) -> Result<()> {
         write_atomic(&self.0.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
-        write_atomic(&self.0.join("index.json"), &String::from_utf8_lossy(&oci::json::to_vec(&index)))
+        write_atomic(&self.0.join("index.json"), &String::from_utf8_lossy(&oci::json::to_vec(index)))
     }
 
     /// Removes all blobs that nothing in the index needs.

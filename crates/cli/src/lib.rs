@@ -7,6 +7,7 @@
 //! Never: links the engine.
 
 mod args;
+mod artifact;
 mod attach;
 pub mod buildctl;
 mod caches;
@@ -47,7 +48,7 @@ use clap::{CommandFactory as _, Parser as _};
 use errdefs::{Error, Result, ResultExt as _};
 
 use args::{Cli, Command, GlobalArgs};
-use engine::Place;
+use engine::{Builder, Place};
 use environment::Environment;
 
 /// Runs the program with these arguments, its own name first.
@@ -97,9 +98,11 @@ async fn dispatch_async(command: Command, global: &GlobalArgs, env: &Environment
         Command::Bake(args) => return commands::bake(&args, global, env).await,
         Command::History(args) => return commands::history(&args, &Place::find(global, env)?, env).await,
         Command::Run(args) => return commands::run(&args, &Place::find(global, env)?, env).await,
+        Command::Image(args) => commands::image(&args, &Place::find(global, env)?, env).await?,
+        Command::Imagetools(args) => commands::imagetools(&args.command, global, env).await?,
         Command::Images(args) => commands::images(&args, &Place::find(global, env)?).await?,
-        Command::Du(args) => console::out(commands::du(&args, &Place::find(global, env)?).await?)?,
-        Command::Prune(args) => commands::prune(&args, &Place::find(global, env)?, env).await?,
+        Command::Du(args) => console::out(commands::du(&args, &Builder::find(global, env)?).await?)?,
+        Command::Prune(args) => commands::prune(&args, &Builder::find(global, env)?, env).await?,
         Command::Builder(args) => return commands::builder(&args.command, global, env).await,
         Command::Engine(args) => return commands::engine(&args.command, &Place::find(global, env)?).await,
         Command::Version | Command::Completion { .. } | Command::Dockerfile(_) | Command::Daemon { .. } => {}

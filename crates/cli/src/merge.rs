@@ -1,8 +1,6 @@
 //! Makes one image of what several engines have built, each for its own platforms.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,13 +8,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use errdefs::{Error, Result, ResultExt as _};
+use oci::manifest::Annotations;
 use oci::{Descriptor, Index, Platform, Reference, media};
 use progress::{Sink, Step};
 use registry::Registry;
 use tempfile::TempDir;
 
+use crate::artifact::Artifact;
 use crate::environment::Environment;
-use crate::flags::parse_bool;
+use crate::flags::{AnnotationKind, parse_bool};
 use crate::outputs::Layout;
 use crate::settings::{Destination, OutputSetting};
 
@@ -31,6 +31,29 @@ type Answer = BTreeMap<String, String>;
 pub(crate) struct Merge {
     pub outputs: Vec<OutputSetting>,
     target: Target,
+    annotations: Extra,
+}
+
+/// Annotations for the index of all, and for what names it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Extra {
+    index: Annotations,
+    descriptor: Annotations,
+}
+
+impl Extra {
+    /// Those that the attributes of an output ask for. The engines have no index of all.
+    fn of(output: &OutputSetting) -> Self {
+        let of_kind = |kind: AnnotationKind| {
+            let prefix = format!("annotation-{}.", kind.name());
+            let named = output
+                .attrs
+                .iter()
+                .filter_map(|(key, value)| Some((key.strip_prefix(&prefix)?.to_owned(), value.clone())));
+            named.collect()
+        };
+        Extra { index: of_kind(AnnotationKind::Index), descriptor: of_kind(AnnotationKind::IndexDescriptor) }
+    }
 }
 
 /// Where the image of all goes.
@@ -49,7 +72,7 @@ impl Merge {
     /// # Errors
     /// A kind of output cannot be put together.
     pub(crate) fn plan(outputs: &[OutputSetting], env: &Environment) -> Result<Self> {
-        let mut merge = Merge { outputs: Vec::new(), target: Target::Nowhere };
+        let mut merge = Merge { outputs: Vec::new(), target: Target::Nowhere, annotations: Extra::default() };
         for output in outputs {
             let mut output = output.clone();
             let target = match output.kind.as_str() {
@@ -77,12 +100,13 @@ impl Merge {
                 }
                 _ => None,
             };
+            let annotations = Extra::of(&output);
             merge.outputs.push(output);
             let Some(target) = target else { continue };
             if !matches!(merge.target, Target::Nowhere) {
                 return Err(unsupported("more than one image that is pushed or archived"));
             }
-            merge.target = target;
+            (merge.target, merge.annotations) = (target, annotations);
         }
         Ok(merge)
     }
@@ -104,14 +128,13 @@ impl Merge {
                 let told: Vec<_> = names.iter().map(Reference::to_string).collect();
                 let step = step(format!("merging manifest list {}", told.join(",")));
                 let registry = if insecure { registry.insecure() } else { registry.clone() };
-                step.finish(push(&registry, &names, answers).await)
+                step.finish(push(&registry, &names, answers, &self.annotations).await)
             }
-            Target::Layout => {
-                step("merging images".into()).finish(layout.map_or_else(no_layout, |to| put(to, answers)))
-            }
+            Target::Layout => step("merging images".into())
+                .finish(layout.map_or_else(no_layout, |to| put(to, answers, &self.annotations))),
             Target::Archive { dest, .. } => {
                 let work = layout.map_or_else(no_layout, |to| {
-                    let answer = put(to, answers)?;
+                    let answer = put(to, answers, &self.annotations)?;
                     archive(to, &dest, env).context("failed to write the archive")?;
                     Ok(answer)
                 });
@@ -183,6 +206,7 @@ async fn push(
     registry: &Registry,
     names: &[Reference],
     answers: &[(Vec<Platform>, Answer)],
+    annotations: &Extra,
 ) -> Result<Answer> {
     let first = names.first().ok_or_else(|| Error::user("tag is needed when pushing to registry"))?;
     let mut parts = Vec::new();
@@ -191,7 +215,7 @@ async fn push(
         let bytes = registry.manifest(&first.clone().without_digest(), &descriptor).await?;
         parts.push(Part { platforms, descriptor, bytes: bytes.to_vec() });
     }
-    let (descriptor, bytes) = combine(parts)?;
+    let (descriptor, bytes) = combine(parts, annotations)?;
     for name in names {
         registry.push_manifest(name, &descriptor.media_type, Bytes::from(bytes.clone())).await?;
     }
@@ -200,7 +224,7 @@ async fn push(
 }
 
 /// Puts the index of all into the folder that has their blobs, and names it.
-fn put(layout: &Layout, answers: &[(Vec<Platform>, Answer)]) -> Result<Answer> {
+fn put(layout: &Layout, answers: &[(Vec<Platform>, Answer)], annotations: &Extra) -> Result<Answer> {
     let folder = layout.folder();
     let mut parts = Vec::new();
     for (platforms, answer) in answers {
@@ -209,7 +233,7 @@ fn put(layout: &Layout, answers: &[(Vec<Platform>, Answer)]) -> Result<Answer> {
         let bytes = bytes.with_context(|| format!("failed to read manifest {}", descriptor.digest))?;
         parts.push(Part { platforms, descriptor, bytes });
     }
-    let (descriptor, bytes) = combine(parts)?;
+    let (descriptor, bytes) = combine(parts, annotations)?;
     folder.add(&bytes).context("failed to write the index")?;
     let names = answers.first().and_then(|(_, answer)| answer.get(NAME)).cloned();
     let answer = answer(&descriptor, names.unwrap_or_default());
@@ -218,20 +242,12 @@ fn put(layout: &Layout, answers: &[(Vec<Platform>, Answer)]) -> Result<Answer> {
 }
 
 fn archive(layout: &Layout, dest: &Destination, env: &Environment) -> Result<()> {
-    let Destination::File(path) = dest else { return layout.folder().archive(std::io::stdout().lock()) };
-    let path = env.cwd.join(path);
-    // A device or a pipe is written to as it is.
-    if path.exists() && !path.is_file() {
-        return layout.folder().archive(File::options().write(true).open(&path)?);
-    }
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".kiln-").permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
-    let mut file = builder.tempfile_in(dir)?;
-    layout.folder().archive(std::io::BufWriter::with_capacity(256 << 10, file.as_file_mut()))?;
-    file.flush()?;
-    file.persist(&path).map_err(|e| e.error)?;
-    Ok(())
+    let mut artifact = match dest {
+        Destination::File(path) => Artifact::file(&env.cwd.join(path))?,
+        _ => Artifact::Stdout,
+    };
+    layout.folder().archive(artifact.writer())?;
+    artifact.finish()
 }
 
 fn answer(descriptor: &Descriptor, names: String) -> Answer {
@@ -254,9 +270,9 @@ struct Part<'a> {
 
 /// One index of all that is in the indexes of the parts, in their order, each manifest once. It has the media type of
 /// Docker where all manifests have.
-fn combine(parts: Vec<Part<'_>>) -> Result<(Descriptor, Vec<u8>)> {
+fn combine(parts: Vec<Part<'_>>, extra: &Extra) -> Result<(Descriptor, Vec<u8>)> {
     let mut all: Vec<Descriptor> = Vec::new();
-    let mut annotations = oci::manifest::Annotations::new();
+    let mut annotations = Annotations::new();
     for Part { platforms, mut descriptor, bytes } in parts {
         let manifests = if media::is_index(&descriptor.media_type) {
             let index: Index = serde_json::from_slice(&bytes).map_err(|e| {
@@ -283,9 +299,12 @@ fn combine(parts: Vec<Part<'_>>) -> Result<(Descriptor, Vec<u8>)> {
     // Docker's list has none.
     if !is_docker {
         index.annotations = annotations;
+        index.annotations.extend(extra.index.clone());
     }
     let bytes = oci::json::to_vec_indent(&index);
-    Ok((Descriptor::of(media_type, &bytes), bytes))
+    let mut descriptor = Descriptor::of(media_type, &bytes);
+    descriptor.annotations.clone_from(&extra.descriptor);
+    Ok((descriptor, bytes))
 }
 
 #[cfg(test)]
@@ -378,7 +397,8 @@ mod tests {
             descriptor: Descriptor::of(media::OCI_MANIFEST, b"plain"),
             bytes: b"plain".to_vec(),
         };
-        let (descriptor, bytes) = combine(vec![twice(), plain, twice()]).expect("combined");
+        let (descriptor, bytes) =
+            combine(vec![twice(), plain, twice()], &Extra::default()).expect("combined");
         let index: Index = serde_json::from_slice(&bytes).expect("JSON");
         assert_eq!(descriptor, Descriptor::of(media::OCI_INDEX, &bytes));
         let told: Vec<_> =
@@ -390,10 +410,19 @@ mod tests {
     fn a_list_of_docker_manifests_is_dockers() {
         let docker = |platform| manifest(media::DOCKER_MANIFEST, platform);
         let list = |platform| part(media::DOCKER_LIST, vec![docker(platform)]);
-        let (descriptor, _) = combine(vec![list("linux/amd64"), list("linux/arm64")]).expect("combined");
+        let attrs =
+            [("annotation-index.a", "1"), ("annotation-index-descriptor.b", "2"), ("annotation.c", "3")];
+        let extra = Extra::of(&output("oci", &attrs, Destination::Stdout));
+        let (descriptor, bytes) =
+            combine(vec![list("linux/amd64"), list("linux/arm64")], &extra).expect("combined");
         assert_eq!(descriptor.media_type, media::DOCKER_LIST);
+        // It has no place for annotations; what names it has.
+        let index: Index = serde_json::from_slice(&bytes).expect("JSON");
+        assert_eq!((index.annotations.len(), descriptor.annotations["b"].as_str()), (0, "2"));
         let mixed = part(media::OCI_INDEX, vec![manifest(media::OCI_MANIFEST, "linux/arm64")]);
-        let (descriptor, _) = combine(vec![list("linux/amd64"), mixed]).expect("combined");
+        let (descriptor, bytes) = combine(vec![list("linux/amd64"), mixed], &extra).expect("combined");
         assert_eq!(descriptor.media_type, media::OCI_INDEX);
+        let index: Index = serde_json::from_slice(&bytes).expect("JSON");
+        assert_eq!(index.annotations, Annotations::from([("a".to_owned(), "1".to_owned())]));
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ::builder::Node;
 use client::Client;
 use errdefs::{Error, Result, ResultExt as _};
 use futures_util::future::{join_all, try_join_all};
@@ -66,9 +67,7 @@ impl<'b> Nodes<'b> {
         try_join_all(shares.into_iter().map(async |share| {
             let client = self.reach(share.node).await?.clone();
             let node = &self.usable[share.node].0.node;
-            let config = node.files.get("buildkitd.toml");
-            let registries = config.map_or(Ok(BTreeMap::new()), |file| registries(&file.0));
-            let registries = registries.with_context(|| format!("configuration of node {}", node.name))?;
+            let registries = registries_of(node)?;
             let (name, address) = (node.name.clone(), client.address().to_string());
             Ok(Chosen { name, address, client, platforms: share.platforms, registries })
         }))
@@ -94,6 +93,13 @@ impl<'b> Nodes<'b> {
     async fn find_out(&self) -> Result<Vec<Vec<Platform>>> {
         try_join_all((0..self.usable.len()).map(async |place| found(self.reach(place).await?).await)).await
     }
+}
+
+/// What the engine of a node was told of registries, if it was told by us.
+pub(crate) fn registries_of(node: &Node) -> Result<BTreeMap<String, HostConfig>> {
+    let config = node.files.get("buildkitd.toml");
+    let registries = config.map_or(Ok(BTreeMap::new()), |file| registries(&file.0));
+    registries.with_context(|| format!("configuration of node {}", node.name))
 }
 
 /// What the workers of an engine build.

@@ -13,7 +13,7 @@ use crate::{commands, console, report, run_cli};
 const METADATA: &str = "docker-cli-plugin-metadata";
 
 /// Commands of buildx that are not there yet.
-const MISSING: &[&str] = &["dap", "debug", "dial-stdio", "imagetools", "install", "policy", "uninstall"];
+const MISSING: &[&str] = &["dap", "debug", "dial-stdio", "install", "policy", "uninstall"];
 
 /// Commands of buildx for builders, which are below `kiln builder` here.
 const BUILDERS: &[&str] = &["create", "inspect", "ls", "rm", "stop", "use"];

@@ -1,9 +1,9 @@
 //! Output in a form of the user's own: a template in Go's language over JSON.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use errdefs::{Error, Result};
-use gtmpl::{FuncError, Template as Parsed, Value as Word};
+use gtmpl::{Func, FuncError, Template as Parsed, Value as Word};
 use serde_json::Value;
 
 /// A template, or the wish for JSON.
@@ -21,11 +21,7 @@ impl Template {
         if text == "json" || text == "{{json .}}" {
             return Ok(Template::Json);
         }
-        let mut template = Parsed::default();
-        template.add_func("json", json);
-        template.parse(text).map_err(|e| {
-            Error::user(format!("invalid template {text:?}: {e}")).hint("write it as `{{.ID}}` or `json`")
-        })?;
+        let template = compile(text, json).map_err(|e| e.hint("write it as `{{.ID}}` or `json`"))?;
         Ok(Template::Go { template: Box::new(template), fields })
     }
 
@@ -33,16 +29,39 @@ impl Template {
     pub(crate) fn fill(&self, value: &Value) -> Result<String> {
         match self {
             Template::Json => Ok(value.to_string()),
-            Template::Go { template, fields } => {
-                let filled = template.render(&gtmpl::Context::from(word(value, fields)));
-                filled.map_err(|e| Error::user(format!("the template does not fit what it is for: {e}")))
-            }
+            Template::Go { template, fields } => render(template, word(value, fields)),
         }
     }
 }
 
-/// Marks, within a value for a template, what its fields are called in JSON.
-const JSON_NAME: &str = "\0";
+/// Reads a template whose function `json` is this one.
+pub(crate) fn compile(text: &str, json: Func) -> Result<Parsed> {
+    let mut template = Parsed::default();
+    template.add_func("json", json);
+    template.parse(text).map_err(|e| Error::user(format!("invalid template {text:?}: {e}")))?;
+    Ok(template)
+}
+
+/// Fills a template in.
+pub(crate) fn render(template: &Parsed, value: Word) -> Result<String> {
+    let filled = template.render(&gtmpl::Context::from(value));
+    filled.map_err(|e| Error::user(format!("the template does not fit what it is for: {e}")))
+}
+
+/// Marks, within a value that is a structure, which fields JSON has, and what they are called there.
+const FIELDS: &str = "\0";
+
+/// A structure of Go's: its fields by their names in templates and in JSON, in their order there. Those that are empty
+/// and not in JSON then are marked so.
+pub(crate) fn structure(fields: Vec<(&str, &str, Word, bool)>) -> Word {
+    let text = |text: &str| Word::String(text.to_owned());
+    let shown = fields.iter().filter(|(_, _, _, shown)| *shown);
+    let shown = shown.map(|(go, json, ..)| Word::Array(vec![text(go), text(json)])).collect();
+    let mut words: HashMap<String, Word> =
+        fields.into_iter().map(|(go, _, value, _)| (go.to_owned(), value)).collect();
+    words.insert(FIELDS.into(), Word::Array(shown));
+    Word::Map(words)
+}
 
 fn go_name(name: &str) -> String {
     match name {
@@ -55,10 +74,16 @@ fn go_name(name: &str) -> String {
 
 fn json(args: &[Word]) -> Result<Word, FuncError> {
     let value = args.first().ok_or_else(|| FuncError::ExactlyXArgs("json".into(), 1))?;
-    Ok(Word::String(value_of(value).to_string()))
+    Ok(Word::String(to_json(value)))
 }
 
-fn word(value: &Value, fields: Fields) -> Word {
+/// As `json`, with two spaces for each level.
+pub(crate) fn indented_json(args: &[Word]) -> Result<Word, FuncError> {
+    let value = args.first().ok_or_else(|| FuncError::ExactlyXArgs("json".into(), 1))?;
+    Ok(Word::String(oci::json::indent(&to_json(value))))
+}
+
+pub(crate) fn word(value: &Value, fields: Fields) -> Word {
     match value {
         Value::Null => Word::Nil,
         Value::Bool(b) => Word::Bool(*b),
@@ -69,46 +94,50 @@ fn word(value: &Value, fields: Fields) -> Word {
         },
         Value::String(s) => Word::String(s.clone()),
         Value::Array(list) => Word::Array(list.iter().map(|v| word(v, fields)).collect()),
-        Value::Object(map) => {
-            let is_known = !map.is_empty() && map.keys().all(|k| fields.contains(&k.as_str()));
-            let mut words: HashMap<String, Word> = HashMap::new();
-            for (name, value) in map {
-                let told = if is_known { go_name(name) } else { name.clone() };
-                words.insert(told, word(value, fields));
-            }
-            if is_known {
-                let names = map.keys().map(|k| (go_name(k), Word::String(k.clone()))).collect();
-                words.insert(JSON_NAME.into(), Word::Map(names));
-            }
-            Word::Map(words)
+        Value::Object(map) if !map.is_empty() && map.keys().all(|k| fields.contains(&k.as_str())) => {
+            let names: Vec<_> = map.keys().map(|name| go_name(name)).collect();
+            let all = names.iter().zip(map).map(|(go, (name, v))| (&**go, &**name, word(v, fields), true));
+            structure(all.collect())
         }
+        Value::Object(map) => Word::Map(map.iter().map(|(k, v)| (k.clone(), word(v, fields))).collect()),
     }
 }
 
-fn value_of(word: &Word) -> Value {
+/// JSON as Go writes it: structures in the order of their fields, maps in that of their keys.
+fn to_json(word: &Word) -> String {
     match word {
-        Word::Bool(b) => Value::Bool(*b),
-        Word::String(s) => Value::String(s.clone()),
-        Word::Array(list) => Value::Array(list.iter().map(value_of).collect()),
+        Word::Array(list) => format!("[{}]", Vec::from_iter(list.iter().map(to_json)).join(",")),
         Word::Map(map) | Word::Object(map) => {
-            let names = match map.get(JSON_NAME) {
-                Some(Word::Map(names)) => names.clone(),
-                _ => HashMap::new(),
+            let field = |name: &str, value| format!("{}:{}", quoted(name), to_json(value));
+            let fields: Vec<String> = match map.get(FIELDS) {
+                Some(Word::Array(fields)) => fields
+                    .iter()
+                    .filter_map(|names| match names {
+                        Word::Array(names) => match &names[..] {
+                            [Word::String(go), Word::String(json)] => Some(field(json, map.get(go)?)),
+                            _ => None,
+                        },
+                        _ => None,
+                    })
+                    .collect(),
+                _ => BTreeMap::from_iter(map).into_iter().map(|(name, value)| field(name, value)).collect(),
             };
-            let name = |k: &String| match names.get(k) {
-                Some(Word::String(name)) => name.clone(),
-                _ => k.clone(),
-            };
-            let fields = map.iter().filter(|(k, _)| *k != JSON_NAME);
-            Value::Object(fields.map(|(k, v)| (name(k), value_of(v))).collect())
+            format!("{{{}}}", fields.join(","))
         }
-        Word::Number(n) => match (n.as_i64(), n.as_f64()) {
-            (Some(n), _) => Value::from(n),
-            (None, Some(n)) => Value::from(n),
-            (None, None) => Value::Null,
+        Word::String(text) => quoted(text),
+        Word::Bool(b) => b.to_string(),
+        Word::Number(n) => match (n.as_i64(), n.as_u64(), n.as_f64()) {
+            (Some(n), ..) => n.to_string(),
+            (None, Some(n), _) => n.to_string(),
+            (None, None, Some(n)) => Value::from(n).to_string(),
+            (None, None, None) => Value::Null.to_string(),
         },
-        Word::Nil | Word::NoValue | Word::Function(_) => Value::Null,
+        Word::Nil | Word::NoValue | Word::Function(_) => Value::Null.to_string(),
     }
+}
+
+fn quoted(text: &str) -> String {
+    String::from_utf8_lossy(&oci::json::to_vec(text)).into_owned()
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub use client::{Client, Device, EngineVersion, GcPolicy, Worker};
 pub use containerd::Containerd;
 pub use helper::Helper;
 pub use history::{BuildRecord, Descriptor, Failure, HistoryChange, HistoryEvent, HistoryQuery, Steps};
-pub use images::Image;
+pub use images::{Image, ImageBlob, ImageDetails, LoadedImage};
 pub use policy::SourcePolicy;
 pub use request::{CacheEntry, Exporter, SolveRequest, SolveResponse, new_id};
 pub use run::{BindMount, Run, RunEvent, RunExit, RunInput, RunNetwork, RunRequest, WindowSize};

@@ -143,7 +143,7 @@ impl Client {
     }
 
     /// Opens the tunnel and serves it until `done`.
-    fn open_session(
+    pub(crate) fn open_session(
         &self,
         id: &str,
         shared_key: &str,

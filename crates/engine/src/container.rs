@@ -238,7 +238,7 @@ async fn prepare(refs: &Refs, networks: &Networks, request: &RunRequest) -> Resu
 }
 
 /// The files of an image; nothing where it has no layers.
-fn files(refs: &Refs, image: &Found) -> Result<Option<ImmutableRef>> {
+pub fn files(refs: &Refs, image: &Found) -> Result<Option<ImmutableRef>> {
     let (layers, diff_ids) = (&image.manifest.layers, &image.config.rootfs.diff_ids);
     if layers.len() != diff_ids.len() {
         return Err(Error::user(format!(

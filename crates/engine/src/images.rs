@@ -1,9 +1,15 @@
 //! The images of Kiln's own store: which are there, and which one is meant.
 
+mod archives;
+mod push;
+
 use errdefs::{Class, Code, Error, Result, ResultExt};
 use jiff::Timestamp;
 use oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Reference, media};
 use refs::{Image, Refs};
+
+pub use archives::{LoadOptions, SaveOptions};
+pub use push::Push;
 use tokio::task::spawn_blocking;
 
 use crate::Engine;
@@ -29,6 +35,19 @@ pub struct StoredImage {
     pub platforms: Vec<Platform>,
 }
 
+/// All that is said of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspected {
+    /// All that it has, complete.
+    pub names: Vec<String>,
+    /// The manifest that suits the platform.
+    pub manifest: Digest,
+    /// When the name last changed its target.
+    pub updated_at: Timestamp,
+    /// The index or manifest that is named, then the indexes, manifests and configs below, with their media types.
+    pub blobs: Vec<(Descriptor, Vec<u8>)>,
+}
+
 /// An image of one platform.
 #[derive(Debug, Clone)]
 pub struct Found {
@@ -49,15 +68,58 @@ impl Engine {
         .await
     }
 
-    /// Takes a name away from an image, and gives the complete form of it.
-    pub async fn remove_image(&self, name: &str) -> Result<String> {
-        let (refs, name) = (self.refs().clone(), name.to_owned());
+    /// What is said of the image that `text` means, by its name or the beginning of its digest.
+    pub async fn inspect_image(&self, text: &str, platform: Option<Platform>) -> Result<Inspected> {
+        let (refs, text) = (self.refs().clone(), text.to_owned());
         blocking(move || {
-            let known = by_name(&refs.images().list()?, &name).ok_or_else(|| unknown(&name))?;
-            match refs.images().remove(&known.name)? {
-                true => Ok(known.name),
-                false => Err(unknown(&name)),
+            let images = refs.images().list()?;
+            let image = one(&refs, &images, &text)?;
+            let manifests = Manifests::read(&refs, &image.target)?;
+            let manifest = manifests.select(platform.as_ref(), &image.name)?.descriptor.digest.clone();
+            let mut blobs = Vec::new();
+            for descriptor in manifests.parts {
+                let bytes = refs.content().read(&descriptor.digest)?;
+                blobs.push((descriptor, bytes));
             }
+            let names = names(&images, &image.target.digest);
+            Ok(Inspected { names, manifest, updated_at: image.updated_at, blobs })
+        })
+        .await
+    }
+
+    /// Gives an image one more name, away from another one if need be, and gives the complete form of it.
+    pub async fn tag_image(&self, text: &str, name: &str) -> Result<String> {
+        let (refs, text) = (self.refs().clone(), text.to_owned());
+        let name = complete(name)?;
+        if name.digest().is_some() {
+            return Err(Error::user("refusing to create a tag with a digest reference"));
+        }
+        blocking(move || {
+            let image = one(&refs, &refs.images().list()?, &text)?;
+            Ok(refs.images().tag(&name.to_string(), &image.target)?.name)
+        })
+        .await
+    }
+
+    /// Takes a name away from an image, or with `force` all names of one that is meant by its digest. Gives the complete
+    /// forms of those that went.
+    pub async fn remove_image(&self, text: &str, force: bool) -> Result<Vec<String>> {
+        let (refs, text) = (self.refs().clone(), text.to_owned());
+        blocking(move || {
+            let images = refs.images().list()?;
+            let going = match by_name(&images, &text) {
+                Some(image) => vec![image.name],
+                None => names(&images, &one(&refs, &images, &text)?.target.digest),
+            };
+            if going.len() > 1 && !force {
+                let shown = Vec::from_iter(going.iter().map(|name| familiar(name))).join(", ");
+                return Err(Error::user(format!("image `{text}` has several names: {shown}"))
+                    .hint("say which one is to go, or `--force` for all"));
+            }
+            for name in &going {
+                refs.images().remove(name)?;
+            }
+            Ok(going)
         })
         .await
     }
@@ -67,14 +129,10 @@ impl Engine {
 pub async fn find(refs: &Refs, text: &str, platform: Option<Platform>) -> Result<Found> {
     let (refs, text) = (refs.clone(), text.to_owned());
     blocking(move || {
-        let images = refs.images().list()?;
-        let image = match by_name(&images, &text) {
-            Some(image) => image,
-            None => by_id(&refs, &images, &text)?.ok_or_else(|| unknown(&text))?,
-        };
-        let name = image.name.parse().map_or(image.name, |name: Reference| name.familiar());
+        let image = one(&refs, &refs.images().list()?, &text)?;
+        let name = familiar(&image.name);
         let manifests = Manifests::read(&refs, &image.target)?;
-        let manifest = manifests.select(platform.as_ref(), &name)?.clone();
+        let manifest = manifests.select(platform.as_ref(), &name)?.manifest.clone();
         let config = refs.content().read(&manifest.config.digest)?;
         let config = serde_json::from_slice(&config)
             .map_err(|e| Error::user(format!("invalid config of image `{name}`: {e}")))?;
@@ -85,6 +143,30 @@ pub async fn find(refs: &Refs, text: &str, platform: Option<Platform>) -> Result
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     spawn_blocking(work).await.map_err(|e| Error::internal(format!("the image store failed: {e}")))?
+}
+
+/// The image that `text` means, by its name or the beginning of its digest.
+fn one(refs: &Refs, images: &[Image], text: &str) -> Result<Image> {
+    match by_name(images, text) {
+        Some(image) => Ok(image),
+        None => by_id(refs, images, text)?.ok_or_else(|| unknown(text)),
+    }
+}
+
+/// All names of an image.
+fn names(images: &[Image], digest: &Digest) -> Vec<String> {
+    images.iter().filter(|image| image.target.digest == *digest).map(|image| image.name.clone()).collect()
+}
+
+/// A name as people write it, complete.
+fn complete(name: &str) -> Result<Reference> {
+    let parsed = name.parse::<Reference>();
+    Ok(parsed.map_err(|e| Error::user(format!("invalid name {name:?}: {e}")))?.with_default_tag())
+}
+
+/// A name as people write it.
+fn familiar(name: &str) -> String {
+    name.parse().map_or_else(|_| name.to_owned(), |name: Reference| name.familiar())
 }
 
 fn unknown(text: &str) -> Error {
@@ -135,11 +217,20 @@ fn by_id(refs: &Refs, images: &[Image], text: &str) -> Result<Option<Image>> {
     Ok(found.cloned())
 }
 
+/// An image of one platform, as an index tells it.
+struct PlatformImage {
+    descriptor: Descriptor,
+    platform: Option<Platform>,
+    manifest: Manifest,
+}
+
 /// What a name stands for, read from the store.
 #[derive(Default)]
 struct Manifests {
-    /// With their platforms; attestations are left out.
-    images: Vec<(Option<Platform>, Manifest)>,
+    /// Attestations are left out.
+    images: Vec<PlatformImage>,
+    /// The root, then the indexes, manifests and configs below.
+    parts: Vec<Descriptor>,
     /// Of indexes, manifests and configs.
     digests: Vec<Digest>,
     /// Bytes of all blobs.
@@ -160,6 +251,7 @@ impl Manifests {
             named => named.to_owned(),
         };
         self.size += bytes.len() as u64;
+        self.parts.push(Descriptor { media_type: kind.clone(), ..at.clone() });
         if media::is_index(&kind) && depth > 0 {
             self.digests.push(at.digest.clone());
             let index: Index = parse(&bytes)?;
@@ -174,29 +266,30 @@ impl Manifests {
             return Ok(());
         }
         self.digests.extend([at.digest.clone(), manifest.config.digest.clone()]);
+        self.parts.push(manifest.config.clone());
         let platform = match &at.platform {
             Some(platform) => Some(platform.clone()),
             None => config(refs, &manifest).map(|config| config.platform()),
         };
-        self.images.push((platform, manifest));
+        self.images.push(PlatformImage { descriptor: at.clone(), platform, manifest });
         Ok(())
     }
 
     /// The one that suits best. Without a wish an only one does, whatever it is for: there may be an emulator.
-    fn select(&self, wanted: Option<&Platform>, name: &str) -> Result<&Manifest> {
+    fn select(&self, wanted: Option<&Platform>, name: &str) -> Result<&PlatformImage> {
         let host = Platform::host();
         let platform = wanted.unwrap_or(&host);
-        let ranked = self.images.iter().filter_map(|(offered, m)| match offered {
-            Some(offered) => platform.rank(offered).map(|rank| (rank, m)),
-            None => Some((usize::MAX, m)),
+        let ranked = self.images.iter().filter_map(|image| match &image.platform {
+            Some(offered) => platform.rank(offered).map(|rank| (rank, image)),
+            None => Some((usize::MAX, image)),
         });
-        if let Some((_, manifest)) = ranked.min_by_key(|(rank, _)| *rank) {
-            return Ok(manifest);
+        if let Some((_, image)) = ranked.min_by_key(|(rank, _)| *rank) {
+            return Ok(image);
         }
         match &self.images[..] {
-            [(_, only)] if wanted.is_none() => Ok(only),
+            [only] if wanted.is_none() => Ok(only),
             images => {
-                let offered = images.iter().filter_map(|(p, _)| p.as_ref()).map(Platform::to_string);
+                let offered = images.iter().filter_map(|i| i.platform.as_ref()).map(Platform::to_string);
                 let offered = Vec::from_iter(offered).join(", ");
                 Err(Error::not_found(format!("image `{name}` is not there for {platform}"))
                     .hint(format!("it is there for {offered}: choose with `--platform`")))
@@ -211,11 +304,11 @@ fn describe(refs: &Refs, image: Image) -> Result<StoredImage> {
         .inspect_err(|e| tracing::warn!(name = image.name, "an image cannot be read: {e}"))
         .unwrap_or_default();
     let chosen = manifests.select(None, &image.name).ok();
-    let mut platforms = Vec::from_iter(manifests.images.iter().filter_map(|(p, _)| p.clone()));
+    let mut platforms = Vec::from_iter(manifests.images.iter().filter_map(|i| i.platform.clone()));
     platforms.dedup();
     Ok(StoredImage {
         digest: image.target.digest,
-        config_digest: chosen.map(|m| m.config.digest.clone()),
+        config_digest: chosen.map(|image| image.manifest.config.digest.clone()),
         updated_at: image.updated_at,
         size: manifests.size,
         platforms,

@@ -27,11 +27,12 @@ mod signals;
 mod software;
 mod verify;
 
+pub use archive::Image as LoadedImage;
 pub use bridge::BuildBridge;
 pub use build::{Engine, Parts};
 pub use container::{Remote, Running, Stdin};
 pub use executor::{Exit, HostIp, Network, Output, Stream, WinSize};
-pub use images::StoredImage;
+pub use images::{Inspected, LoadOptions, Push, SaveOptions, StoredImage};
 pub use invocation::{BindMount, RunRequest};
 pub use log::Reader;
 pub use origins::Told;

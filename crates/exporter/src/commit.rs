@@ -53,6 +53,19 @@ pub struct Layers {
 }
 
 impl Image {
+    /// An image that the store has, whole, with what keeps it there.
+    pub fn stored(descriptor: &Descriptor, lease: content::Lease) -> Self {
+        let (layers, attestations) = (Vec::new(), BTreeMap::new());
+        Image {
+            descriptor: descriptor.clone(),
+            config: None,
+            layers,
+            referrers: Vec::new(),
+            attestations,
+            lease,
+        }
+    }
+
     /// Brings the layers into the content store that are still to be fetched.
     pub async fn fetch(&self) -> Result<()> {
         self.fetch_but(&BTreeSet::new()).await

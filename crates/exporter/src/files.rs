@@ -82,6 +82,11 @@ pub async fn parts(result: &Exportable, options: &FileOptions, cx: &ExportContex
 }
 
 impl Part {
+    /// Files as they are, with nothing said of them.
+    pub fn plain(view: View) -> Self {
+        Part { platform: String::new(), view, mtime_ns: None, statements: BTreeMap::new(), made_ns: 0 }
+    }
+
     /// The folder of the platform, where platforms are kept apart.
     fn dir(&self) -> Vec<u8> {
         self.platform.replace('/', "_").into_bytes()

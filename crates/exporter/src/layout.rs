@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use archive::{Named, Variant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::{Code, Error, Result, ResultExt};
@@ -12,7 +13,6 @@ use refs::Refs;
 use registry::BlobSource;
 use session::{FileSender, RemoteContent};
 
-use crate::archive::Archive;
 use crate::attrs::Attrs;
 use crate::commit::{Image, Layers, commit};
 use crate::context::{ExportContext, Exported, Exporter};
@@ -20,16 +20,10 @@ use crate::epoch::Epoch;
 use crate::exportable::IMAGE_NAME;
 use crate::options::ImageOptions;
 use crate::time::Time;
-use crate::{Exportable, Response, archive};
+use crate::{Exportable, Response};
 
 /// Annotation with the time of an export.
 const CREATED: &str = "org.opencontainers.image.created";
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Variant {
-    Oci,
-    Docker,
-}
 
 /// An image in one archive.
 pub struct Layout {
@@ -127,8 +121,8 @@ impl Layout {
         let referrers: Vec<_> = image.referrers.iter().map(|referrer| referrer.manifest.clone()).collect();
         let mut out = out.into_blocking();
         let sent = cx.blocking(move |cancel| {
-            let image = Archive { root: &root, referrers: &referrers, names: &names, variant, known: &known };
-            archive::write(&content, &image, &mut out, cancel)?;
+            let images = [Named { root, referrers, names }];
+            archive::write(&content, &images, variant, &known, &mut out, cancel)?;
             out.finish()
         });
         sent.await

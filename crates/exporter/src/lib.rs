@@ -8,14 +8,13 @@
 //! image, oci, docker   layers as blobs -> config -> manifest [-> index]   commit
 //!                      what is said about it -> statements -> manifest    attestation
 //!   image              -> names in the image store [-> registry]
-//!   oci, docker        -> one archive to the client                       archive
+//!   oci, docker        -> one archive to the client                       `archive`, the crate
 //! local, tar           files of the result -> folder or archive           files
 //! ```
 //!
 //! Never: evaluate the graph.
 
 mod annotations;
-mod archive;
 mod attestation;
 mod attrs;
 mod commit;
@@ -41,3 +40,4 @@ pub use epoch::of_build_args as epoch_of_build_args;
 pub use exportable::{Exportable, Refs, ResultPlatform, platforms};
 pub use fingerprint::Fingerprint;
 pub use resolve::Exporters;
+pub use tarball::write_view;

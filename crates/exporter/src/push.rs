@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use archive::reachable;
 use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::{Error, Result};
@@ -13,7 +14,6 @@ use registry::{BlobSource, ByteStream, Credential, Credentials, PushBlob, Regist
 use session::Session;
 use tokio::sync::OnceCell;
 
-use crate::archive::reachable;
 use crate::commit::{Image, Referrer};
 use crate::context::ExportContext;
 use crate::layout::parse;

@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use archive::Variant;
 use errdefs::{Error, Result};
+use oci::{Descriptor, Reference};
 use refs::Refs;
 use registry::Registry;
 
-use crate::context::Exporter;
+use crate::commit::Image;
+use crate::context::{ExportContext, Exporter};
 use crate::fingerprint::Fingerprint;
 use crate::image::NamedImage;
-use crate::layout::{Layout, Variant};
+use crate::layout::Layout;
 use crate::local::Local;
+use crate::push::Push;
 use crate::tarball::Tarball;
 
 /// All kinds of exporters.
@@ -41,5 +45,18 @@ impl Exporters {
             "tar" => Box::new(Tarball::resolve(attrs)?),
             other => return Err(Error::not_found(format!("exporter {other:?} could not be found"))),
         })
+    }
+
+    /// Pushes an image of the store, kept there by `lease`, to the registry of `name` and under its tag, in the name of
+    /// the client.
+    pub async fn push(
+        &self,
+        image: &Descriptor,
+        lease: content::Lease,
+        name: &Reference,
+        cx: &ExportContext,
+    ) -> Result<()> {
+        let push = Push::new(&self.refs, &self.registry, false, Image::stored(image, lease), cx).await?;
+        push.image(&name.to_string(), false).await
     }
 }

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
+use archive::copy;
 use async_trait::async_trait;
 use errdefs::{Result, ResultExt};
 use fsutil::tar::{Entry, EntryKind, Writer};
 use session::files::{Kind, Stat};
+use snapshot::View;
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::copy;
 use crate::attrs::Attrs;
 use crate::context::{ExportContext, Exported, Exporter};
-use crate::files::{self, FileOptions, Files};
+use crate::files::{self, FileOptions, Files, Part};
 use crate::{Exportable, Response};
 
 /// The files of a result in one archive.
@@ -51,6 +52,11 @@ impl Exporter for Tarball {
         cx.step.part("sending tarball", sent).await?;
         Ok(Exported::default())
     }
+}
+
+/// Writes files as an archive, as the exporter does.
+pub fn write_view(view: View, out: &mut dyn Write, cancel: &CancellationToken) -> Result<()> {
+    write(&Files::merged(vec![Part::plain(view)]), out, cancel)
 }
 
 /// Writes all files, in wire order. Sockets are left out: an archive has no place for them.

@@ -7,6 +7,7 @@ mod dockerfile;
 mod engine;
 mod history;
 mod images;
+mod imagetools;
 mod run;
 mod store;
 
@@ -24,7 +25,11 @@ pub(crate) use history::{
     AttachmentArgs, HistoryArgs, HistoryCommand, HistoryExportArgs, HistoryImportArgs, HistoryLogsArgs,
     HistoryLsArgs, HistoryRmArgs, HistoryTraceArgs, InspectCommand,
 };
-pub(crate) use images::{ImagesArgs, ImagesCommand};
+pub(crate) use images::{
+    ImageArgs, ImageCommand, ImageExportArgs, ImageInspectArgs, ImageLoadArgs, ImageLsArgs, ImagePushArgs,
+    ImageRmArgs, ImageSaveArgs, ImageTagArgs, ImagesArgs, ImagesCommand,
+};
+pub(crate) use imagetools::{ImagetoolsArgs, ImagetoolsCommand, ImagetoolsCreateArgs, ImagetoolsInspectArgs};
 pub(crate) use run::RunArgs;
 pub(crate) use store::{DuArgs, PruneArgs};
 
@@ -92,7 +97,9 @@ pub(crate) enum Command {
     #[command(alias = "f")]
     Bake(Box<BakeArgs>),
     Run(RunArgs),
+    Image(ImageArgs),
     Images(ImagesArgs),
+    Imagetools(ImagetoolsArgs),
     History(HistoryArgs),
     Du(DuArgs),
     Prune(PruneArgs),
@@ -152,6 +159,18 @@ mod tests {
             "run",
             "images",
             "images rm",
+            "imagetools",
+            "imagetools create",
+            "imagetools inspect",
+            "image",
+            "image ls",
+            "image inspect",
+            "image rm",
+            "image tag",
+            "image push",
+            "image save",
+            "image load",
+            "image export",
             "history",
             "history ls",
             "history inspect",

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::args::DuArgs;
 use crate::commands::filter::usage_filter;
-use crate::engine::{Place, connect};
+use crate::engine::Builder;
 use crate::flags::{human_duration, human_size};
 use crate::table::Table;
 
@@ -19,21 +19,30 @@ enum Form {
 }
 
 /// Shows what takes up disk.
-pub(crate) async fn du(args: &DuArgs, place: &Place) -> Result<String> {
+pub(crate) async fn du(args: &DuArgs, builder: &Builder) -> Result<String> {
     let form = form(args)?;
     let filter = usage_filter(&args.filters)?;
     let now = Timestamp::now();
-    let client = connect(place).await?;
-    let mut records = client.disk_usage(&filter.filter).await?;
+    let (mut records, mut room) = (Vec::new(), None);
+    for client in builder.connect_all().await? {
+        records.extend(client.disk_usage(&filter.filter).await?);
+        if args.verbose
+            && args.filters.is_empty()
+            && let Some(own) = client.room().await?
+        {
+            room = Some(sum(room.unwrap_or_default(), own));
+        }
+    }
     records.retain(|r| is_older(r, filter.older_than, now));
     let mut out = draw(&records, form, args.filters.is_empty(), now);
-    if args.verbose
-        && args.filters.is_empty()
-        && let Some(room) = client.room().await?
-    {
+    if let Some(room) = room {
         out.push_str(&on_disk(&records, room));
     }
     Ok(out)
+}
+
+fn sum(a: Room, b: Room) -> Room {
+    Room { blobs: a.blobs + b.blobs, database: a.database + b.database, other: a.other + b.other }
 }
 
 fn form(args: &DuArgs) -> Result<Form> {

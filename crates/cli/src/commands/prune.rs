@@ -7,22 +7,23 @@ use crate::commands::confirm::confirm;
 use crate::commands::du::{pretty, table_head, table_row};
 use crate::commands::filter::usage_filter;
 use crate::console;
-use crate::engine::{Place, connect};
+use crate::engine::Builder;
 use crate::environment::Environment;
 use crate::flags::{human_size, parse_size};
 use crate::table::Table;
 
 /// Removes build cache, after asking.
-pub(crate) async fn prune(args: &PruneArgs, place: &Place, env: &Environment) -> Result<()> {
+pub(crate) async fn prune(args: &PruneArgs, builder: &Builder, env: &Environment) -> Result<()> {
     let request = request(args)?;
     let what = if args.all { "all build cache" } else { "all dangling build cache" };
     if !args.force && !confirm(&format!("This will remove {what}."), env)? {
         return Ok(());
     }
-    let client = connect(place).await?;
     let now = Timestamp::now();
     let mut removed = Vec::new();
-    client.prune(&request, |record| removed.push(record)).await?;
+    for client in builder.connect_all().await? {
+        client.prune(&request, |record| removed.push(record)).await?;
+    }
     console::out(tell(&removed, args.verbose, now))
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use ::builder::{Group, Node, Owner, Store};
 use client::Client;
 use errdefs::{Error, Result};
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
 use crate::args::GlobalArgs;
@@ -128,6 +129,21 @@ impl Builder {
         }
         let broken = self.nodes.iter().find_map(|member| member.driver().err());
         Err(broken.unwrap_or_else(|| Error::internal("a builder without a node")))
+    }
+
+    /// Connects to the engines of all nodes whose options make sense.
+    ///
+    /// # Errors
+    /// There is no such node, or an engine does not answer.
+    pub(crate) async fn connect_all(&self) -> Result<Vec<Client>> {
+        self.place()?;
+        let usable = self.nodes.iter().filter(|member| member.driver.is_ok());
+        let several = self.nodes.len() > 1;
+        try_join_all(usable.map(async |member| {
+            let named = |e: Error| if several { e.context(format!("node {}", member.node.name)) } else { e };
+            member.connect().await.map_err(named)
+        }))
+        .await
     }
 
     /// Remembers that it is used. That this fails is no reason to fail a build.

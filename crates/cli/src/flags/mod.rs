@@ -1,5 +1,6 @@
 //! The small languages inside of flag values, as buildx reads them.
 
+mod annotation;
 mod attestation;
 mod cache;
 mod hosts;
@@ -11,6 +12,7 @@ mod size;
 mod ssh;
 mod ulimit;
 
+pub(crate) use annotation::{Annotation, AnnotationKind};
 pub(crate) use attestation::AttestationFlag;
 pub(crate) use cache::CacheFlag;
 pub(crate) use hosts::extra_hosts;

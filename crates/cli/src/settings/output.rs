@@ -8,7 +8,7 @@ use errdefs::{Error, Result};
 use crate::args::BuildArgs;
 use crate::containerd::ContainerdSetting;
 use crate::environment::Environment;
-use crate::flags::{OutputFlag, parse_bool};
+use crate::flags::{Annotation, OutputFlag, parse_bool};
 use crate::names::check_tag;
 use crate::settings::ProgressMode;
 use crate::settings::attestations::wants_no_artifact;
@@ -225,11 +225,10 @@ fn name(outputs: &mut [OutputSetting], tags: &[String]) -> Result<()> {
 
 fn annotate(outputs: &mut [OutputSetting], annotations: &[String]) -> Result<()> {
     for text in annotations.iter().filter(|a| !a.is_empty()) {
-        let (key, value) = text
-            .split_once('=')
-            .ok_or_else(|| Error::user(format!("invalid annotation {text:?}, expected key=value")))?;
-        for output in outputs.iter_mut() {
-            output.attrs.insert(format!("annotation.{key}"), value.to_owned());
+        for annotation in Annotation::parse(text)? {
+            for output in outputs.iter_mut() {
+                output.attrs.insert(annotation.attribute(), annotation.value.clone());
+            }
         }
     }
     Ok(())

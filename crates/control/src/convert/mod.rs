@@ -8,7 +8,7 @@ mod usage;
 
 pub(crate) use history::{change, history_event, query, record_from_wire};
 pub(crate) use request::build_request;
-pub(crate) use run::{run_request, window_size};
+pub(crate) use run::{optional_platform, run_request, window_size};
 pub(crate) use status::{status_response, vertex_from_wire};
 pub(crate) use usage::{device, gc_policy, prune_options, usage_record};
 

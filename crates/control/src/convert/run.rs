@@ -4,14 +4,12 @@ use std::path::PathBuf;
 
 use engine::{BindMount, HostIp, Network, RunRequest, WinSize};
 use errdefs::{Error, Result};
+use oci::Platform;
 use proto::kiln as pb;
 
 pub(crate) fn run_request(request: pb::RunRequest) -> Result<RunRequest> {
     Ok(RunRequest {
-        platform: Some(&request.platform)
-            .filter(|text| !text.is_empty())
-            .map(|text| text.parse().map_err(|e| Error::user(format!("invalid platform `{text}`: {e}"))))
-            .transpose()?,
+        platform: optional_platform(&request.platform)?,
         network: network(request.network)?,
         image: request.image,
         command: request.command,
@@ -26,6 +24,12 @@ pub(crate) fn run_request(request: pb::RunRequest) -> Result<RunRequest> {
         hostname: request.hostname,
         extra_hosts: request.extra_hosts.into_iter().map(host).collect::<Result<_>>()?,
     })
+}
+
+/// A platform, unless the text is empty.
+pub(crate) fn optional_platform(text: &str) -> Result<Option<Platform>> {
+    let parse = |text: &str| text.parse().map_err(|e| Error::user(format!("invalid platform `{text}`: {e}")));
+    Some(text).filter(|text| !text.is_empty()).map(parse).transpose()
 }
 
 pub(crate) fn window_size(size: pb::WindowSize) -> WinSize {

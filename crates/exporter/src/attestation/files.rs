@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::File;
 
+use archive::copy;
 use bytes::Bytes;
 use errdefs::{Error, Result};
 use oci::json::indent;
@@ -13,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Artifact, predicates, statement};
 use crate::Exportable;
-use crate::archive::copy;
 use crate::context::ExportContext;
 use crate::exportable::ResultPlatform;
 use crate::files::FileOptions;

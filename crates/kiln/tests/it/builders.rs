@@ -157,6 +157,22 @@ target "apart" {
 }
 
 #[test]
+fn disk_is_counted_and_freed_on_all_nodes() {
+    let two = Two::new();
+    two.builds(&context(), &["-o", "out"]);
+    let count = |words: &str| two.ok(words).lines().count();
+    let own = |engine: &Engine| {
+        let output = engine.run("--builder default du --format json");
+        String::from_utf8_lossy(&output.stdout).lines().count()
+    };
+    let both = two.engines.iter().map(own).sum::<usize>();
+    assert!(two.engines.iter().all(|engine| own(engine) > 0));
+    assert_eq!(count("--builder two du --format json"), both);
+    two.ok("--builder two prune --all --force");
+    assert_eq!(two.engines.iter().map(own).sum::<usize>(), 0);
+}
+
+#[test]
 fn platforms_that_the_user_gave_come_first() {
     let two = Two::new();
     two.ok("builder create --name two --node two1 --platform linux/amd64,linux/arm64");

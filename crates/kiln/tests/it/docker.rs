@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use crate::harness::{Engine, Folder, Process, assert_has, run_tool, tool};
 
 /// A Docker engine with a store and a socket of its own.
-pub struct Docker {
+pub(crate) struct Docker {
     folder: Folder,
     process: Process,
 }
 
 impl Docker {
     /// Nothing where the machine cannot run one, as inside of most containers.
-    pub fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let folder = Folder::new(&[("daemon.json", "{}")]);
         let at = |name: &str| folder.join(name).display().to_string();
         let mut dockerd = tool("dockerd");
@@ -49,18 +49,24 @@ impl Docker {
     }
 
     /// What the engine's API answers.
-    pub fn get(&self, path: &str) -> Value {
+    pub(crate) fn get(&self, path: &str) -> Value {
+        serde_json::from_slice(&self.call("GET", path, b"")).expect("JSON")
+    }
+
+    /// Calls the engine's API.
+    pub(crate) fn call(&self, method: &str, path: &str, body: &[u8]) -> Vec<u8> {
         let script = "import http.client,socket,sys\nc=http.client.HTTPConnection('docker')\n\
                       c.sock=socket.socket(socket.AF_UNIX)\nc.sock.connect(sys.argv[1])\n\
-                      c.request('GET',sys.argv[2])\nprint(c.getresponse().read().decode())";
-        let answer = run_tool(tool("python3").args(["-c", script]).arg(self.socket()).arg(path), b"");
-        serde_json::from_slice(&answer).expect("JSON")
+                      c.request(sys.argv[2],sys.argv[3],body=sys.stdin.buffer.read() or None)\n\
+                      sys.stdout.buffer.write(c.getresponse().read())";
+        let mut python = tool("python3");
+        run_tool(python.args(["-c", script]).arg(self.socket()).args([method, path]), body)
     }
 }
 
 impl Docker {
     /// What Docker's own command line prints.
-    pub fn command(&self, words: &[&str]) -> String {
+    pub(crate) fn command(&self, words: &[&str]) -> String {
         let output = run_tool(tool("docker").arg("--host").arg(self.host()).args(words), b"");
         String::from_utf8(output).expect("UTF-8")
     }

@@ -15,6 +15,8 @@ mod frontends;
 mod git_ssh;
 mod harness;
 mod history;
+mod images;
+mod imagetools;
 mod inodes;
 mod instructions;
 mod interrupt;

@@ -1,4 +1,4 @@
-//! An image as one archive: an OCI image layout (OCI image-spec, image-layout.md), for Docker with a `manifest.json`.
+//! Images as one archive: an OCI image layout (OCI image-spec, image-layout.md), for Docker with a `manifest.json`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
@@ -6,41 +6,51 @@ use std::io::{self, Read, Write};
 use errdefs::{Error, Result, ResultExt};
 use fsutil::tar::{Entry, EntryKind, Writer};
 use oci::json::to_vec;
-use oci::{Descriptor, Digest, Index, Manifest, Reference, media};
+use oci::{Descriptor, Digest, Index, Manifest, Platform, Reference, media};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::layout::Variant;
+use crate::{DOCKER_MANIFEST, IMAGE_NAME, INDEX, LAYOUT};
 
-/// Annotation with the full name of an image.
-const IMAGE_NAME: &str = "io.containerd.image.name";
-
-/// An image that is to be an archive.
-pub struct Archive<'a> {
-    pub root: &'a Descriptor,
-    /// What hangs on it.
-    pub referrers: &'a [Descriptor],
-    pub names: &'a [Reference],
-    pub variant: Variant,
-    /// Blobs that whoever reads it has.
-    pub known: &'a BTreeSet<Digest>,
+/// Whom an archive is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    Oci,
+    /// Those that read layouts, and Docker.
+    Docker,
 }
 
-/// Writes an image to `out`.
+/// An image with all its names; it may have none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The manifest or index.
+    pub root: Descriptor,
+    /// What hangs on it.
+    pub referrers: Vec<Descriptor>,
+    pub names: Vec<Reference>,
+}
+
+/// Writes images to `out`, without the blobs that whoever reads it knows.
 pub fn write(
     content: &content::Store,
-    image: &Archive<'_>,
+    images: &[Named],
+    variant: Variant,
+    known: &BTreeSet<Digest>,
     out: impl Write,
     cancel: &CancellationToken,
 ) -> Result<()> {
-    let Archive { root, referrers, names, variant, known } = *image;
     let mut files =
-        BTreeMap::from([("oci-layout".to_owned(), File::small(0o444, oci::manifest::LAYOUT_FILE.into()))]);
-    files.insert("index.json".to_owned(), File::small(0o644, index(root, referrers, names)));
+        BTreeMap::from([(LAYOUT.to_owned(), File::small(0o444, oci::manifest::LAYOUT_FILE.into()))]);
+    files.insert(INDEX.to_owned(), File::small(0o644, index(images)));
     if variant == Variant::Docker {
-        files.insert("manifest.json".to_owned(), File::small(0o644, docker_manifest(content, root, names)?));
+        let images = images.iter().map(|image| docker_image(content, image)).collect::<Result<Vec<_>>>()?;
+        files.insert(DOCKER_MANIFEST.to_owned(), File::small(0o644, to_vec(&images)));
     }
-    let roots: Vec<_> = std::iter::once(root).chain(referrers).cloned().collect();
+    let roots: Vec<_> = images
+        .iter()
+        .flat_map(|image| std::iter::once(&image.root).chain(&image.referrers))
+        .cloned()
+        .collect();
     for blob in reachable(content, &roots)?.into_iter().filter(|blob| !known.contains(&blob.digest)) {
         let path = blob_path(&blob.digest);
         for end in path.match_indices('/').map(|(end, _)| end) {
@@ -140,47 +150,55 @@ fn blob_path(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm(), digest.hex())
 }
 
-/// The layout's index: the image once, or once per name, then what hangs on it.
-fn index(root: &Descriptor, referrers: &[Descriptor], names: &[Reference]) -> Vec<u8> {
-    let named = names.iter().map(|name| {
-        let mut entry = root.clone();
-        entry.annotations.insert(IMAGE_NAME.into(), name.to_string());
-        let short = match (name.tag(), name.digest()) {
-            (Some(tag), None) => tag.to_owned(),
-            (Some(tag), Some(digest)) => format!("{tag}@{digest}"),
-            (None, _) => name.to_string(),
+/// The layout's index: each image once, or once per name, then what hangs on it.
+fn index(images: &[Named]) -> Vec<u8> {
+    let entries = images.iter().flat_map(|image| {
+        let mut entries = match &image.names[..] {
+            [] => vec![image.root.clone()],
+            names => names.iter().map(|name| entry(&image.root, name)).collect(),
         };
-        entry.annotations.insert(oci::manifest::REF_NAME.into(), short);
-        entry
+        entries.extend_from_slice(&image.referrers);
+        entries
     });
-    let mut manifests: Vec<_> = named.collect();
-    if manifests.is_empty() {
-        manifests.push(root.clone());
-    }
-    manifests.extend_from_slice(referrers);
-    to_vec(&Index::new(media::OCI_INDEX, manifests))
+    to_vec(&Index::new(media::OCI_INDEX, entries.collect()))
 }
 
-/// What `docker load` looks at. Of an index it is the one image, which stands before what is said of it.
-fn docker_manifest(content: &content::Store, root: &Descriptor, names: &[Reference]) -> Result<Vec<u8>> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Image {
-        config: String,
-        repo_tags: Option<Vec<String>>,
-        layers: Option<Vec<String>>,
-    }
-    let image = match media::is_index(&root.media_type) {
-        true => parse::<Index>(content, &root.digest)?.manifests.into_iter().next(),
+fn entry(root: &Descriptor, name: &Reference) -> Descriptor {
+    let mut entry = root.clone();
+    entry.annotations.insert(IMAGE_NAME.into(), name.to_string());
+    let short = match (name.tag(), name.digest()) {
+        (Some(tag), None) => tag.to_owned(),
+        (Some(tag), Some(digest)) => format!("{tag}@{digest}"),
+        (None, _) => name.to_string(),
+    };
+    entry.annotations.insert(oci::manifest::REF_NAME.into(), short);
+    entry
+}
+
+/// What `docker load` looks at.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerImage {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    layers: Option<Vec<String>>,
+}
+
+/// Of an index it is the image that suits this machine, or else the first: images stand before what is said of them.
+fn docker_image(content: &content::Store, image: &Named) -> Result<DockerImage> {
+    let chosen = match media::is_index(&image.root.media_type) {
+        true => {
+            let index: Index = parse(content, &image.root.digest)?;
+            index.select_image(&Platform::host()).or(index.manifests.first()).cloned()
+        }
         false => None,
     };
-    let manifest: Manifest = parse(content, &image.as_ref().unwrap_or(root).digest)?;
+    let manifest: Manifest = parse(content, &chosen.as_ref().unwrap_or(&image.root).digest)?;
     // Go's empty lists are `null`.
     let list = |list: Vec<String>| (!list.is_empty()).then_some(list);
-    let image = Image {
+    Ok(DockerImage {
         config: blob_path(&manifest.config.digest),
-        repo_tags: list(names.iter().map(Reference::familiar).collect()),
+        repo_tags: list(image.names.iter().map(Reference::familiar).collect()),
         layers: list(manifest.layers.iter().map(|layer| blob_path(&layer.digest)).collect()),
-    };
-    Ok(to_vec(&[image]))
+    })
 }

@@ -1,64 +1,47 @@
-//! `kiln images`: what Kiln's own store holds.
+//! What images there are.
 
-use client::{Client, Image};
+use client::Image;
 use errdefs::{Error, Result};
 use jiff::Timestamp;
 use oci::Reference;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::args::{ImagesArgs, ImagesCommand};
+use crate::args::ImageLsArgs;
 use crate::console;
 use crate::engine::{Place, connect};
 use crate::flags::{human_duration, human_size};
 use crate::table::Table;
+use crate::template::Template;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Table,
-    Json,
     Ids,
+    Each(Template),
 }
 
-/// Lists images, or takes their names away.
-pub(crate) async fn images(args: &ImagesArgs, place: &Place) -> Result<()> {
-    match &args.command {
-        Some(ImagesCommand::Rm { names }) => remove(&connect(place).await?, names).await,
-        None => {
-            let form = form(args)?;
-            let images = connect(place).await?.images().await?;
-            console::out(draw(&images, form, Timestamp::now()))
-        }
-    }
+/// Lists images.
+pub(super) async fn ls(args: &ImageLsArgs, place: &Place) -> Result<()> {
+    let form = form(args)?;
+    let images = connect(place).await?.images().await?;
+    console::out(draw(&images, &form, Timestamp::now())?)
 }
 
-/// All that can be removed are; the first failure is told at the end.
-async fn remove(client: &Client, names: &[String]) -> Result<()> {
-    let mut failed = None;
-    for name in names {
-        match client.remove_image(name).await {
-            Ok(name) => console::out(format!("Untagged: {}\n", familiar(&name)))?,
-            Err(e) => failed = failed.or(Some(e)),
-        }
-    }
-    failed.map_or(Ok(()), Err)
-}
-
-fn form(args: &ImagesArgs) -> Result<Form> {
+fn form(args: &ImageLsArgs) -> Result<Form> {
     match (args.format.as_deref(), args.quiet) {
         (Some(_), true) => Err(Error::user("--format and --quiet cannot be used together")),
         (None, true) => Ok(Form::Ids),
         (None | Some("" | "table"), _) => Ok(Form::Table),
-        (Some("json"), _) => Ok(Form::Json),
-        (Some(other), _) => Err(Error::unimplemented(format!("`--format {other}` is not supported yet"))
-            .hint("choose one of table and json")),
+        (Some(template), _) => Template::parse(template, &[]).map(Form::Each),
     }
 }
 
-fn draw(images: &[Image], form: Form, now: Timestamp) -> String {
+fn draw(images: &[Image], form: &Form, now: Timestamp) -> Result<String> {
     match form {
-        Form::Table => table(images, now),
-        Form::Json => images.iter().map(|image| format!("{}\n", to_json(image))).collect(),
-        Form::Ids => images.iter().map(|image| format!("{}\n", short_id(image))).collect(),
+        Form::Table => Ok(table(images, now)),
+        Form::Ids => Ok(images.iter().map(|image| format!("{}\n", short_id(image))).collect()),
+        Form::Each(template) => {
+            images.iter().map(|image| Ok(template.fill(&to_json(image))? + "\n")).collect()
+        }
     }
 }
 
@@ -73,7 +56,7 @@ fn table(images: &[Image], now: Timestamp) -> String {
     table.to_string()
 }
 
-fn to_json(image: &Image) -> String {
+fn to_json(image: &Image) -> Value {
     let (repository, tag) = parts(&image.name);
     json!({
         "Name": image.name,
@@ -85,7 +68,6 @@ fn to_json(image: &Image) -> String {
         "Size": image.size,
         "Platforms": image.platforms,
     })
-    .to_string()
 }
 
 /// Repository and tag, as people write them.
@@ -94,10 +76,6 @@ fn parts(name: &str) -> (String, String) {
         Ok(name) => (name.familiar_name(), name.tag().unwrap_or("<none>").to_owned()),
         Err(_) => (name.to_owned(), "<none>".to_owned()),
     }
-}
-
-fn familiar(name: &str) -> String {
-    name.parse::<Reference>().map_or_else(|_| name.to_owned(), |name| name.familiar())
 }
 
 /// Twelve digits, as Docker shows them.
@@ -111,7 +89,7 @@ fn short_id(image: &Image) -> String {
 mod tests {
     use super::*;
 
-    fn check(form: Form, expected: &str) {
+    fn check(form: &Form, expected: &str) {
         let at = |second| Timestamp::from_second(second).expect("in range");
         let image = |name: &str, config: char, size| Image {
             name: name.into(),
@@ -124,13 +102,13 @@ mod tests {
         let mut damaged = image("reg.io/me/app@sha256:0", 'b', 0);
         (damaged.config_digest, damaged.platforms) = (String::new(), Vec::new());
         let images = [image("docker.io/library/app:latest", 'a', 3_500_000), damaged];
-        assert_eq!(draw(&images, form, at(1_800_000_000)), expected);
+        assert_eq!(draw(&images, form, at(1_800_000_000)).expect("drawn"), expected);
     }
 
     #[test]
     fn as_table() {
         check(
-            Form::Table,
+            &Form::Table,
             "REPOSITORY              TAG     IMAGE ID        CREATED         SIZE\n\
              app                     latest  aaaaaaaaaaaa    2 hours ago     3.5MB\n\
              reg.io/me/app@sha256:0  <none>  dddddddddddd    2 hours ago     0B\n",
@@ -139,6 +117,12 @@ mod tests {
 
     #[test]
     fn as_ids() {
-        check(Form::Ids, "aaaaaaaaaaaa\ndddddddddddd\n");
+        check(&Form::Ids, "aaaaaaaaaaaa\ndddddddddddd\n");
+    }
+
+    #[test]
+    fn as_template() {
+        let template = Template::parse("{{.Repository}} {{.Size}}", &[]).expect("a template");
+        check(&Form::Each(template), "app 3500000\nreg.io/me/app@sha256:0 0\n");
     }
 }

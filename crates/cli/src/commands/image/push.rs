@@ -1,0 +1,69 @@
+//! Images on their way to a registry.
+
+use std::sync::Arc;
+
+use client::Client;
+use errdefs::{Error, Result};
+use oci::Reference;
+use registry::DockerConfig;
+use session::Attachables;
+
+use super::familiar;
+use crate::args::ImagePushArgs;
+use crate::display::{Display, Target};
+use crate::engine::{Place, connect};
+use crate::environment::Environment;
+use crate::settings::ProgressMode;
+use crate::{console, interrupt};
+
+/// Pushes an image, or all of a repository.
+pub(super) async fn push(args: &ImagePushArgs, place: &Place, env: &Environment) -> Result<()> {
+    let mode = ProgressMode::choose(&args.progress, args.quiet, env)?;
+    let docker = match env.docker_config_dir() {
+        Some(dir) => DockerConfig::load(&dir.join("config.json"))?,
+        None => DockerConfig::default(),
+    };
+    let docker = Arc::new(docker);
+    let cancel = interrupt::watch()?;
+    let client = connect(place).await?;
+    let names = match args.all_tags {
+        true => of_repository(&client, &args.name).await?,
+        false => vec![args.name.clone()],
+    };
+    let (display, sender) = Display::plainly(mode, env, Target::Stderr)?;
+    let drawing = display.start();
+    let work = async {
+        for name in &names {
+            let logins = Attachables::new().auth(docker.clone());
+            client.push_image(name, &args.platform, logins, sender.clone(), &cancel).await?;
+        }
+        Ok(())
+    };
+    let pushed: Result<()> = work.await;
+    drop(sender);
+    drawing.finish().await?;
+    pushed?;
+    match mode {
+        ProgressMode::Quiet => {
+            names.iter().try_for_each(|name| console::out(format!("{}\n", familiar(name))))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// All names of a repository.
+async fn of_repository(client: &Client, repository: &str) -> Result<Vec<String>> {
+    let wanted: Reference =
+        repository.parse().map_err(|e| Error::user(format!("invalid name {repository:?}: {e}")))?;
+    if wanted.tag().is_some() || wanted.digest().is_some() {
+        return Err(Error::user("tag can't be used with --all-tags/-a"));
+    }
+    let is_in =
+        |name: &String| name.parse().is_ok_and(|name: Reference| name.repository() == wanted.repository());
+    let names: Vec<_> = client.images().await?.into_iter().map(|image| image.name).filter(is_in).collect();
+    match names.is_empty() {
+        true => Err(Error::not_found(format!("no image of `{repository}` in Kiln's store"))
+            .hint("`kiln images` lists what is there")),
+        false => Ok(names),
+    }
+}
