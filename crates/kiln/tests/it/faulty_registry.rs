@@ -224,5 +224,5 @@ fn a_limit_is_told_while_it_is_waited_for_and_when_that_takes_too_long() {
     let limit = format!("registry `{}` limits how often it is asked", proxy.host());
     let waits = format!("{limit}; trying again in 1 s");
     let hint = format!("{limit}: try again in 60 min, log in to raise the limit, or use a mirror");
-    engine.build(&context).args(["-otype=cacheonly"]).fails(1, &[&waits, "429 Too Many Requests", &hint]);
+    engine.build(&context).args(["-otype=cacheonly"]).fails(102, &[&waits, "429 Too Many Requests", &hint]);
 }

@@ -208,7 +208,7 @@ impl Upload<'_> {
         let reply = self.registry.send(self.endpoint, call).await.ok()?.success().await.ok()?;
         let last: u64 = reply.header(RANGE)?.rsplit('-').next()?.trim().parse().ok()?;
         // `0-0` may stand for one byte or for none.
-        let at = Some(last + 1).filter(|at| *at > 1 && *at <= self.size())?;
+        let at = last.checked_add(1).filter(|at| (2..=self.size()).contains(at))?;
         let url = reply.header(LOCATION).and_then(|_| location(&reply).ok());
         Some(Session { url: url.unwrap_or(session.url.clone()), at, least: session.least })
     }
