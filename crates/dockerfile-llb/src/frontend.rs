@@ -72,8 +72,7 @@ async fn build(client: &Client, entrypoint: &Entrypoint) -> Result<BuildResult> 
         let reference = client.solve(std::mem::take(&mut converted.definition)).await?;
         add(&mut result, &id, reference, &converted, client.config().multi_platform);
         if let Some(scanner) = &scanner {
-            let said = scanner.scan(client.bridge(), &id, std::mem::take(&mut converted.scan)).await?;
-            result.attestations.insert(id.clone(), said);
+            scanner.scan(client.bridge(), &id, std::mem::take(&mut converted.scan), &mut result).await?;
         }
         platforms.push(ExportPlatform { id, platform });
     }

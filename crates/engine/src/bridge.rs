@@ -12,11 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::{Error, Result, ResultExt as _};
-use frontend::sbom::ListRequest;
 use frontend::{
-    Attestation, Bridge, BuildResult, CacheImport, Container, ContainerRequest, FileInfo, FileRange,
-    FrontendRequest, Ref, Refs, ResolveOptions, ResolvedImage, ResolvedSource, SolveRequest, SourceOptions,
-    Warning, Worker,
+    Bridge, BuildResult, CacheImport, Container, ContainerRequest, FileInfo, FileRange, FrontendRequest, Ref,
+    Refs, ResolveOptions, ResolvedImage, ResolvedSource, SolveRequest, SourceOptions, Warning, Worker,
 };
 use llb::{Definition, Graph, OpKind, SourceOp};
 use oci::{Digest, Platform, Reference};
@@ -33,7 +31,6 @@ use crate::caches::{Caches, Importing, add_imports, imports_of};
 use crate::log::BuildLog;
 use crate::origins::{self, Asked, Frame, Producers, Registered, Start};
 use crate::promise::Promise;
-use crate::software;
 
 pub(crate) use policy::Rules;
 
@@ -425,10 +422,6 @@ impl Bridge for BuildBridge {
             source: warning.source,
         }));
         Ok(())
-    }
-
-    fn list_software(&self, request: ListRequest) -> Result<Attestation> {
-        Ok(software::list(self.clone(), request))
     }
 
     async fn new_container(&self, request: ContainerRequest) -> Result<Arc<dyn Container>> {

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use errdefs::{Error, Result};
-use frontend::sbom::{Scan, ScanOptions, Scanner};
+use frontend::sbom::{CORE, Scan, ScanOptions, Scanner, ToList};
 use frontend::{Bridge as _, BuildResult, Ref, Refs};
 use llb::{Definition, Graph};
 use oci::Platform;
 
 use crate::bridge::BuildBridge;
+use crate::software::{self, Wanted};
 
 /// A scan of whatever a build makes.
 pub struct Scanning {
@@ -36,15 +37,34 @@ impl Scanning {
         if result.has_sbom() {
             return Ok(());
         }
+        if self.options == ScanOptions::BuiltIn {
+            return self.list(bridge, result);
+        }
         let own = bridge.platforms().into_iter().next().unwrap_or_else(Platform::host);
         let scanner = Scanner::find(bridge, &self.options, own, &self.resolve_mode).await?;
         for platform in exporter::platforms(&result.metadata)? {
             let id = platform.id;
             let Some(reference) = find(result, &id)? else { continue };
             let core = Some(Graph::load(&definition(bridge, reference))?.rebuild(|_, _| ())?.0);
-            let scan = Scan { core, ignore_cache: self.ignore_cache, epoch: self.epoch, ..Scan::default() };
-            let made = scanner.scan(bridge, &id, scan).await?;
-            result.attestations.entry(id).or_default().extend(made);
+            let scan = Scan { core, ignore_cache: self.ignore_cache, ..Scan::default() };
+            scanner.scan(bridge, &id, scan, result).await?;
+        }
+        Ok(())
+    }
+
+    /// Lists of the engine's own, also of what the frontend said that the result was made with.
+    fn list(&self, bridge: &BuildBridge, result: &mut BuildResult) -> Result<()> {
+        for platform in exporter::platforms(&result.metadata)? {
+            let id = platform.id;
+            let ToList { extras, epoch } = ToList::take(result, &id).unwrap_or_default();
+            let core = find(result, &id)?.map(|reference| (CORE.to_owned(), reference.clone()));
+            let extras = extras.into_iter().map(|(name, id)| (name, Ref { id, ..Ref::default() }));
+            let wanted = core.into_iter().chain(extras).map(|(name, reference)| {
+                let epoch = epoch.or(self.epoch);
+                software::list(bridge.clone(), Wanted { reference, name, platform: id.clone(), epoch })
+            });
+            let lists: Vec<_> = wanted.collect();
+            result.attestations.entry(id).or_default().extend(lists);
         }
         Ok(())
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::{Error, Result, ResultExt as _};
-use frontend::sbom::{ListRequest, listed};
-use frontend::{Attestation, LateBody};
+use frontend::sbom::listed;
+use frontend::{Attestation, LateBody, Ref};
 use jiff::Timestamp;
 use progress::Step;
 use sbom::{Document, Inventory};
@@ -21,15 +21,28 @@ use crate::bridge::BuildBridge;
 /// As exporters name who supplements lists of others.
 const TOOL: &str = concat!("kiln-v", env!("CARGO_PKG_VERSION"));
 
+/// A file system that is to be listed.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Scratch where it has no id.
+    pub reference: Ref,
+    /// What the list is called: `sbom` for the result itself.
+    pub name: String,
+    /// The platform, for people.
+    pub platform: String,
+    /// When the list says that it was made, in seconds since 1970; `None` is now.
+    pub epoch: Option<i64>,
+}
+
 /// What can be said of a ref. It is looked at when the first exporter asks.
-pub(crate) fn list(bridge: BuildBridge, request: ListRequest) -> Attestation {
-    let name = request.name.clone();
-    listed(&name, Arc::new(List { bridge, request, started: Timestamp::now(), made: OnceCell::new() }))
+pub fn list(bridge: BuildBridge, wanted: Wanted) -> Attestation {
+    let name = wanted.name.clone();
+    listed(&name, Arc::new(List { bridge, wanted, started: Timestamp::now(), made: OnceCell::new() }))
 }
 
 struct List {
     bridge: BuildBridge,
-    request: ListRequest,
+    wanted: Wanted,
     started: Timestamp,
     made: OnceCell<Bytes>,
 }
@@ -43,7 +56,7 @@ impl LateBody for List {
 
 impl List {
     async fn look(&self) -> Result<Bytes> {
-        let ListRequest { reference, name, platform, .. } = &self.request;
+        let Wanted { reference, name, platform, epoch } = &self.wanted;
         let step = self.bridge.named_step(&format!("[{platform}] generating sbom `{name}`"));
         let work = async {
             let view = match self.bridge.value(reference).await? {
@@ -54,7 +67,7 @@ impl List {
             let inventory =
                 scan(tree).await.with_context(|| format!("failed to list what `{name}` holds"))?;
             tell(&step, &inventory);
-            let created = self.request.epoch.and_then(|seconds| Timestamp::from_second(seconds).ok());
+            let created = epoch.and_then(|seconds| Timestamp::from_second(seconds).ok());
             let document = Document { name, tool: TOOL, created: created.unwrap_or(self.started) };
             Ok(Bytes::from(inventory.to_spdx(document)))
         };
@@ -78,7 +91,7 @@ fn tell(step: &Step, inventory: &Inventory) {
 
 impl fmt::Debug for List {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("List").field("request", &self.request).finish_non_exhaustive()
+        f.debug_struct("List").field("wanted", &self.wanted).finish_non_exhaustive()
     }
 }
 

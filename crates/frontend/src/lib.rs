@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use errdefs::{Error, Result};
+use errdefs::Result;
 use llb::{Definition, Policies, SourceOp};
 use oci::{Digest, Platform};
 
@@ -268,14 +268,6 @@ pub trait Bridge: Send + Sync {
 
     /// Tells the client of something that does not fail the build. The warning hangs on `vertex`.
     async fn warn(&self, vertex: &Digest, warning: Warning) -> Result<()>;
-
-    /// What can be said of the software in a ref: a list that is made when somebody exports it.
-    fn list_software(&self, request: sbom::ListRequest) -> Result<Attestation> {
-        Err(Error::unimplemented(format!(
-            "whoever runs the frontend cannot list what `{}` holds",
-            request.name
-        )))
-    }
 
     /// Makes a container for processes of the frontend's own. It lives until it is released, and not longer than the
     /// build.

@@ -13,6 +13,7 @@ use llb::{
     ExecOp, Meta, Mount, MountType, NONE, Node, Op, OpKind, OpMetadata, Output, SourceOp, TmpfsOpt, caps,
 };
 use oci::{ImageConfig, Platform, Reference};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Attestation, AttestationBody, AttestationKind, Bridge, BuildResult, LateBody, Ref, Refs, ResolveOptions,
@@ -23,7 +24,7 @@ use crate::{
 pub const SPDX: &str = "https://spdx.dev/Document";
 
 /// The name of the list of the result itself.
-const CORE: &str = "sbom";
+pub const CORE: &str = "sbom";
 const SOURCES: &str = "/run/src";
 const DESTINATION: &str = "/run/out/";
 const DEFAULT: &str = "docker/buildkit-syft-scanner:stable-1";
@@ -83,17 +84,25 @@ pub struct Scan {
     pub epoch: Option<i64>,
 }
 
-/// A file system that the engine is to list the software of.
-#[derive(Debug, Clone, Default)]
-pub struct ListRequest {
-    /// Scratch where it has no id.
-    pub reference: Ref,
-    /// What the list is called: `sbom` for the result itself.
-    pub name: String,
-    /// The platform, for people.
-    pub platform: String,
+/// What the engine is to list of a platform beside the result: in the metadata of a result, which also comes back from
+/// clients that are between the frontend and the engine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToList {
+    /// Ids of refs, by the names of lists; empty for scratch.
+    pub extras: BTreeMap<String, String>,
     /// As [`Scan::epoch`].
     pub epoch: Option<i64>,
+}
+
+/// The key of [`ToList`]; a platform follows.
+const TO_LIST: &str = "kiln.sbom/";
+
+impl ToList {
+    /// Takes it out of a result.
+    pub fn take(result: &mut BuildResult, platform: &str) -> Option<Self> {
+        let json = result.metadata.remove(&format!("{TO_LIST}{platform}"))?;
+        serde_json::from_slice(&json).ok()
+    }
 }
 
 impl Scanner {
@@ -114,27 +123,30 @@ impl Scanner {
         }
     }
 
-    /// What is to be said of a platform: lists that are made when somebody exports them.
-    pub async fn scan(&self, bridge: &dyn Bridge, platform: &str, scan: Scan) -> Result<Vec<Attestation>> {
-        let image = match self {
-            Scanner::BuiltIn => return list(bridge, platform, scan).await,
-            Scanner::Image(image) => image,
-        };
-        Ok(vec![scanned(solve(bridge, Some(image.scan(platform, scan))).await?)])
+    /// Has a platform of a result listed: by the engine when the result is there, or by an image when somebody exports it.
+    pub async fn scan(
+        &self,
+        bridge: &dyn Bridge,
+        platform: &str,
+        scan: Scan,
+        result: &mut BuildResult,
+    ) -> Result<()> {
+        match self {
+            Scanner::Image(image) => {
+                let made = solve(bridge, Some(image.scan(platform, scan))).await?;
+                result.attestations.entry(platform.to_owned()).or_default().push(scanned(made));
+            }
+            Scanner::BuiltIn => {
+                let mut wanted = ToList { epoch: scan.epoch, ..ToList::default() };
+                for (name, tree) in scan.extras {
+                    wanted.extras.insert(format!("{CORE}-{name}"), solve(bridge, tree).await?.id);
+                }
+                let json = oci::json::to_vec(&wanted);
+                result.metadata.insert(format!("{TO_LIST}{platform}"), json.into());
+            }
+        }
+        Ok(())
     }
-}
-
-/// Lists by the engine, one for each file system.
-async fn list(bridge: &dyn Bridge, platform: &str, scan: Scan) -> Result<Vec<Attestation>> {
-    let epoch = scan.epoch;
-    let extras = scan.extras.into_iter().map(|(name, tree)| (format!("{CORE}-{name}"), tree));
-    let mut lists = Vec::new();
-    for (name, tree) in std::iter::once((CORE.to_owned(), scan.core)).chain(extras) {
-        let request =
-            ListRequest { reference: solve(bridge, tree).await?, name, platform: platform.to_owned(), epoch };
-        lists.push(bridge.list_software(request)?);
-    }
-    Ok(lists)
 }
 
 async fn solve(bridge: &dyn Bridge, output: Option<Output>) -> Result<Ref> {
@@ -399,5 +411,16 @@ mod tests {
         assert!(!result.has_sbom());
         result.attestations.insert(String::new(), vec![scanned(Ref::default())]);
         assert!(result.has_sbom());
+    }
+
+    #[test]
+    fn what_the_engine_is_to_list_travels_with_the_result() {
+        let mut result = BuildResult::default();
+        assert_eq!(ToList::take(&mut result, "linux/amd64"), None);
+        let json = br#"{"extras":{"sbom-context":"id-1"},"epoch":5}"#;
+        result.metadata.insert("kiln.sbom/linux/amd64".into(), Bytes::from_static(json));
+        let extras = [("sbom-context".to_owned(), "id-1".to_owned())].into();
+        assert_eq!(ToList::take(&mut result, "linux/amd64"), Some(ToList { extras, epoch: Some(5) }));
+        assert!(result.metadata.is_empty());
     }
 }

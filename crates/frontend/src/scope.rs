@@ -7,9 +7,8 @@ use errdefs::Result;
 use llb::{Definition, SourceOp};
 use oci::{Digest, Platform};
 
-use crate::sbom::ListRequest;
 use crate::{
-    Attestation, Bridge, BuildResult, Container, ContainerRequest, FileInfo, FileRange, Ref, ResolveOptions,
+    Bridge, BuildResult, Container, ContainerRequest, FileInfo, FileRange, Ref, ResolveOptions,
     ResolvedImage, ResolvedSource, SolveRequest, SourceOptions, Warning, Worker,
 };
 
@@ -76,10 +75,6 @@ impl<T: Scope> Bridge for T {
 
     async fn warn(&self, vertex: &Digest, warning: Warning) -> Result<()> {
         self.bridge().warn(vertex, warning).await
-    }
-
-    fn list_software(&self, request: ListRequest) -> Result<Attestation> {
-        self.bridge().list_software(request)
     }
 
     async fn new_container(&self, request: ContainerRequest) -> Result<Arc<dyn Container>> {

@@ -87,7 +87,7 @@ struct ExternalRef {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SpdxFile<'a> {
-    file_name: &'a str,
+    file_name: String,
     #[serde(rename = "SPDXID")]
     id: String,
     checksums: [Checksum<'a>; 2],
@@ -130,7 +130,8 @@ impl Inventory {
             self.files.keys().map(|path| (path.as_str(), id("File", path, path))).collect();
         let relationships = self.relationships(&packages, &file_ids);
         let files = self.files.iter().map(|(path, evidence)| SpdxFile {
-            file_name: path,
+            // The specification has them relative.
+            file_name: format!(".{path}"),
             id: file_ids[path.as_str()].clone(),
             checksums: [("SHA1", &evidence.sha1), ("SHA256", &evidence.sha256)]
                 .map(|(algorithm, value)| Checksum { algorithm, checksum_value: value }),

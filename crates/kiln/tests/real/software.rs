@@ -12,7 +12,7 @@ const DOCKERFILE: &str = r#"FROM tools AS all
 ARG BUILDKIT_SBOM_SCAN_STAGE=true
 WORKDIR /truth
 RUN python3 -m venv /venv && /venv/bin/pip install --no-cache-dir jinja2==3.1.6 \
-    && /venv/bin/pip list --format=freeze --all > pypi
+    && /venv/bin/pip list --format=freeze > pypi
 WORKDIR /app
 COPY package.json .
 RUN npm install --no-audit --no-fund && npm ls --all --json > /truth/npm.json
