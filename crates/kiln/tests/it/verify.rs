@@ -64,7 +64,7 @@ fn the_step_the_files_and_the_cause_are_told() {
         &["random by intent"],
     );
     check(
-        "RUN date +%s > /f && gzip /f && rm -f /f && date > /g && chmod $(($(date +%s) % 512)) /g\n",
+        "RUN date +%s > /f && gzip /f && rm -f /f && date > /g && chmod $(printf %o $(($(date +%s) % 512))) /g\n",
         &["/f.gz  content", "/g     content, mode"],
     );
 }

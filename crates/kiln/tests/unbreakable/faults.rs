@@ -49,11 +49,23 @@ struct Filler(std::path::PathBuf);
 
 impl Filler {
     fn new(dir: &std::path::Path) -> Self {
-        let path = dir.join("filler");
+        let filler = Filler(dir.join("filler"));
+        // What an engine cleans up behind its builds makes room again for a while.
+        let mut size = None;
+        while size != Some(filler.fill()) {
+            size = Some(filler.fill());
+            std::thread::sleep(std::time::Duration::from_millis(300));
+        }
+        filler
+    }
+
+    /// Gives the size of the file, which takes all that is free now.
+    fn fill(&self) -> u64 {
         let mut dd = tool("dd");
-        dd.args(["if=/dev/zero", "bs=4k"]).arg(format!("of={}", path.display()));
+        dd.args(["if=/dev/zero", "bs=4k", "oflag=append", "conv=notrunc"])
+            .arg(format!("of={}", self.0.display()));
         assert!(!output_of(&mut dd, b"").status.success(), "the disk is full then");
-        Filler(path)
+        self.0.metadata().expect("there").len()
     }
 }
 
