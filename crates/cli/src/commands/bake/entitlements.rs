@@ -353,7 +353,8 @@ mod tests {
         match missed() {
             Ok(wanted) => {
                 let all = [wanted.told(), wanted.told_files(&env)].concat();
-                all.into_iter().map(|(_, flag)| flag).collect::<Vec<_>>().join(" ")
+                let flags: std::collections::BTreeSet<_> = all.into_iter().map(|(_, flag)| flag).collect();
+                flags.into_iter().collect::<Vec<_>>().join(" ")
             }
             Err(e) => format!("ERROR: {e}"),
         }
@@ -398,12 +399,12 @@ mod tests {
         };
         check(
             &[],
-            "network.host security.insecure device=v/c=x ssh fs.read=../other fs.read=/from fs.read=/key \
-             fs.read=/secret fs.write=../out fs.write=/to",
+            "device=v/c=x fs.read=../other fs.read=/from fs.read=/key fs.read=/secret fs.write=../out fs.write=/to \
+             network.host security.insecure ssh",
         );
         check(
             &["network.host", "device=v/c=x", "ssh", "fs.read=/", "fs.write=../out", "fs.write=/to/there"],
-            "security.insecure fs.write=/to",
+            "fs.write=/to security.insecure",
         );
         check(&["security.insecure", "network.host", "device", "ssh", "fs=*"], "");
         check(&["buildx.local.delete=x"], "ERROR: buildx.local.delete does not accept a value");
