@@ -15,11 +15,12 @@ use clap::{Args, ValueHint};
     override_usage = "kiln bake [OPTIONS] [TARGET]...\n       kiln bake [OPTIONS] URL [CONTEXT-URL] [TARGET]...",
     args_override_self = true,
     after_help = "\
-A URL is a Git repository, an archive or a file of the web; the engine fetches it. Contexts of such files lie there too,
-but for those that begin with cwd://, and those below BAKE_CMD_CONTEXT: the folder here, or CONTEXT-URL.
+A URL is a Git repository, an archive or a file of the web; the engine fetches it. Contexts of such
+files lie there too, but for those that begin with cwd://, and those below BAKE_CMD_CONTEXT: that is
+the folder here, or CONTEXT-URL.
 
-Files may not do all that their user may. Paths outside of this folder, the network of the host, privileged steps,
-devices and ssh agents are asked for at the terminal, or granted beforehand:
+Files may not do all that their user may. Paths outside of this folder, the network of the host,
+privileged steps, devices and ssh agents are asked for at the terminal, or granted beforehand:
 
   --allow fs.read=PATH, fs.write=PATH, fs=PATH    `*` for all [env: BUILDX_BAKE_ENTITLEMENTS_FS=0]
   --allow network.host, security.insecure, device[=NAME], ssh, buildx.local.delete
@@ -77,11 +78,11 @@ pub(crate) struct BakeArgs {
     pub metadata_file: Option<PathBuf>,
 
     /// Run every step anew; short for --set *.no-cache=BOOL
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Cache")]
+    #[arg(long, value_name = "BOOL", hide_possible_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Cache")]
     pub no_cache: Option<bool>,
 
     /// Ask registries for newer images; short for --set *.pull=BOOL
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Cache")]
+    #[arg(long, value_name = "BOOL", hide_possible_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Cache")]
     pub pull: Option<bool>,
 
     /// Build all that can be built after a target has failed, and tell all failures at the end

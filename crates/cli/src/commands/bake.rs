@@ -81,7 +81,7 @@ pub(crate) async fn bake(args: &BakeArgs, global: &GlobalArgs, env: &Environment
         settings(&resolved, definition.remote.as_ref(), args, &words, &docker.build_proxies("default"), env)?;
     let mut wanted = Rights::default();
     settings.values().try_for_each(|build| rights.miss(build, &mut wanted, env))?;
-    wanted.ask(progress, words.url.is_some(), env)?;
+    wanted.ask(progress, words.url.is_some(), env, &cancel).await?;
     // Who got here may do all that is asked for.
     settings.values_mut().for_each(|build| build.frontend.may_delete = true);
     warn_of_no_output(&settings, &builder, progress);
@@ -89,8 +89,7 @@ pub(crate) async fn bake(args: &BakeArgs, global: &GlobalArgs, env: &Environment
     let (display, sender) = Display::new(progress, &builder, env)?;
     let common = Common { nodes, docker, env };
     let builds = Builds::prepare(&settings, &common, sender, &cancel).await?;
-    for (name, job) in builds.jobs.iter().filter(|(name, _)| settings[**name].call.is_none()) {
-        tracing::debug!(target = name, id = job.id, "a build");
+    for (_, job) in builds.jobs.iter().filter(|(name, _)| settings[**name].call.is_none()) {
         job.local.save(&job.id, env);
     }
     let drawing = display.start();

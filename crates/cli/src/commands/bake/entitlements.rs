@@ -5,11 +5,13 @@ use std::io::BufRead as _;
 use std::path::{Component, Path, PathBuf};
 
 use errdefs::{Error, Result, ResultExt as _};
+use tokio_util::sync::CancellationToken;
 
 use crate::console;
 use crate::environment::Environment;
 use crate::flags::{fields, parse_bool};
 use crate::inputs::{TARGET, is_git, is_http};
+use crate::job::until;
 use crate::outputs::resolve;
 use crate::settings::{BuildSettings, Destination, ProgressMode};
 
@@ -162,7 +164,13 @@ impl Rights {
     ///
     /// # Errors
     /// It is not granted, or there is no terminal to ask at.
-    pub(super) fn ask(&self, mode: ProgressMode, is_remote: bool, env: &Environment) -> Result<()> {
+    pub(super) async fn ask(
+        &self,
+        mode: ProgressMode,
+        is_remote: bool,
+        env: &Environment,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
         // Programs read this; they cannot answer. What they may lose are files.
         if mode == ProgressMode::RawJson {
             let flag = format!("--allow={LOCAL_DELETE}");
@@ -201,7 +209,7 @@ impl Rights {
             ));
         }
         console::note(text);
-        match is_settled || (env.stdin_is_terminal && yes()?) {
+        match is_settled || (env.stdin_is_terminal && yes(cancel).await?) {
             true => Ok(()),
             false => Err(Error::user("additional privileges requested")),
         }
@@ -232,10 +240,15 @@ fn with_flags(mut args: Vec<String>, flags: &str, env: &Environment) -> Option<S
     Some(args.join(" "))
 }
 
-fn yes() -> Result<bool> {
+async fn yes(cancel: &CancellationToken) -> Result<bool> {
     console::note("Do you want to grant requested privileges and continue? [y/N] ");
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).context("failed to read the answer")?;
+    // A signal does not end a read.
+    let read = tokio::task::spawn_blocking(|| {
+        let mut answer = String::new();
+        std::io::stdin().lock().read_line(&mut answer).map(|_| answer)
+    });
+    let answer = until(cancel, async { read.await.map_err(|e| Error::internal(e.to_string())) }).await?;
+    let answer = answer.context("failed to read the answer")?;
     Ok(answer.trim().eq_ignore_ascii_case("y"))
 }
 
@@ -343,7 +356,8 @@ mod tests {
         match missed() {
             Ok(wanted) => {
                 let all = [wanted.told(), wanted.told_files(&env)].concat();
-                all.into_iter().map(|(_, flag)| flag).collect::<Vec<_>>().join(" ")
+                let flags: std::collections::BTreeSet<_> = all.into_iter().map(|(_, flag)| flag).collect();
+                flags.into_iter().collect::<Vec<_>>().join(" ")
             }
             Err(e) => format!("ERROR: {e}"),
         }
@@ -388,12 +402,12 @@ mod tests {
         };
         check(
             &[],
-            "network.host security.insecure device=v/c=x ssh fs.read=../other fs.read=/from fs.read=/key \
-             fs.read=/secret fs.write=../out fs.write=/to",
+            "device=v/c=x fs.read=../other fs.read=/from fs.read=/key fs.read=/secret fs.write=../out fs.write=/to \
+             network.host security.insecure ssh",
         );
         check(
             &["network.host", "device=v/c=x", "ssh", "fs.read=/", "fs.write=../out", "fs.write=/to/there"],
-            "security.insecure fs.write=/to",
+            "fs.write=/to security.insecure",
         );
         check(&["security.insecure", "network.host", "device", "ssh", "fs=*"], "");
         check(&["buildx.local.delete=x"], "ERROR: buildx.local.delete does not accept a value");
