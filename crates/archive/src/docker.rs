@@ -12,7 +12,7 @@ use snapshot::Compression;
 
 use crate::layout::parse;
 use crate::members::Members;
-use crate::read::Image;
+use crate::read::{Image, whole_name};
 
 /// One entry of `manifest.json`.
 #[derive(Deserialize)]
@@ -51,13 +51,7 @@ pub(crate) fn images(
 
 impl Entry {
     fn names(&self) -> Result<Vec<Reference>> {
-        let parse = |text: &String| -> Result<Reference> {
-            let name = text.parse::<Reference>();
-            let name =
-                name.map_err(|e| Error::user(format!("an image of the archive is called {text:?}: {e}")))?;
-            Ok(name.with_default_tag())
-        };
-        self.repo_tags.iter().flatten().map(parse).collect()
+        self.repo_tags.iter().flatten().map(|text| whole_name(text)).collect()
     }
 
     fn manifest(

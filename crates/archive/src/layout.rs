@@ -6,7 +6,7 @@ use oci::manifest::REF_NAME;
 use oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Reference, media};
 use serde::de::DeserializeOwned;
 
-use crate::read::Image;
+use crate::read::{Image, whole_name};
 use crate::{IMAGE_NAME, MANIFEST};
 
 /// The images that the index of a layout names. Where it names none, the only one.
@@ -38,12 +38,8 @@ pub(crate) fn images(
 
 /// What an entry is called: by its whole name, or by one that only some programs give whole.
 fn name(entry: &Descriptor) -> Result<Option<Reference>> {
-    let whole = |text: &str| -> Result<Reference> {
-        let name = text.parse::<Reference>();
-        Ok(name.map_err(|e| Error::user(format!("an image of the archive is called {text:?}: {e}")))?)
-    };
     if let Some(text) = entry.annotations.get(IMAGE_NAME) {
-        return whole(text).map(|name| Some(name.with_default_tag()));
+        return whole_name(text).map(Some);
     }
     // A word alone is a tag.
     let short = entry.annotations.get(REF_NAME).filter(|text| text.contains(['/', ':']));

@@ -58,3 +58,9 @@ impl<'a> Reading<'a> {
         self.came
     }
 }
+
+/// A name that an archive gives an image, complete.
+pub(crate) fn whole_name(text: &str) -> Result<Reference> {
+    let name = text.parse::<Reference>().map(Reference::with_default_tag);
+    name.map_err(|e| Error::user(format!("an image of the archive is called {text:?}: {e}")))
+}

@@ -32,7 +32,7 @@ impl Engine {
         let (reader, engine) = (log.reader(), self.clone());
         let end = tokio::spawn(async move {
             let sink: Arc<dyn Sink> = Arc::clone(&log) as _;
-            let step = Step::start(sink, "push", format!("pushing {name}"));
+            let step = Step::start(sink, &format!("push {name}"), format!("pushing {name}"));
             let work = engine.push(&name, platform, session, &step, &cancel);
             let pushed = cancel.run_until_cancelled(work).await;
             let pushed = step.finish(pushed.unwrap_or_else(|| Err(errdefs::Error::canceled())));
