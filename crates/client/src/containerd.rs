@@ -104,7 +104,7 @@ impl Containerd {
                 Some(below) => below.push(diff_id),
             };
             let parent = below.map(|below| below.0.to_string()).unwrap_or_default();
-            self.unpack_layer(layer, snapshotter, &parent, &chain.0.to_string())
+            self.unpack_layer(layer, snapshotter, &parent, chain.0.as_ref())
                 .await
                 .with_context(|| format!("failed to unpack the layer {}", layer.digest))?;
             below = Some(chain);

@@ -12,6 +12,9 @@ use oci::{Descriptor, Digest, Index, Manifest, Platform, Reference, media};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+/// Names and contents.
+type Members = Vec<(String, Vec<u8>)>;
+
 /// A content store of its own.
 struct Store {
     content: content::Store,
@@ -174,7 +177,7 @@ fn what_is_damaged_is_refused_and_leaves_nothing() {
         assert!(error.contains(told), "`{told}` is not in {error}");
     };
     let layer = tar(&[("file", b"data")]);
-    let docker = |change: &dyn Fn(&mut Vec<(String, Vec<u8>)>)| {
+    let docker = |change: &dyn Fn(&mut Members)| {
         let mut files = docker_files(&layer);
         change(&mut files);
         pack(&files)
