@@ -125,8 +125,11 @@ fn what_is_written_reads_back_whole() {
     assert!(text.contains(r#""RepoTags":["a:1","reg.io/b:2"]"#), "{text}");
 }
 
+/// Files by their paths.
+type Files = Vec<(String, Vec<u8>)>;
+
 /// The files of an archive as Docker wrote it of old.
-fn docker_files(layer: &[u8]) -> Vec<(String, Vec<u8>)> {
+fn docker_files(layer: &[u8]) -> Files {
     let config = config("amd64", layer);
     let config_name = format!("{}.json", Digest::of(&config).hex());
     let manifest = json!([{"Config": config_name, "RepoTags": ["a:1", "a"], "Layers": ["x/layer.tar"]}]);
@@ -161,7 +164,7 @@ fn what_is_damaged_is_refused_and_leaves_nothing() {
         assert!(error.contains(told), "`{told}` is not in {error}");
     };
     let layer = tar(&[("file", b"data")]);
-    let docker = |change: &dyn Fn(&mut Vec<(String, Vec<u8>)>)| {
+    let docker = |change: &dyn Fn(&mut Files)| {
         let mut files = docker_files(&layer);
         change(&mut files);
         pack(&files)
