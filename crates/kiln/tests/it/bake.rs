@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -386,8 +387,11 @@ fn definitions_in_a_repository() {
     git("add .");
     git("commit -q -m one");
     let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
-    let mut daemon = tool("git");
-    daemon.args(["daemon", "--verbose", "--export-all", "--reuseaddr", "--listen=127.0.0.1"]);
+    // `git daemon` would start it as a child, which outlives it.
+    let programs = run_tool(tool("git").arg("--exec-path"), b"");
+    let programs = String::from_utf8_lossy(&programs).trim().to_owned();
+    let mut daemon = Command::new(Path::new(&programs).join("git-daemon"));
+    daemon.args(["--verbose", "--export-all", "--reuseaddr", "--listen=127.0.0.1"]);
     daemon.arg(format!("--port={port}")).arg(format!("--base-path={}", files.path().display()));
     let (_server, ()) = Process::start(&mut daemon, |line| line.contains("Ready to rumble").then_some(()));
     let engine = Engine::new();
