@@ -24,12 +24,17 @@ fn told(world: &World, a: &[LayerId], b: &[LayerId], times: Times) -> Vec<String
 fn differences_are_told_by_path_and_kind() {
     let world = World::new();
     let base = world.made_of(&[], "a/ dir\na/same file 1\na/b/ dir\na/b/c file 1\nl symlink a\nold file 1\n");
-    let first = world.made_of(&[base.clone()], "a/b/c file 2\nx file 1\nk file 1\nl symlink b\n");
-    let second =
-        world.made_of(&[base.clone()], "a/b/c file 3\ny/ dir\ny/z file 1\nk dir\nl symlink c\nold rm\n");
+    let first = world.made_of(std::slice::from_ref(&base), "a/b/c file 2\nx file 1\nk file 1\nl symlink b\n");
+    let second = world.made_of(
+        std::slice::from_ref(&base),
+        "a/b/c file 3\ny/ dir\ny/z file 1\nk dir\nl symlink c\nold rm\n",
+    );
     let lines = told(&world, &[base.clone(), first], &[base.clone(), second], Times::Ignored);
     assert_eq!(lines, ["a/b/c [Content]", "k [Kind]", "l [Target]", "- old", "- x", "+ y"]);
-    assert_eq!(told(&world, &[base.clone()], &[base], Times::Exact), Vec::<String>::new());
+    assert_eq!(
+        told(&world, std::slice::from_ref(&base), std::slice::from_ref(&base), Times::Exact),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
