@@ -13,7 +13,7 @@ const IMAGES: [Image; 10] = [
         "packages",
         r#"FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends less ca-certificates \
-    && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/ldconfig/aux-cache
+    && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/apt/* /var/cache/ldconfig/aux-cache
 "#,
         &[],
     ),
@@ -120,7 +120,7 @@ WORKDIR /in
 COPY . .
 RUN tar --sort=name --mtime=@$SOURCE_DATE_EPOCH --owner=0 --group=0 -cf /a.tar b && gzip -n -k /a.tar
 FROM scratch
-ADD --unpack --link --from=pack /a.tar.gz /unpacked/
+COPY --link --from=pack /a.tar.gz /packed/
 ADD b /b
 "#,
         &[("b/one", "1"), ("b/two/three", "3"), ("b/link -> one", ""), ("+x b/run", "#!/bin/sh\n")],
