@@ -7,6 +7,7 @@ mod dotenv;
 mod interpolate;
 mod project;
 mod service;
+mod tags;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,8 @@ use crate::diagnostic::{Fault, File, Span};
 use crate::target::{Group, Target};
 
 type Environment = BTreeMap<String, String>;
+/// What a file says, and what of it takes the place of what others say.
+type Document = (Map<String, Json>, Vec<tags::Tag>);
 type Read = dyn Fn(&str) -> std::io::Result<Vec<u8>>;
 
 /// What Compose files see: the environment, then `.env`, and `--var` above both.
@@ -40,7 +43,7 @@ pub fn environment(
 /// Whether a file without a telling name is a Compose file.
 pub fn looks_like(file: &File, index: u16, environment: &Environment) -> bool {
     let refuse = |_: &str| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
-    let Ok(root) = parse(file, index) else { return false };
+    let Ok((root, _)) = parse(file, index) else { return false };
     let has = |key| root.get(key).is_some_and(|v| !v.is_null());
     let known = (has("services") || has("secrets")) && !has("target") && !has("group");
     known && load(std::slice::from_ref(file), &[0], environment, &refuse).is_ok()
@@ -60,14 +63,14 @@ pub fn load(
     let mut project = project::Project::new(environment, read);
     for index in which {
         let file = &files[usize::from(*index)];
-        let root = parse(file, *index)?;
-        project.add(root, *index, "").map_err(failed)?;
+        let (root, tags) = parse(file, *index)?;
+        project.add(root, &tags, *index, "").map_err(failed)?;
     }
     project.targets().map_err(failed)
 }
 
 /// Reads YAML. Words such as `yes` are text, as YAML 1.2 has it.
-fn parse(file: &File, index: u16) -> Result<Map<String, Json>, Fault> {
+fn parse(file: &File, index: u16) -> Result<Document, Fault> {
     let text = std::str::from_utf8(&file.data).map_err(|e| {
         let start = e.valid_up_to() as u32;
         Fault::plain("the file is not UTF-8").at(Span { file: index, start, end: start + 1 })
@@ -78,8 +81,8 @@ fn parse(file: &File, index: u16) -> Result<Map<String, Json>, Fault> {
     })
 }
 
-/// The mapping that a file holds, or what is wrong and where.
-fn yaml(text: &str) -> Result<Map<String, Json>, (String, Option<usize>)> {
+/// The mapping that a file holds, with the tags in it, or what is wrong and where.
+fn yaml(text: &str) -> Result<Document, (String, Option<usize>)> {
     let options =
         serde_saphyr::options! { strict_booleans: true, legacy_octal_numbers: true, with_snippet: false };
     let value: Json = serde_saphyr::from_str_with_options(text, options).map_err(|e| {
@@ -88,7 +91,11 @@ fn yaml(text: &str) -> Result<Map<String, Json>, (String, Option<usize>)> {
         (message.lines().next().unwrap_or_default().to_owned(), offset)
     })?;
     match value {
-        Json::Object(map) => Ok(map),
+        Json::Object(mut map) => {
+            let tags = tags::read(text);
+            tags::drop_resets(&mut map, &tags);
+            Ok((map, tags))
+        }
         Json::Null => Err(("empty compose file".into(), None)),
         _ => Err(("top-level object must be a mapping".into(), Some(0))),
     }

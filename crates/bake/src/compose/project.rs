@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json};
 
 use super::interpolate::{self, join};
-use super::{Environment, Read, service, yaml};
+use super::tags::{self, Tag};
+use super::{Document, Environment, Read, service, yaml};
 use crate::module::check_name;
 use crate::origin::Origin;
 use crate::path;
@@ -36,7 +37,7 @@ impl<'p> Project<'p> {
     }
 
     /// Lays a file over those before. `dir`: the folder that its paths count from, empty for the working directory.
-    pub fn add(&mut self, mut root: Object, file: u16, dir: &str) -> Result<(), String> {
+    pub fn add(&mut self, mut root: Object, tags: &[Tag], file: u16, dir: &str) -> Result<(), String> {
         if self.depth >= MAX_DEPTH {
             return Err("files include each other in a circle".into());
         }
@@ -47,9 +48,21 @@ impl<'p> Project<'p> {
             interpolate::value(value, key, &|name| self.environment.get(name).cloned())?;
         }
         self.include(root.get("include"), file, dir)?;
+        for tag in tags {
+            match tag.path.as_slice() {
+                [part, name] if part == "services" => _ = self.services.remove(name),
+                [part, name] if part == "secrets" => _ = self.secrets.remove(name),
+                [part, name, rest @ ..] if part == "services" => {
+                    if let Some(service) = self.services.get_mut(name) {
+                        tags::remove(service, rest);
+                    }
+                }
+                _ => {}
+            }
+        }
         let services = mapping(root.remove("services"), "services")?;
         for name in services.keys() {
-            let service = self.extended(name, &services, dir, 0)?;
+            let service = self.extended(name, &services, tags, dir, 0)?;
             let old = self.services.remove(name).unwrap_or_default();
             self.services.insert(name.clone(), merged(old, service, &format!("services.{name}"))?);
             self.files.insert(name.clone(), file);
@@ -77,22 +90,29 @@ impl<'p> Project<'p> {
             };
             for path in paths {
                 let path = from(dir, &path);
-                let root = self.open(&path)?;
+                let (root, tags) = self.open(&path)?;
                 self.depth += 1;
-                self.add(root, file, &parent(&path))?;
+                self.add(root, &tags, file, &parent(&path))?;
                 self.depth -= 1;
             }
         }
         Ok(())
     }
 
-    fn open(&self, path: &str) -> Result<Object, String> {
+    fn open(&self, path: &str) -> Result<Document, String> {
         let data = (self.read)(path).map_err(|e| format!("failed to read {path}: {e}"))?;
         yaml(&String::from_utf8_lossy(&data)).map_err(|(message, _)| format!("{path}: {message}"))
     }
 
     /// A service with what it extends below it.
-    fn extended(&self, name: &str, all: &Object, dir: &str, depth: usize) -> Result<Object, String> {
+    fn extended(
+        &self,
+        name: &str,
+        all: &Object,
+        tags: &[Tag],
+        dir: &str,
+        depth: usize,
+    ) -> Result<Object, String> {
         let path = format!("services.{name}");
         if depth > MAX_DEPTH {
             return Err(format!("{path} extends itself in a circle"));
@@ -110,8 +130,8 @@ impl<'p> Project<'p> {
             }
             Some(_) => return Err(format!("{path}.extends must be a string or a mapping")),
         };
-        let below = match file {
-            None if all.contains_key(&base) => self.extended(&base, all, dir, depth + 1)?,
+        let mut below = match file {
+            None if all.contains_key(&base) => self.extended(&base, all, tags, dir, depth + 1)?,
             None => {
                 return Err(format!(
                     "cannot extend service \"{base}\": {path} is the only one that names it"
@@ -119,7 +139,7 @@ impl<'p> Project<'p> {
             }
             Some(file) => {
                 let file = from(dir, &file);
-                let mut root = self.open(&file)?;
+                let (mut root, tags) = self.open(&file)?;
                 for (key, value) in &mut root {
                     interpolate::value(value, key, &|name| self.environment.get(name).cloned())?;
                 }
@@ -127,9 +147,17 @@ impl<'p> Project<'p> {
                 if !others.contains_key(&base) {
                     return Err(format!("cannot extend service \"{base}\": {file} has none"));
                 }
-                self.extended(&base, &others, &parent(&file), depth + 1)?
+                self.extended(&base, &others, &tags, &parent(&file), depth + 1)?
             }
         };
+        for tag in tags {
+            if let [part, service, rest @ ..] = tag.path.as_slice()
+                && part == "services"
+                && service == name
+            {
+                tags::remove(&mut below, rest);
+            }
+        }
         merged(below, own, &path)
     }
 
