@@ -35,8 +35,25 @@ impl Ingest {
         self.written
     }
 
+    /// Drops the blob. Fails where it is not the one that was expected.
+    pub fn check(mut self) -> Result<()> {
+        self.finish().map(drop)
+    }
+
     /// Makes the blob visible. Fails where it is not the one that was expected.
     pub fn commit(mut self) -> Result<Digest> {
+        let digest = self.finish()?;
+        if let Some(lease) = &self.lease {
+            lease.hold(&digest);
+        }
+        self.store
+            .put(&self.path, &digest, self.written)
+            .with_context(|| format!("failed to store blob `{digest}`"))?;
+        self.path.clear();
+        Ok(digest)
+    }
+
+    fn finish(&mut self) -> Result<Digest> {
         let hasher = std::mem::replace(&mut self.hasher, Hasher::like(None));
         let digest = hasher.finish();
         if let Some((expected, size)) = &self.expected {
@@ -47,13 +64,6 @@ impl Ingest {
                 return Err(mismatch(format!("unexpected commit digest {digest}, expected {expected}")));
             }
         }
-        if let Some(lease) = &self.lease {
-            lease.hold(&digest);
-        }
-        self.store
-            .put(&self.path, &digest, self.written)
-            .with_context(|| format!("failed to store blob `{digest}`"))?;
-        self.path.clear();
         Ok(digest)
     }
 }

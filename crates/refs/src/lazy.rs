@@ -22,9 +22,14 @@ pub type BlobStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 /// Fetches blobs.
 #[async_trait]
 pub trait BlobProvider: Send + Sync + 'static {
-    /// Opens a blob. The stream ends with an error where it breaks off; with one of the code [`Code::DataLoss`] where it is
-    /// known that other bytes came, and may come from elsewhere if it is opened again.
+    /// Opens a blob. The stream ends with an error where it breaks off. Whether it has its digest is not looked at.
     async fn open(&self, blob: &Descriptor) -> Result<BlobStream>;
+
+    /// Hears that what came is not what the digest says. Tells where it came from, if it may come from elsewhere when it is
+    /// opened again.
+    fn came_wrong(&self, _blob: &Descriptor) -> Option<String> {
+        None
+    }
 
     /// Whether it has nothing to give any more, as a client that has left.
     fn is_gone(&self) -> bool {
@@ -166,7 +171,7 @@ impl Inner {
         }
         let blob = self.unpackable(node)?;
         let _permit = self.unpacking.acquire().await.map_err(|_| Error::canceled())?;
-        let unpacked = again_if_wrong(|| self.unpack(node, blob.clone())).await;
+        let unpacked = again_if_wrong(node, &blob.descriptor, || self.unpack(node, blob.clone())).await;
         let unpacked =
             unpacked.with_context(|| format!("failed to extract layer {}", blob.descriptor.digest))?;
         let tree = unpacked.keep();
@@ -215,15 +220,20 @@ impl Inner {
             let ingest = lease.ingest(Some((descriptor.digest.clone(), descriptor.size)))?;
             let mut tee = Tee { source, ingest };
             let unpacked = refs.apply(&mut tee, &expected);
-            if unpacked.as_ref().is_err_and(|e| e.class() == Class::User) {
-                // Whoever gives the blob tells at its end whether it came damaged.
-                let _ = io::copy(&mut tee.source, &mut io::sink());
+            match unpacked {
+                // Where it came damaged, that is why. What follows the packed archive belongs to the blob.
+                Err(e) if e.class() == Class::User => {
+                    io::copy(&mut tee, &mut io::sink())?;
+                    tee.ingest.check()?;
+                    Err(e)
+                }
+                Err(e) => Err(e),
+                Ok(unpacked) => {
+                    io::copy(&mut tee, &mut io::sink())?;
+                    tee.ingest.commit()?;
+                    Ok(unpacked)
+                }
             }
-            let unpacked = unpacked?;
-            // What follows the packed archive belongs to the blob.
-            io::copy(&mut tee, &mut io::sink())?;
-            tee.ingest.commit()?;
-            Ok(unpacked)
         });
         let fed = self.feed(node, &blob.descriptor, sender).await;
         let unpacked = unpacked.await.map_err(|e| Error::internal(format!("unpacking ended: {e}")))?;
@@ -278,7 +288,7 @@ impl Inner {
         if lease.hold(&blob.descriptor.digest) {
             return Ok(());
         }
-        again_if_wrong(|| self.fetch_once(node, blob, lease)).await
+        again_if_wrong(node, &blob.descriptor, || self.fetch_once(node, blob, lease)).await
     }
 
     async fn fetch_once(&self, node: &Node, blob: &LayerBlob, lease: &content::Lease) -> Result<()> {
@@ -295,15 +305,28 @@ impl Inner {
     }
 }
 
-/// Does something with a blob; once more where other bytes came than its digest says. Who gave those is not the first to be
-/// asked again.
-async fn again_if_wrong<T, F: Future<Output = Result<T>>>(work: impl Fn() -> F) -> Result<T> {
-    match work().await {
-        Err(e) if e.code() == Code::DataLoss => {
+/// Does something with a blob; once more where other bytes came than its digest says, if who gave those is not the first
+/// to be asked again.
+async fn again_if_wrong<T, F: Future<Output = Result<T>>>(
+    node: &Node,
+    blob: &Descriptor,
+    work: impl Fn() -> F,
+) -> Result<T> {
+    let told = |e: Error| {
+        let is_wrong = e.code() == Code::FailedPrecondition;
+        let from = is_wrong.then(|| node.provider(&blob.digest)?.came_wrong(blob)).flatten();
+        (
+            from.is_some(),
+            from.map_or(e.clone(), |from| e.context(format!("blob {} from {from}", blob.digest))),
+        )
+    };
+    match work().await.map_err(told) {
+        Ok(done) => Ok(done),
+        Err((true, e)) => {
             tracing::warn!("a blob is fetched again: {e}");
-            work().await
+            work().await.map_err(|e| told(e).1)
         }
-        other => other,
+        Err((false, e)) => Err(e),
     }
 }
 

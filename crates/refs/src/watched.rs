@@ -33,6 +33,10 @@ impl BlobProvider for Watched {
         })))
     }
 
+    fn came_wrong(&self, blob: &Descriptor) -> Option<String> {
+        self.provider.came_wrong(blob)
+    }
+
     fn is_gone(&self) -> bool {
         self.provider.is_gone()
     }

@@ -5,6 +5,7 @@ mod stream;
 use std::pin::Pin;
 
 use bytes::Bytes;
+use content::Hasher;
 use errdefs::{Class, Code, Error, Result};
 use futures_util::{Stream, TryStreamExt as _, stream as streams};
 use http::header::CONTENT_LENGTH;
@@ -29,8 +30,8 @@ impl Registry {
     /// Opens a blob. A connection that breaks is taken up where it broke, at another server where one gives no more.
     ///
     /// # Errors
-    /// The stream is as long as the descriptor says and has its digest, or ends with an error. Where bytes came that were
-    /// wrong, that has the code [`Code::DataLoss`], and who opens the blob again gets it from elsewhere if that can be.
+    /// The stream is as long as the descriptor says, or ends with an error. Whether it has its digest, who takes it knows:
+    /// see [`Registry::came_wrong`]. Blobs of up to 64 KiB are checked here.
     pub async fn blob(&self, reference: &Reference, descriptor: &Descriptor) -> Result<ByteStream> {
         if descriptor.size > AT_ONCE {
             return self.open(reference, descriptor).await;
@@ -53,7 +54,17 @@ impl Registry {
 
     async fn collect(&self, reference: &Reference, descriptor: &Descriptor) -> Result<Bytes> {
         let chunks: Vec<Bytes> = self.open(reference, descriptor).await?.try_collect().await?;
-        Ok(Bytes::from(chunks.concat()))
+        let (bytes, digest) = (chunks.concat(), &descriptor.digest);
+        let mut hasher = Hasher::like(Some(digest));
+        hasher.update(&bytes);
+        let found = hasher.finish();
+        if found != *digest {
+            let hosts = self.came_wrong(digest).unwrap_or_default();
+            return Err(wrong(format!(
+                "unexpected digest {found} of blob {digest} of {reference} from {hosts}"
+            )));
+        }
+        Ok(Bytes::from(bytes))
     }
 
     async fn open(&self, reference: &Reference, descriptor: &Descriptor) -> Result<ByteStream> {

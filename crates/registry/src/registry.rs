@@ -1,6 +1,6 @@
 //! The client of all registries.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use errdefs::{Error, Result};
@@ -16,6 +16,9 @@ use crate::config::{Config, Retry};
 use crate::endpoint::Endpoint;
 use crate::transport::Transport;
 
+/// Blobs of which is known who gave them.
+const REMEMBERED: usize = 256;
+
 /// Pulls and pushes. Cheap to clone; clones share connections and tokens.
 #[derive(Clone)]
 pub struct Registry {
@@ -28,6 +31,8 @@ pub struct Registry {
 struct Shared {
     config: Config,
     transport: Transport,
+    /// Which hosts gave bytes of which blobs; the latest last.
+    gave: Mutex<VecDeque<(Digest, BTreeSet<String>)>>,
     /// Which hosts gave wrong bytes for which blobs.
     wrong: Mutex<HashSet<(String, Digest)>>,
     /// Held while a list of referrers is written under a tag.
@@ -42,6 +47,7 @@ impl Registry {
             shared: Arc::new(Shared {
                 config,
                 transport,
+                gave: Mutex::default(),
                 wrong: Mutex::default(),
                 tag: AsyncMutex::default(),
             }),
@@ -94,9 +100,27 @@ impl Registry {
         self.shared.tag.lock().await
     }
 
-    /// Notes that a host gave wrong bytes for a blob.
-    pub(crate) fn distrust(&self, host: &str, digest: &Digest) {
-        self.wrong().insert((host.to_owned(), digest.clone()));
+    /// Notes that a host gave bytes of a blob.
+    pub(crate) fn gave(&self, host: &str, digest: &Digest) {
+        let mut gave = self.shared.gave.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, hosts)) = gave.iter_mut().find(|(blob, _)| blob == digest) {
+            hosts.insert(host.to_owned());
+            return;
+        }
+        if gave.len() == REMEMBERED {
+            gave.pop_front();
+        }
+        gave.push_back((digest.clone(), BTreeSet::from([host.to_owned()])));
+    }
+
+    /// Hears that what came of a blob is not what its digest says. Who gave it is asked last from now on. Tells who that was;
+    /// nothing where nobody has given any lately.
+    pub fn came_wrong(&self, digest: &Digest) -> Option<String> {
+        let mut gave = self.shared.gave.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = gave.iter().position(|(blob, _)| blob == digest)?;
+        let (_, hosts) = gave.remove(at)?;
+        self.wrong().extend(hosts.iter().map(|host| (host.clone(), digest.clone())));
+        Some(hosts.iter().map(|host| format!("`{host}`")).collect::<Vec<_>>().join(" and "))
     }
 
     fn wrong(&self) -> MutexGuard<'_, HashSet<(String, Digest)>> {

@@ -80,6 +80,10 @@ impl BlobProvider for Provider {
         open(&registry, &self.place.reference, blob).await
     }
 
+    fn came_wrong(&self, blob: &Descriptor) -> Option<String> {
+        self.place.registry(&self.clients.session_ids()).came_wrong(&blob.digest)
+    }
+
     fn is_gone(&self) -> bool {
         self.clients.session_ids().iter().all(|id| self.place.sessions.find(id).is_none())
     }

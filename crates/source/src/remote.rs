@@ -39,4 +39,8 @@ impl BlobProvider for Remote {
         }
         self.registry.blob(&self.reference, blob).await
     }
+
+    fn came_wrong(&self, blob: &Descriptor) -> Option<String> {
+        self.registry.came_wrong(&blob.digest)
+    }
 }

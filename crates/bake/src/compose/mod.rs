@@ -1,10 +1,11 @@
 //! Compose files: services with a `build` section are targets.
 //!
-//! Of a file only services (image, build, environment, env_file, extends), secrets and includes are read. There are no
-//! places in faults: they name the key instead.
+//! Of a file only services (image, build, environment, env_file, extends), secrets and includes are read. What is wrong
+//! names the key; where that stands is looked up once it is told.
 
 mod dotenv;
 mod interpolate;
+mod places;
 mod project;
 mod service;
 mod tags;
@@ -59,7 +60,16 @@ pub fn load(
     environment: &Environment,
     read: &Read,
 ) -> Result<(Vec<Target>, Vec<Group>), Fault> {
-    let failed = |why: String| Fault::plain(format!("failed to parse compose file: {why}"));
+    let failed = |why: String| {
+        // What a later file says stands above what earlier ones do.
+        let place = which.iter().rev().find_map(|index| {
+            let text = std::str::from_utf8(&files[usize::from(*index)].data).ok()?;
+            let (start, end) = places::find(text, &why)?;
+            Some(Span { file: *index, start: start as u32, end: end as u32 })
+        });
+        let fault = Fault::plain(format!("failed to parse compose file: {why}"));
+        place.map_or(fault.clone(), |span| fault.at(span))
+    };
     let mut project = project::Project::new(environment, read);
     for index in which {
         let file = &files[usize::from(*index)];

@@ -117,6 +117,7 @@ fn check_failure(proxy: &FaultyProxy, stderr: &str) {
         "unexpected status",
         "failed to do request",
         "unexpected digest",
+        "unexpected commit digest",
         "is longer than",
         "ended after",
         "web page",

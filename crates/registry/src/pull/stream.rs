@@ -1,12 +1,11 @@
 //! One blob on its way.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Buf as _, Bytes};
-use content::Hasher;
 use errdefs::{Class, Code, Error, Result};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::header::{CONTENT_RANGE, RANGE};
@@ -47,8 +46,6 @@ struct Blob {
     places: Vec<Place>,
     /// The one that is asked now.
     current: AtomicUsize,
-    /// The hosts that gave something.
-    gave: Mutex<BTreeSet<String>>,
     scopes: Vec<String>,
     digest: Digest,
     size: u64,
@@ -66,7 +63,6 @@ impl Source {
             registry: registry.clone(),
             places,
             current: AtomicUsize::new(0),
-            gave: Mutex::default(),
             scopes: vec![scope(reference, false)],
             digest: descriptor.digest.clone(),
             size: descriptor.size,
@@ -85,11 +81,11 @@ impl Source {
             status if status.is_success() => self.in_one(reply),
             _ => return Err(reply.into_error().await),
         };
-        Ok(Some(self.checked(parts)))
+        Ok(Some(parts))
     }
 
     async fn get(&self, place: usize, range: Option<Range<u64>>) -> Result<Reply> {
-        let Blob { registry, places, scopes, gave, .. } = &*self.0;
+        let Blob { registry, places, scopes, digest, .. } = &*self.0;
         let Place { endpoint, url } = &places[place];
         let mut call = Call::new(Method::GET, url.clone(), scopes.clone());
         if let Some(range) = range {
@@ -98,7 +94,7 @@ impl Source {
         let reply = registry.send(endpoint, call).await?;
         reply.refuse_page()?;
         if reply.status().is_success() {
-            gave.lock().unwrap_or_else(PoisonError::into_inner).insert(endpoint.host.clone());
+            registry.gave(&endpoint.host, digest);
         }
         Ok(reply)
     }
@@ -126,38 +122,6 @@ impl Source {
             Ok::<_, Error>(stream::iter(chunks))
         });
         Box::pin(pieces.buffered(SIDE_BY_SIDE).try_flatten())
-    }
-
-    /// The same bytes, and an error after the last where they are not those of the digest.
-    fn checked(self, bytes: ByteStream) -> ByteStream {
-        let hasher = Hasher::like(Some(&self.0.digest));
-        Box::pin(stream::try_unfold((bytes, hasher, self), |(mut bytes, mut hasher, source)| async move {
-            match bytes.next().await.transpose()? {
-                Some(chunk) => {
-                    hasher.update(&chunk);
-                    Ok(Some((chunk, (bytes, hasher, source))))
-                }
-                None => source.check(&hasher.finish()).map(|()| None),
-            }
-        }))
-    }
-
-    fn check(&self, found: &Digest) -> Result<()> {
-        let Blob { digest, reference, .. } = &*self.0;
-        match found == digest {
-            true => Ok(()),
-            false => {
-                let hosts = self.distrust();
-                Err(wrong(format!("unexpected digest {found} of blob {digest} of {reference} from {hosts}")))
-            }
-        }
-    }
-
-    /// Notes that those who gave the blob gave wrong bytes; tells who they were.
-    fn distrust(&self) -> String {
-        let gave = self.0.gave.lock().unwrap_or_else(PoisonError::into_inner);
-        gave.iter().for_each(|host| self.0.registry.distrust(host, &self.0.digest));
-        gave.iter().map(|host| format!("`{host}`")).collect::<Vec<_>>().join(" and ")
     }
 
     /// Asks the next server from now on, if one is left.
@@ -242,8 +206,8 @@ impl Part {
         data.advance(old as usize);
         let left = self.range.end - self.at;
         if data.len() as u64 > left {
-            let hosts = self.source.distrust();
-            let Blob { digest, reference, size, .. } = &*self.source.0;
+            let Blob { registry, digest, reference, size, .. } = &*self.source.0;
+            let hosts = registry.came_wrong(digest).unwrap_or_default();
             let message =
                 format!("blob {digest} of {reference} from {hosts} is longer than its {size} bytes");
             return Err(wrong(message));
