@@ -16,13 +16,12 @@ use proto::containerd::snapshots::{
     CommitSnapshotRequest, PrepareSnapshotRequest, RemoveSnapshotRequest, StatSnapshotRequest,
 };
 use proto::containerd::types;
-use proto::content::content_client::ContentClient;
 use proto::content::{Info, ReadContentRequest, UpdateRequest};
 use session::{StoreElsewhere, grpcerr};
 use tokio::net::UnixStream;
+use tonic::Status;
 use tonic::metadata::AsciiMetadataValue;
-use tonic::transport::{Channel, Uri};
-use tonic::{Request, Status};
+use tonic::transport::Uri;
 
 /// Manifests, indexes and configs are no longer than that.
 const LARGEST: i64 = 16 << 20;
@@ -31,8 +30,7 @@ const LEASE_HOURS: i64 = 24;
 
 /// What takes one image, by a lease that keeps its blobs until it has a name.
 pub struct Containerd {
-    channel: Channel,
-    headers: Vec<(&'static str, AsciiMetadataValue)>,
+    store: StoreElsewhere,
     lease: String,
 }
 
@@ -55,35 +53,36 @@ impl Containerd {
                 .map_err(|_| Error::user(format!("`{namespace}` is no namespace of containerd")))
         };
         let headers = vec![("containerd-namespace", header(namespace)?)];
-        let mut containerd = Containerd { channel, headers, lease: crate::new_id() };
+        let mut containerd =
+            Containerd { store: StoreElsewhere { channel, headers }, lease: crate::new_id() };
         let end = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(LEASE_HOURS);
         let labels = [("containerd.io/gc.expire".to_owned(), end.to_string())].into();
-        let request = containerd.request(CreateRequest { id: containerd.lease.clone(), labels });
-        LeasesClient::new(containerd.channel.clone())
+        let request = containerd.store.request(CreateRequest { id: containerd.lease.clone(), labels });
+        LeasesClient::new(containerd.store.channel.clone())
             .create(request)
             .await
             .map_err(failed)
             .with_context(unreachable)?;
-        containerd.headers.push(("containerd-lease", header(&containerd.lease)?));
+        containerd.store.headers.push(("containerd-lease", header(&containerd.lease)?));
         Ok(containerd)
     }
 
     /// Its blobs, for a session.
     pub fn store(&self) -> StoreElsewhere {
-        StoreElsewhere { channel: self.channel.clone(), headers: self.headers.clone() }
+        self.store.clone()
     }
 
     /// Gives names to an image whose blobs are there, or takes them from others.
     pub async fn name(&self, image: &Descriptor, names: &[String]) -> Result<()> {
         self.refer(image).await?;
-        let mut images = ImagesClient::new(self.channel.clone());
+        let mut images = ImagesClient::new(self.store.channel.clone());
         for name in names {
             let image = Image { name: name.clone(), target: Some(descriptor(image)), ..Image::default() };
-            let request = self.request(CreateImageRequest { image: Some(image.clone()) });
+            let request = self.store.request(CreateImageRequest { image: Some(image.clone()) });
             let named = images.create(request).await.map(drop).map_err(failed);
             let named = match named {
                 Err(e) if e.code() == Code::AlreadyExists => {
-                    let request = self.request(UpdateImageRequest { image: Some(image) });
+                    let request = self.store.request(UpdateImageRequest { image: Some(image) });
                     images.update(request).await.map(drop).map_err(failed)
                 }
                 other => other,
@@ -116,8 +115,8 @@ impl Containerd {
 
     /// Lets go of what keeps blobs without names.
     pub async fn finish(self) -> Result<()> {
-        let request = self.request(DeleteRequest { id: self.lease.clone(), sync: false });
-        LeasesClient::new(self.channel.clone()).delete(request).await.map(drop).map_err(failed)
+        let request = self.store.request(DeleteRequest { id: self.lease.clone(), sync: false });
+        LeasesClient::new(self.store.channel.clone()).delete(request).await.map(drop).map_err(failed)
     }
 
     async fn unpack_layer(
@@ -127,10 +126,10 @@ impl Containerd {
         parent: &str,
         chain: &str,
     ) -> Result<()> {
-        let mut snapshots = SnapshotsClient::new(self.channel.clone());
+        let mut snapshots = SnapshotsClient::new(self.store.channel.clone());
         let snapshotter = snapshotter.to_owned();
         let stat = StatSnapshotRequest { snapshotter: snapshotter.clone(), key: chain.into() };
-        match snapshots.stat(self.request(stat)).await.map_err(failed) {
+        match snapshots.stat(self.store.request(stat)).await.map_err(failed) {
             Ok(_) => return Ok(()),
             Err(e) if e.code() == Code::NotFound => {}
             Err(e) => return Err(e),
@@ -142,26 +141,29 @@ impl Containerd {
             parent: parent.into(),
             labels: [("containerd.io/snapshot.ref".to_owned(), chain.to_owned())].into(),
         };
-        let mounts = match snapshots.prepare(self.request(prepare)).await.map_err(failed) {
+        let mounts = match snapshots.prepare(self.store.request(prepare)).await.map_err(failed) {
             Ok(prepared) => prepared.into_inner().mounts,
             // Somebody was faster.
             Err(e) if e.code() == Code::AlreadyExists => return Ok(()),
             Err(e) => return Err(e),
         };
         let apply = ApplyRequest { diff: Some(descriptor(layer)), mounts };
-        let applied = DiffClient::new(self.channel.clone()).apply(self.request(apply)).await.map_err(failed);
+        let applied = DiffClient::new(self.store.channel.clone())
+            .apply(self.store.request(apply))
+            .await
+            .map_err(failed);
         let committed = match applied {
             Ok(_) => {
                 let name = chain.to_owned();
                 let (snapshotter, key) = (snapshotter.clone(), key.clone());
                 let commit = CommitSnapshotRequest { snapshotter, name, key, ..Default::default() };
-                snapshots.commit(self.request(commit)).await.map(drop).map_err(failed)
+                snapshots.commit(self.store.request(commit)).await.map(drop).map_err(failed)
             }
             Err(e) => Err(e),
         };
         if committed.is_err() {
             let _the_first_failure_is_told =
-                snapshots.remove(self.request(RemoveSnapshotRequest { snapshotter, key })).await;
+                snapshots.remove(self.store.request(RemoveSnapshotRequest { snapshotter, key })).await;
         }
         match committed {
             Err(e) if e.code() == Code::AlreadyExists => Ok(()),
@@ -210,13 +212,14 @@ impl Containerd {
         let info =
             Info { digest: blob.digest.to_string(), labels: labels.into_iter().collect(), ..Info::default() };
         let update = UpdateRequest { info: Some(info), update_mask: Some(proto::FieldMask { paths }) };
-        self.content().update(self.request(update)).await.map(drop).map_err(failed)
+        self.store.blobs().update(self.store.request(update)).await.map(drop).map_err(failed)
     }
 
     async fn json<T: serde::de::DeserializeOwned>(&self, blob: &Descriptor) -> Result<T> {
         let read = async {
             let request = ReadContentRequest { digest: blob.digest.to_string(), offset: 0, size: 0 };
-            let mut pieces = self.content().read(self.request(request)).await.map_err(failed)?.into_inner();
+            let mut pieces =
+                self.store.blobs().read(self.store.request(request)).await.map_err(failed)?.into_inner();
             let mut bytes = Vec::new();
             while let Some(piece) = pieces.message().await.map_err(failed)? {
                 bytes.extend_from_slice(&piece.data);
@@ -227,18 +230,6 @@ impl Containerd {
             serde_json::from_slice(&bytes).map_err(|e| Error::user(e.to_string()))
         };
         read.await.with_context(|| format!("failed to read {} in containerd", blob.digest))
-    }
-
-    fn content(&self) -> ContentClient<Channel> {
-        proto::sized!(ContentClient::new(self.channel.clone()))
-    }
-
-    fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        for (name, value) in &self.headers {
-            request.metadata_mut().insert(*name, value.clone());
-        }
-        request
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use errdefs::{Error, Result};
+use proto::content::content_client::ContentClient;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::Request;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
 
@@ -122,6 +124,22 @@ pub struct StoreElsewhere {
     pub channel: Channel,
     /// What goes along with each call, as `containerd-namespace`.
     pub headers: Vec<(&'static str, AsciiMetadataValue)>,
+}
+
+impl StoreElsewhere {
+    /// The service that keeps the blobs.
+    pub fn blobs(&self) -> ContentClient<Channel> {
+        proto::sized!(ContentClient::new(self.channel.clone()))
+    }
+
+    /// A request of any of its services.
+    pub fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        for (name, value) in &self.headers {
+            request.metadata_mut().insert(*name, value.clone());
+        }
+        request
+    }
 }
 
 /// All that a client offers in one session.

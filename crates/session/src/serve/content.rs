@@ -7,7 +7,6 @@ use futures_util::stream::{BoxStream, Pending};
 use futures_util::{StreamExt, TryStreamExt};
 use oci::Digest;
 use proto::content as wire;
-use proto::content::content_client::ContentClient;
 use proto::content::content_server::Content;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
@@ -15,12 +14,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::io::ReaderStream;
 use tonic::metadata::MetadataMap;
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::store;
 use crate::metadata;
-use crate::offer::{Store, StoreElsewhere};
+use crate::offer::Store;
 use crate::session::STORE_ID;
 
 /// Bytes read at a time.
@@ -33,20 +31,6 @@ impl Stores {
     fn find(&self, md: &MetadataMap) -> Result<&Store, Status> {
         let store = metadata::get_one(md, STORE_ID);
         self.0.get(&store).ok_or_else(|| Status::not_found(format!("unknown store {store}")))
-    }
-}
-
-impl StoreElsewhere {
-    fn client(&self) -> ContentClient<Channel> {
-        proto::sized!(ContentClient::new(self.channel.clone()))
-    }
-
-    fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        for (name, value) in &self.headers {
-            request.metadata_mut().insert(*name, value.clone());
-        }
-        request
     }
 }
 
@@ -85,7 +69,7 @@ impl Content for Stores {
         let root = match self.find(request.metadata())? {
             Store::Folder { path, .. } => path,
             Store::Elsewhere(store) => {
-                return store.client().info(store.request(request.get_ref().clone())).await;
+                return store.blobs().info(store.request(request.get_ref().clone())).await;
             }
         };
         let (_, size) = open(root, digest).await?;
@@ -102,7 +86,7 @@ impl Content for Stores {
         let root = match self.find(request.metadata())? {
             Store::Folder { path, .. } => path,
             Store::Elsewhere(store) => {
-                let answer = store.client().read(store.request(request.get_ref().clone())).await?;
+                let answer = store.blobs().read(store.request(request.get_ref().clone())).await?;
                 return Ok(answer.map(StreamExt::boxed));
             }
         };
@@ -167,7 +151,7 @@ impl Content for Stores {
                     .into_inner()
                     .take_while(|message| std::future::ready(message.is_ok()))
                     .filter_map(|message| std::future::ready(message.ok()));
-                return Ok(store.client().write(store.request(messages)).await?.map(StreamExt::boxed));
+                return Ok(store.blobs().write(store.request(messages)).await?.map(StreamExt::boxed));
             }
         };
         let (replies, stream) = mpsc::channel(1);
