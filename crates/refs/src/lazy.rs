@@ -223,8 +223,10 @@ impl Inner {
             match unpacked {
                 // Where it came damaged, that is why. What follows the packed archive belongs to the blob.
                 Err(e) if e.class() == Class::User => {
-                    io::copy(&mut tee, &mut io::sink())?;
-                    tee.ingest.check()?;
+                    let rest = io::copy(&mut tee, &mut io::sink());
+                    if rest.is_ok() && tee.ingest.written() == descriptor.size {
+                        tee.ingest.check()?;
+                    }
                     Err(e)
                 }
                 Err(e) => Err(e),
