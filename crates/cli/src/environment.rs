@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use errdefs::Result;
+use registry::DockerConfig;
 use rustix::termios::isatty;
 
 /// Variables, terminals and the user.
@@ -63,6 +65,14 @@ impl Environment {
         let [http, https, no] =
             ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"].map(|name| either(name).unwrap_or_default());
         registry::ProxyConfig { http: http.into(), https: https.into(), no: no.into() }
+    }
+
+    /// Docker's configuration, as far as builds use it; nothing where there is none.
+    pub(crate) fn docker_config(&self) -> Result<DockerConfig> {
+        match self.docker_config_dir() {
+            Some(dir) => DockerConfig::load(&dir.join("config.json")),
+            None => Ok(DockerConfig::default()),
+        }
     }
 
     /// The folder of Docker's configuration.

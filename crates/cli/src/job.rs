@@ -89,12 +89,6 @@ struct Answered {
     notes: Vec<String>,
 }
 
-/// Docker's configuration, as far as builds use it.
-pub(crate) fn docker_config(env: &Environment) -> Result<Arc<DockerConfig>> {
-    let file = env.docker_config_dir().map(|dir| dir.join("config.json"));
-    file.map_or_else(|| Ok(DockerConfig::default()), |file| DockerConfig::load(&file)).map(Arc::new)
-}
-
 impl Job {
     /// Looks at all that the build reads and writes, and finds the engines.
     pub(crate) async fn prepare(

@@ -112,7 +112,7 @@ impl Engine {
                 None => names(&images, &one(&refs, &images, &text)?.target.digest),
             };
             if going.len() > 1 && !force {
-                let shown = Vec::from_iter(going.iter().map(|name| familiar(name))).join(", ");
+                let shown = Vec::from_iter(going.iter().map(|name| oci::familiar(name))).join(", ");
                 return Err(Error::user(format!("image `{text}` has several names: {shown}"))
                     .hint("say which one is to go, or `--force` for all"));
             }
@@ -130,7 +130,7 @@ pub async fn find(refs: &Refs, text: &str, platform: Option<Platform>) -> Result
     let (refs, text) = (refs.clone(), text.to_owned());
     blocking(move || {
         let image = one(&refs, &refs.images().list()?, &text)?;
-        let name = familiar(&image.name);
+        let name = oci::familiar(&image.name);
         let manifests = Manifests::read(&refs, &image.target)?;
         let manifest = manifests.select(platform.as_ref(), &name)?.manifest.clone();
         let config = refs.content().read(&manifest.config.digest)?;
@@ -162,11 +162,6 @@ fn names(images: &[Image], digest: &Digest) -> Vec<String> {
 fn complete(name: &str) -> Result<Reference> {
     let parsed = name.parse::<Reference>();
     Ok(parsed.map_err(|e| Error::user(format!("invalid name {name:?}: {e}")))?.with_default_tag())
-}
-
-/// A name as people write it.
-fn familiar(name: &str) -> String {
-    name.parse().map_or_else(|_| name.to_owned(), |name: Reference| name.familiar())
 }
 
 fn unknown(text: &str) -> Error {

@@ -18,5 +18,5 @@ pub use manifest::{Annotations, Descriptor, Index, Manifest};
 pub use media::LayerCompression;
 pub use platform::Platform;
 pub use purl::percent_encode;
-pub use reference::Reference;
+pub use reference::{Reference, familiar};
 pub use text::parse_bool;

@@ -34,6 +34,11 @@ pub enum InvalidReference {
     Hexadecimal(String),
 }
 
+/// A complete name as people write it; what is no name stays as it is.
+pub fn familiar(name: &str) -> String {
+    name.parse().map_or_else(|_| name.to_owned(), |name: Reference| name.familiar())
+}
+
 impl Reference {
     pub fn host(&self) -> &str {
         &self.host

@@ -5,6 +5,7 @@
 
 mod dotenv;
 mod interpolate;
+mod keys;
 mod places;
 mod project;
 mod service;

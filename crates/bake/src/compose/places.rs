@@ -1,22 +1,13 @@
 //! Where the keys of a Compose file stand. What is wrong with a file is told by the path of a key; its place is that of the
 //! key.
 
-use granit_parser::{Event, Parser, Span};
-
-/// A key by the path that leads to it, as `services.app.build.args`, with the bytes of its name.
-struct Key {
-    path: String,
-    start: usize,
-    end: usize,
-}
+use super::keys;
 
 /// The place of the key that a message is about: of those that it names, the deepest. A key is named by its path, or
 /// quoted together with the path of what it stands in.
 pub fn find(text: &str, message: &str) -> Option<(usize, usize)> {
-    let keys = keys(text);
-    let named = keys.iter().filter(|key| names(message, &key.path));
-    let deepest = named.max_by_key(|key| key.path.len())?;
-    Some((deepest.start, deepest.end))
+    let named = keys::read(text).into_iter().filter(|key| names(message, &key.path.join(".")));
+    named.max_by_key(|key| key.path.len())?.place
 }
 
 fn names(message: &str, path: &str) -> bool {
@@ -37,44 +28,6 @@ fn has_word(text: &str, word: &str) -> bool {
         let (before, after) = (&text[..at], &text[at + word.len()..]);
         !before.ends_with(goes_on) && !after.starts_with(goes_on)
     })
-}
-
-fn keys(text: &str) -> Vec<Key> {
-    let mut keys: Vec<Key> = Vec::new();
-    // For each collection around: its path, and in a mapping whether a key comes next.
-    let mut around: Vec<(String, Option<bool>)> = Vec::new();
-    let mut path = String::new();
-    for (event, span) in Parser::new_from_str(text).map_while(Result::ok) {
-        match event {
-            Event::Scalar(key, ..) if matches!(around.last(), Some((_, Some(true)))) => {
-                let Some((parent, next)) = around.last_mut() else { break };
-                *next = Some(false);
-                path = super::interpolate::join(parent, &key);
-                if let Some((start, end)) = bytes(&span) {
-                    keys.push(Key { path: path.clone(), start, end });
-                }
-            }
-            Event::Scalar(..) | Event::Alias(_) => value_ends(&mut around),
-            Event::MappingStart(..) => around.push((path.clone(), Some(true))),
-            Event::SequenceStart(..) => around.push((path.clone(), None)),
-            Event::MappingEnd | Event::SequenceEnd => {
-                around.pop();
-                value_ends(&mut around);
-            }
-            _ => {}
-        }
-    }
-    keys
-}
-
-fn value_ends(around: &mut [(String, Option<bool>)]) {
-    if let Some((_, Some(next))) = around.last_mut() {
-        *next = true;
-    }
-}
-
-fn bytes(span: &Span) -> Option<(usize, usize)> {
-    Some((span.start.byte_offset()?, span.end.byte_offset()?))
 }
 
 #[cfg(test)]

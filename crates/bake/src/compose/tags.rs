@@ -1,8 +1,9 @@
 //! Compose's tags, by which a value takes the place of what files before it say: `!override`, where both would join, and
 //! `!reset`, which leaves nothing.
 
-use granit_parser::{Event, Parser};
 use serde_json::{Map, Value as Json};
+
+use super::keys;
 
 /// A value with a tag, by the keys that lead to it.
 pub struct Tag {
@@ -10,64 +11,14 @@ pub struct Tag {
     is_reset: bool,
 }
 
-/// A collection around the place in the text.
-enum Around {
-    /// With the key whose value comes next.
-    Mapping(Option<String>),
-    List,
-}
-
-/// All tags of a file. One that is no YAML has none: what is wrong with it is told by who reads it.
+/// All tags of a file.
 pub fn read(text: &str) -> Vec<Tag> {
-    let mut tags = Vec::new();
-    let mut around: Vec<Around> = Vec::new();
-    for (event, _) in Parser::new_from_str(text).map_while(Result::ok) {
-        let (tag, opens) = match &event {
-            Event::Scalar(key, ..) if matches!(around.last(), Some(Around::Mapping(None))) => {
-                around.pop();
-                around.push(Around::Mapping(Some(key.to_string())));
-                continue;
-            }
-            Event::Scalar(.., tag) => (tag, None),
-            Event::SequenceStart(.., tag) => (tag, Some(Around::List)),
-            Event::MappingStart(.., tag) => (tag, Some(Around::Mapping(None))),
-            Event::SequenceEnd | Event::MappingEnd => {
-                around.pop();
-                value_ends(&mut around);
-                continue;
-            }
-            Event::Alias(_) => (&None, None),
-            _ => continue,
-        };
-        let is_reset = match tag.as_ref().map(|tag| (tag.handle(), tag.suffix())) {
-            Some(("!", "reset")) => Some(true),
-            Some(("!", "override")) => Some(false),
-            _ => None,
-        };
-        if let (Some(is_reset), Some(path)) = (is_reset, path(&around)) {
-            tags.push(Tag { path, is_reset });
-        }
-        match opens {
-            Some(collection) => around.push(collection),
-            None => value_ends(&mut around),
-        }
-    }
-    tags
-}
-
-fn value_ends(around: &mut [Around]) {
-    if let Some(Around::Mapping(key)) = around.last_mut() {
-        *key = None;
-    }
-}
-
-/// The keys that lead here; none within a list, whose entries have no names.
-fn path(around: &[Around]) -> Option<Vec<String>> {
-    let key = |one: &Around| match one {
-        Around::Mapping(key) => key.clone(),
-        Around::List => None,
+    let tag = |key: keys::Key| match key.tag.as_deref() {
+        Some("!reset") => Some(Tag { path: key.path, is_reset: true }),
+        Some("!override") => Some(Tag { path: key.path, is_reset: false }),
+        _ => None,
     };
-    around.iter().map(key).collect()
+    keys::read(text).into_iter().filter_map(tag).collect()
 }
 
 /// Takes the values out that are only there to take others away.

@@ -7,7 +7,7 @@ use errdefs::{Error, Result, ResultExt as _};
 use jiff::Timestamp;
 use llb::{Definition, Graph};
 use progress::{RawJson, Renderer as _, Sink, SolveStatus};
-use registry::{DockerConfig, OwnTokens};
+use registry::OwnTokens;
 use session::Attachables;
 use tokio::sync::mpsc;
 
@@ -83,11 +83,11 @@ async fn prepare(
     sender: &mpsc::Sender<SolveStatus>,
 ) -> Result<(SolveRequest, Attachables, Folders)> {
     let secrets = args.secret.iter().map(|text| SecretFlag::parse(text)).collect::<Result<Vec<_>>>()?;
-    let docker = match env.docker_config_dir() {
-        Some(dir) => DockerConfig::load(&dir.join("config.json"))?,
-        None => DockerConfig::default(),
-    };
-    let auth = OwnTokens::new(docker, tls_contexts(&args.registry_auth_tlscontext, env)?, &env.proxies());
+    let auth = OwnTokens::new(
+        env.docker_config()?,
+        tls_contexts(&args.registry_auth_tlscontext, env)?,
+        &env.proxies(),
+    );
     let mut attachables = Attachables::new().auth(Arc::new(auth));
     if !secrets.is_empty() {
         attachables = attachables.secrets(Arc::new(Secrets::new(&secrets, env)?));

@@ -11,6 +11,7 @@ mod told;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use bake::{Definition, File, Flags, Remote, Resolved};
 use client::Client;
@@ -26,7 +27,7 @@ use crate::display::Display;
 use crate::engine::Builder;
 use crate::environment::Environment;
 use crate::inputs::{TARGET, is_git, is_http};
-use crate::job::{Common, docker_config};
+use crate::job::Common;
 use crate::nodes::Nodes;
 use crate::settings::{BuildSettings, CallSetting, Notice, ProgressMode};
 use crate::{console, interrupt};
@@ -76,7 +77,7 @@ pub(crate) async fn bake(args: &BakeArgs, global: &GlobalArgs, env: &Environment
     if flags.policies_are_off {
         resolved.targets.values_mut().for_each(|target| target.policy = None);
     }
-    let docker = docker_config(env)?;
+    let docker = Arc::new(env.docker_config()?);
     let mut settings =
         settings(&resolved, definition.remote.as_ref(), args, &words, &docker.build_proxies("default"), env)?;
     let mut wanted = Rights::default();

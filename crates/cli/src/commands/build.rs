@@ -1,6 +1,7 @@
 //! `kiln build`.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use errdefs::{Error, Result, ResultExt as _};
 use progress::VertexWarning;
@@ -12,7 +13,7 @@ use crate::display::{Display, Drawn};
 use crate::engine::{Builder, Place};
 use crate::environment::Environment;
 use crate::inputs::TARGET;
-use crate::job::{Built, Common, Job, docker_config, until};
+use crate::job::{Built, Common, Job, until};
 use crate::nodes::Nodes;
 use crate::result_files::{answer_metadata, image_id, metadata, write_atomic};
 use crate::settings::{BuildSettings, Notice, ProgressMode};
@@ -20,7 +21,7 @@ use crate::{console, interrupt, report, verify};
 
 /// Builds, and tells how it went.
 pub(crate) async fn build(args: &BuildArgs, global: &GlobalArgs, env: &Environment) -> Result<ExitCode> {
-    let docker = docker_config(env)?;
+    let docker = Arc::new(env.docker_config()?);
     let settings = BuildSettings::new(args, env, &docker.build_proxies("default"))?;
     if let Some((name, target)) = settings.contexts.iter().find(|(_, source)| source.starts_with(TARGET)) {
         return Err(Error::user(format!("build context {name}: `{target}` is a target of a bake file"))

@@ -41,7 +41,9 @@ async fn rm(args: &ImageRmArgs, place: &Place) -> Result<()> {
     for name in &args.names {
         match client.remove_image(name, args.force).await {
             Ok(names) => {
-                names.iter().try_for_each(|name| console::out(format!("Untagged: {}\n", familiar(name))))?;
+                names
+                    .iter()
+                    .try_for_each(|name| console::out(format!("Untagged: {}\n", oci::familiar(name))))?;
             }
             Err(e) if args.force && e.is_not_found() => {}
             Err(e) => failed = failed.or(Some(e)),
@@ -52,9 +54,4 @@ async fn rm(args: &ImageRmArgs, place: &Place) -> Result<()> {
 
 async fn tag(args: &ImageTagArgs, place: &Place) -> Result<()> {
     connect(place).await?.tag_image(&args.image, &args.name).await.map(drop)
-}
-
-/// A name as people write it.
-fn familiar(name: &str) -> String {
-    name.parse::<oci::Reference>().map_or_else(|_| name.to_owned(), |name| name.familiar())
 }

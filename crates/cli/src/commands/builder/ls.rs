@@ -6,7 +6,6 @@ use ::builder::{Group, platform_list, short_platforms};
 use errdefs::{Error, Result};
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use registry::DockerConfig;
 use serde_json::{Map, Value, json};
 
 use super::seen::{Seen, look};
@@ -211,8 +210,7 @@ fn node_json(Member { node, .. }: &Member, seen: &Seen, proxies: &Map<String, Va
 
 /// Proxies of Docker's configuration, which are for all builders.
 fn proxies(env: &Environment) -> Map<String, Value> {
-    let config = env.docker_config_dir().and_then(|dir| DockerConfig::load(&dir.join("config.json")).ok());
-    let all = config.unwrap_or_default().build_proxies("default");
+    let all = env.docker_config().unwrap_or_default().build_proxies("default");
     let is_told =
         |name: &String| matches!(name.as_str(), "HTTP_PROXY" | "HTTPS_PROXY" | "FTP_PROXY" | "NO_PROXY");
     all.into_iter().filter(|(name, _)| is_told(name)).map(|(name, value)| (name, json!(value))).collect()

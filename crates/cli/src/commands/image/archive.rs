@@ -8,7 +8,6 @@ use bytes::{Bytes, BytesMut};
 use errdefs::{Error, Result, ResultExt as _};
 use tokio::sync::mpsc;
 
-use super::familiar;
 use crate::args::{ImageExportArgs, ImageLoadArgs, ImageSaveArgs};
 use crate::artifact::Artifact;
 use crate::console;
@@ -69,7 +68,7 @@ pub(super) async fn load(args: &ImageLoadArgs, place: &Place, env: &Environment)
         },
     };
     for name in images.iter().flat_map(|image| &image.names).filter(|_| !args.quiet) {
-        console::out(format!("Loaded image: {}\n", familiar(name)))?;
+        console::out(format!("Loaded image: {}\n", oci::familiar(name)))?;
     }
     Ok(())
 }

@@ -10,7 +10,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::familiar;
 use crate::args::ImageInspectArgs;
 use crate::console;
 use crate::engine::{Place, connect};
@@ -93,7 +92,7 @@ fn document(image: &ImageDetails) -> Result<Document> {
     let comment = config.history.last().map(|last| last.comment.clone()).unwrap_or_default();
     Ok(Document {
         id: manifest.config.digest.to_string(),
-        repo_tags: image.names.iter().map(|name| familiar(name)).collect(),
+        repo_tags: image.names.iter().map(|name| oci::familiar(name)).collect(),
         repo_digests: digests,
         comment,
         created: config.created,

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use client::Client;
 use errdefs::{Error, Result};
 use oci::Reference;
-use registry::DockerConfig;
 use session::Attachables;
 
-use super::familiar;
 use crate::args::ImagePushArgs;
 use crate::display::{Display, Target};
 use crate::engine::{Place, connect};
@@ -19,11 +17,7 @@ use crate::{console, interrupt};
 /// Pushes an image, or all of a repository.
 pub(super) async fn push(args: &ImagePushArgs, place: &Place, env: &Environment) -> Result<()> {
     let mode = ProgressMode::choose(&args.progress, args.quiet, env)?;
-    let docker = match env.docker_config_dir() {
-        Some(dir) => DockerConfig::load(&dir.join("config.json"))?,
-        None => DockerConfig::default(),
-    };
-    let docker = Arc::new(docker);
+    let docker = Arc::new(env.docker_config()?);
     let cancel = interrupt::watch()?;
     let client = connect(place).await?;
     let names = match args.all_tags {
@@ -45,7 +39,7 @@ pub(super) async fn push(args: &ImagePushArgs, place: &Place, env: &Environment)
     pushed?;
     match mode {
         ProgressMode::Quiet => {
-            names.iter().try_for_each(|name| console::out(format!("{}\n", familiar(name))))
+            names.iter().try_for_each(|name| console::out(format!("{}\n", oci::familiar(name))))
         }
         _ => Ok(()),
     }

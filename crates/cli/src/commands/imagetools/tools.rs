@@ -7,7 +7,7 @@ use bytes::Bytes;
 use errdefs::{Error, Result, ResultExt as _};
 use futures_util::TryStreamExt as _;
 use oci::{Descriptor, Digest, media};
-use registry::{ByteStream, Config, DockerConfig, Registry};
+use registry::{ByteStream, Config, Registry};
 
 use super::location::{LayoutName, Location};
 use crate::args::GlobalArgs;
@@ -29,15 +29,11 @@ pub(super) struct Tools {
 impl Tools {
     /// With the user's logins, and what the builder's engines are told of registries.
     pub(super) fn new(global: &GlobalArgs, env: &Environment) -> Result<Self> {
-        let docker = match env.docker_config_dir() {
-            Some(dir) => DockerConfig::load(&dir.join("config.json"))?,
-            None => DockerConfig::default(),
-        };
         let mut config = Config { proxy: env.proxies(), ..Config::default() };
         for member in &Builder::find(global, env)?.nodes {
             config.hosts.extend(registries_of(&member.node)?);
         }
-        Ok(Tools { registry: Registry::new(config, Arc::new(docker)), cwd: env.cwd.clone() })
+        Ok(Tools { registry: Registry::new(config, Arc::new(env.docker_config()?)), cwd: env.cwd.clone() })
     }
 
     pub(super) fn folder(&self, name: &LayoutName) -> Folder {
