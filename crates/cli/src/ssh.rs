@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -96,14 +97,8 @@ impl KeyAgent {
         let mut command = Command::new("ssh-agent");
         command.arg("-D").arg("-a").arg(&socket).stdin(Stdio::null()).stdout(Stdio::null());
         let agent = command.spawn().map_err(|e| missing("ssh-agent", e))?;
-        let started = KeyAgent { agent, dir };
-        let begin = Instant::now();
-        while !socket.exists() {
-            if begin.elapsed() > PATIENCE {
-                return Err(Error::environment("ssh-agent does not start"));
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let mut started = KeyAgent { agent, dir };
+        started.wait_until_it_listens()?;
         // It asks for passphrases at the terminal by itself.
         let added = Command::new("ssh-add").arg("-q").args(keys).env("SSH_AUTH_SOCK", &socket).output();
         let added = added.map_err(|e| missing("ssh-add", e))?;
@@ -119,6 +114,21 @@ impl KeyAgent {
     fn socket(&self) -> PathBuf {
         self.dir.path().join("agent")
     }
+
+    fn wait_until_it_listens(&mut self) -> Result<()> {
+        let socket = self.socket();
+        let begin = Instant::now();
+        while !listens(&socket) {
+            if let Some(status) = self.agent.try_wait()? {
+                return Err(Error::environment(format!("ssh-agent ended at its start: {status}")));
+            }
+            if begin.elapsed() > PATIENCE {
+                return Err(Error::environment("ssh-agent does not start"));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
 }
 
 impl Drop for KeyAgent {
@@ -129,8 +139,32 @@ impl Drop for KeyAgent {
     }
 }
 
+/// Its file alone says little: an agent has it before it accepts connections.
+fn listens(socket: &Path) -> bool {
+    UnixStream::connect(socket).is_ok()
+}
+
 fn missing(program: &str, e: std::io::Error) -> Error {
     Error::from(e).context(format_args!("failed to run `{program}`")).hint(
         "keys are held by OpenSSH's agent: install it (Debian: openssh-client), or name an agent's socket",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
+
+    use super::*;
+
+    #[test]
+    fn an_agent_whose_socket_is_there_may_not_listen_yet() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent");
+        assert!(!listens(&path));
+        let agent = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        bind(&agent, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        assert!(path.exists() && !listens(&path));
+        listen(&agent, 1).unwrap();
+        assert!(listens(&path));
+    }
 }
