@@ -246,6 +246,8 @@ impl Bench<'_> {
                     "build",
                     "--frontend=dockerfile.v0",
                     "--progress=plain",
+                    // The other clients ask for it by themselves.
+                    "--opt=attest:provenance=mode=min,inline-only=true",
                 ]);
                 command.arg("--local").arg(format!("context={}", context.display()));
                 command.arg("--local").arg(format!("dockerfile={}", context.display()));

@@ -149,9 +149,13 @@ impl Store {
     }
 
     /// As [`Store::open_blob`], with the bytes checked against the digest. A blob that turns out to be damaged is taken
-    /// out of the store.
+    /// out of the store. One that was just written is read from memory, as it was hashed, and not hashed again.
     pub fn open_verified(&self, digest: &Digest) -> Result<Verified> {
-        Ok(Verified::new(self.open_blob(digest)?, digest, Some(self.clone())))
+        let file = self.open_blob(digest)?;
+        match self.pending().contains(digest) {
+            true => Ok(Verified::in_memory(file, digest)),
+            false => Ok(Verified::new(file, digest, Some(self.clone()))),
+        }
     }
 
     /// As [`Store::open_verified`], but nothing is done about damage.

@@ -13,6 +13,7 @@ use crate::hash::Hasher;
 pub struct Verified {
     file: File,
     digest: Digest,
+    /// `None` where there is no doubt, or no more.
     hasher: Option<Hasher>,
     /// Where the blob is set aside if it is damaged.
     store: Option<Store>,
@@ -21,6 +22,11 @@ pub struct Verified {
 impl Verified {
     pub(crate) fn new(file: File, digest: &Digest, store: Option<Store>) -> Self {
         Verified { file, digest: digest.clone(), hasher: Some(Hasher::like(Some(digest))), store }
+    }
+
+    /// For a blob that the kernel has still to write to the disk.
+    pub(crate) fn in_memory(file: File, digest: &Digest) -> Self {
+        Verified { file, digest: digest.clone(), hasher: None, store: None }
     }
 
     fn damaged(&mut self, why: &str) -> io::Error {

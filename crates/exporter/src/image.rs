@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::{Error, Result};
-use oci::{Digest, Platform};
+use futures_util::future::try_join;
+use oci::{Descriptor, Digest, Platform};
 use refs::Refs;
 use registry::Registry;
 
@@ -43,6 +44,24 @@ struct Names {
     /// As they were given.
     given: Vec<String>,
     name_canonical: bool,
+}
+
+impl Names {
+    /// Gives an image in the store these names.
+    async fn give(&self, refs: &Refs, image: &Descriptor, cx: &ExportContext) -> Result<()> {
+        for name in &self.given {
+            let mut full = vec![parse(name)?.with_default_tag()];
+            if self.name_canonical && !name.contains('@') {
+                full.push(parse(name)?.with_digest(image.digest.clone()));
+            }
+            let (refs, target) = (refs.clone(), image.clone());
+            let named = cx.blocking(move |_| {
+                full.iter().try_for_each(|name| refs.images().tag(&name.to_string(), &target).map(drop))
+            });
+            cx.step.part(&format!("naming to {name}"), named).await?;
+        }
+        Ok(())
+    }
 }
 
 impl NamedImage {
@@ -86,41 +105,26 @@ impl NamedImage {
         names
     }
 
-    /// Gives the image its names in the store.
-    async fn name(
-        &self,
-        image: &Image,
-        names: &Names,
-        result: &Exportable,
-        cx: &ExportContext,
-    ) -> Result<()> {
-        for name in &names.given {
-            let mut full = vec![parse(name)?.with_default_tag()];
-            if names.name_canonical && !name.contains('@') {
-                full.push(parse(name)?.with_digest(image.descriptor.digest.clone()));
-            }
-            let (refs, target) = (self.refs.clone(), image.descriptor.clone());
-            let named = cx.blocking(move |_| {
-                full.iter().try_for_each(|name| refs.images().tag(&name.to_string(), &target).map(drop))
-            });
-            cx.step.part(&format!("naming to {name}"), named).await?;
-            if self.unpack {
-                cx.step.part(&format!("unpacking to {name}"), unpack(result)).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Pushes what was made, later.
-    fn finalize(&self, image: Image, names: Vec<String>) -> Finalize {
+    /// Pushes what was made, later. Meanwhile it gets its names in the store, if it belongs there.
+    fn finalize(&self, image: Image, names: Names, in_store: bool) -> Finalize {
         let (registry, refs) = (self.registry.clone(), self.refs.clone());
         let (insecure, by_digest) = (self.insecure, self.push_by_digest);
         Finalize::new(move |cx| async move {
-            let push = Push::new(&refs, &registry, insecure, image, &cx).await?;
-            for name in &names {
-                push.image(name, by_digest).await?;
-            }
-            Ok(())
+            let descriptor = image.descriptor.clone();
+            let name = async {
+                match in_store {
+                    true => names.give(&refs, &descriptor, &cx).await,
+                    false => Ok(()),
+                }
+            };
+            let push = async {
+                let push = Push::new(&refs, &registry, insecure, image, &cx).await?;
+                for name in &names.given {
+                    push.image(name, by_digest).await?;
+                }
+                Ok(())
+            };
+            try_join(name, push).await.map(drop)
         })
     }
 }
@@ -156,17 +160,26 @@ impl Exporter for NamedImage {
         let mut image = commit(&self.refs, result, &self.options, cx).await?;
         let names = self.names(result, &image.descriptor.digest);
         let mut response = image.response();
-        if !names.given.is_empty() {
-            if self.store.unwrap_or(!self.push || image.is_whole(&self.refs)) {
-                // An image that is in the store is there as a whole.
-                image.fetch().await?;
-                self.name(&image, &names, result, cx).await?;
+        let is_named = !names.given.is_empty();
+        let in_store = is_named && self.store.unwrap_or(!self.push || image.is_whole(&self.refs));
+        if in_store {
+            // An image that is in the store is there as a whole.
+            image.fetch().await?;
+            if !self.push {
+                names.give(&self.refs, &image.descriptor, cx).await?;
             }
+            if self.unpack {
+                for name in &names.given {
+                    cx.step.part(&format!("unpacking to {name}"), unpack(result)).await?;
+                }
+            }
+        }
+        if is_named {
             response.insert(IMAGE_NAME.into(), names.given.join(","));
         }
         let descriptor = Some(image.descriptor.clone());
         let attestations = std::mem::take(&mut image.attestations);
-        let finalize = (self.push && !names.given.is_empty()).then(|| self.finalize(image, names.given));
+        let finalize = (self.push && is_named).then(|| self.finalize(image, names, in_store));
         Ok(Exported { response, descriptor, attestations, finalize })
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use archive::reachable;
 use async_trait::async_trait;
 use bytes::Bytes;
-use errdefs::{Error, Result};
+use errdefs::{Code, Error, Result};
+use futures_util::future::try_join;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use oci::{Descriptor, Reference, media};
 use refs::Refs;
@@ -18,8 +19,10 @@ use crate::commit::{Image, Referrer};
 use crate::context::ExportContext;
 use crate::layout::parse;
 
-/// Blobs on their way at once.
-const PARALLEL: usize = 4;
+/// Requests for blobs and manifests at once.
+const PARALLEL: usize = 8;
+/// Bytes of a blob that is sent sooner than asked for, if nobody is known to have it.
+const SMALL: u64 = 64 << 10;
 /// Label of a blob with the repositories of a registry that have it.
 const SOURCE: &str = "containerd.io/distribution.source.";
 
@@ -70,27 +73,42 @@ impl<'a> Push<'a> {
             true => parse(name)?.with_tag(None).without_digest(),
             false => parse(name)?.without_digest().with_default_tag(),
         };
-        self.cx.step.part("pushing layers", self.push_blobs(&target)).await?;
-        let shown = match by_digest {
-            true => target.repository(),
-            false => target.clone().with_digest(self.root.digest.clone()).to_string(),
+        match self.all(&target).await {
+            // The registry may have lost a blob that it had a moment ago.
+            Err(e) if matches!(e.code(), Code::NotFound | Code::Unknown) && self.registry.forget(&target) => {
+                self.all(&target).await
+            }
+            pushed => pushed,
+        }
+    }
+
+    async fn all(&self, target: &Reference) -> Result<()> {
+        let blobs_and_look = try_join(self.push_blobs(target), self.missing_manifests(target));
+        let (_, missing) = self.cx.step.part("pushing layers", blobs_and_look).await?;
+        let shown = match target.tag() {
+            None => target.repository(),
+            Some(_) => target.clone().with_digest(self.root.digest.clone()).to_string(),
         };
-        self.cx.step.part(&format!("pushing manifest for {shown}"), self.push_manifests(&target)).await
+        let manifests = self.push_manifests(target, missing);
+        self.cx.step.part(&format!("pushing manifest for {shown}"), manifests).await
     }
 
     async fn push_blobs(&self, target: &Reference) -> Result<()> {
-        let pushes: Vec<_> = self.blobs.iter().map(|blob| self.push_blob(target, blob)).collect();
+        let unseen = self.blobs.iter().filter(|blob| !self.registry.saw_blob(target, &blob.digest));
+        let pushes: Vec<_> = unseen.map(|blob| self.push_blob(target, blob)).collect();
         stream::iter(pushes).buffer_unordered(PARALLEL).try_collect().await
     }
 
     async fn push_blob(&self, target: &Reference, blob: &Descriptor) -> Result<()> {
         let label = format!("{SOURCE}{}", target.host());
         let known = self.repositories(&label, blob)?;
+        let unasked = known.is_empty() && blob.size <= SMALL;
         let push = PushBlob {
             reference: target.clone(),
             descriptor: blob.clone(),
             source: self.image.clone(),
             mount_from: known.iter().filter(|from| *from != target.path()).cloned().collect(),
+            unasked,
             on_bytes: Arc::new(|_| {}),
         };
         self.registry.push_blob(&push).await?;
@@ -125,20 +143,46 @@ impl<'a> Push<'a> {
         Ok(())
     }
 
-    /// The root comes last, so that nobody sees an image that is not whole.
-    async fn push_manifests(&self, target: &Reference) -> Result<()> {
-        let read = |manifest: &Descriptor| self.content.read(&manifest.digest).map(Bytes::from);
-        let (root, others): (Vec<_>, Vec<_>) =
-            self.manifests.iter().partition(|manifest| manifest.digest == self.root.digest);
-        for manifest in others.into_iter().rev() {
-            let name = target.clone().with_tag(None).with_digest(manifest.digest.clone());
-            self.registry.push_manifest(&name, &manifest.media_type, read(manifest)?).await?;
+    /// What a manifest is called in the repository: the root has the tag.
+    fn name(&self, target: &Reference, manifest: &Descriptor) -> Reference {
+        match manifest.digest == self.root.digest {
+            true => target.clone(),
+            false => target.clone().with_tag(None).with_digest(manifest.digest.clone()),
         }
+    }
+
+    /// The manifests that the repository lacks, the root first.
+    async fn missing_manifests(&self, target: &Reference) -> Result<Vec<&Descriptor>> {
+        let asked = Vec::from_iter(self.manifests.iter().map(|manifest| async move {
+            let name = self.name(target, manifest);
+            let there = self.registry.has_manifest(&name, &manifest.media_type, &manifest.digest).await?;
+            Ok::<_, Error>((!there).then_some(manifest))
+        }));
+        stream::iter(asked)
+            .buffered(PARALLEL)
+            .try_filter_map(|missing| async move { Ok(missing) })
+            .try_collect()
+            .await
+    }
+
+    /// What names others comes after them, and the root last, so that nobody sees an image that is not whole.
+    async fn push_manifests(&self, target: &Reference, missing: Vec<&Descriptor>) -> Result<()> {
+        let read = |manifest: &Descriptor| self.content.read(&manifest.digest).map(Bytes::from);
+        let put = |manifest: &Descriptor| {
+            let (name, bytes) = (self.name(target, manifest), read(manifest));
+            let media_type = manifest.media_type.clone();
+            async move { self.registry.put_manifest(&name, &media_type, bytes?).await.map(drop) }
+        };
+        let (of_images, indexes): (Vec<_>, Vec<_>) = missing.into_iter().partition(|manifest| {
+            media::is_manifest(&manifest.media_type) && manifest.digest != self.root.digest
+        });
+        let puts = Vec::from_iter(of_images.into_iter().map(put));
+        stream::iter(puts).buffer_unordered(PARALLEL).try_collect::<()>().await?;
         for Referrer { subject, manifest } in &self.referrers {
             self.registry.push_referrer(target, subject, manifest, read(manifest)?).await?;
         }
-        for manifest in root {
-            self.registry.push_manifest(target, &manifest.media_type, read(manifest)?).await?;
+        for manifest in indexes.into_iter().rev() {
+            put(manifest).await?;
         }
         Ok(())
     }

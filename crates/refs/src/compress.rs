@@ -4,6 +4,7 @@
 mod cut;
 pub mod estargz;
 mod known;
+mod spare;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -20,9 +21,10 @@ use crate::blobs::{Compression, CompressionKind};
 use cut::{Cutter, Piece};
 use known::{Key, Place};
 pub use known::{KnownPieces, Reader};
+use spare::{Buffer, Spare};
 
 /// A packed piece, and what the piece is known by; nothing where it is not to be remembered.
-type Packed = io::Result<(Vec<u8>, Option<Key>)>;
+type Packed = io::Result<(Buffer, Option<Key>)>;
 
 /// What packing gave.
 #[derive(Debug)]
@@ -46,6 +48,7 @@ pub fn pack(
     out: &mut (dyn Write + Send),
     produce: impl FnOnce(&mut dyn Write) -> Result<()> + Send,
 ) -> Result<Done> {
+    let spare = Spare::default();
     std::thread::scope(|scope| {
         // As many pieces wait as there are threads to pack them: memory is bounded.
         let (order, packed) = sync_channel(threads * 2);
@@ -54,12 +57,13 @@ pub fn pack(
             let mut sha = Sha256::new();
             let mut len = 0;
             for piece in pieces {
-                sha.update(&*piece);
+                sha.update(piece.as_slice());
                 len += piece.len() as u64;
             }
             (sha, len)
         });
-        let jobs = workers(scope, compression, threads, known);
+        let jobs = workers(scope, compression, threads, known, &spare);
+        let of_stream = spare.clone();
         let produced = scope.spawn(move || {
             let mut next = |piece: Piece| {
                 let (answer, packed) = sync_channel(1);
@@ -71,7 +75,7 @@ pub fn pack(
             if compression.kind == CompressionKind::Estargz {
                 return estargz::cut(scope, produce, stop, &mut next).map(Some);
             }
-            let mut cutter = Cutter::new(piece_size(compression), stop, &mut next);
+            let mut cutter = Cutter::new(piece_size(compression), of_stream, stop, &mut next);
             produce(&mut cutter)?;
             cutter.finish()?;
             Ok(None)
@@ -87,7 +91,9 @@ pub fn pack(
             None => Ok(Done { diff_id: stream.clone(), stream, places, annotations: BTreeMap::new() }),
             Some(table) => {
                 let (archive, digest) = table.archive(&starts)?;
-                out.write_all(&Packer::new(compression)?.pack(&archive)?)?;
+                let mut packed = spare.take();
+                Packer::new(compression)?.pack(&archive, &mut packed)?;
+                out.write_all(&packed)?;
                 out.write_all(&estargz::footer(end))?;
                 let annotations = BTreeMap::from([
                     (estargz::TABLE_DIGEST.to_owned(), digest.to_string()),
@@ -142,18 +148,19 @@ fn workers<'scope>(
     compression: Compression,
     threads: usize,
     known: &'scope Reader<'_>,
+    spare: &Spare,
 ) -> SyncSender<Job> {
     let (sender, queue) = sync_channel::<Job>(threads);
     let queue = Arc::new(Mutex::new(queue));
     for _ in 0..threads {
-        let queue = queue.clone();
+        let (queue, spare) = (queue.clone(), spare.clone());
         scope.spawn(move || {
             let mut packer = Packer::new(compression);
             loop {
                 let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 let Ok((piece, answer)) = job else { return };
                 let packed = match &mut packer {
-                    Ok(packer) => pack_one(packer, compression, &piece, known),
+                    Ok(packer) => pack_one(packer, compression, &piece, known, spare.take()),
                     Err(e) => Err(io::Error::new(e.kind(), e.to_string())),
                 };
                 // Where nobody waits any more, another piece failed.
@@ -164,15 +171,22 @@ fn workers<'scope>(
     sender
 }
 
-fn pack_one(packer: &mut Packer, compression: Compression, piece: &[u8], known: &Reader<'_>) -> Packed {
+fn pack_one(
+    packer: &mut Packer,
+    compression: Compression,
+    piece: &[u8],
+    known: &Reader<'_>,
+    mut packed: Buffer,
+) -> Packed {
     if let Packer::None = packer {
-        return Ok((piece.to_vec(), None));
+        packer.pack(piece, &mut packed)?;
+        return Ok((packed, None));
     }
     let key = known::key(compression, piece);
-    let packed = match known.read(&key) {
-        Some(packed) => packed,
-        None => packer.pack(piece)?,
-    };
+    if !known.read(&key, &mut packed) {
+        packed.clear();
+        packer.pack(piece, &mut packed)?;
+    }
     Ok((packed, Some(key)))
 }
 
@@ -196,19 +210,21 @@ impl Packer {
         })
     }
 
-    /// A whole gzip member or zstd frame; they may follow each other.
-    fn pack(&mut self, piece: &[u8]) -> io::Result<Vec<u8>> {
+    /// Gives a whole gzip member or zstd frame; they may follow each other.
+    fn pack(&mut self, piece: &[u8], packed: &mut Vec<u8>) -> io::Result<()> {
         match self {
-            Packer::None => Ok(piece.to_vec()),
+            Packer::None => packed.extend_from_slice(piece),
             Packer::Gzip(packer) => {
-                let mut packed = vec![0; packer.gzip_compress_bound(piece.len())];
-                let len =
-                    packer.gzip_compress(piece, &mut packed).map_err(|e| io::Error::other(e.to_string()))?;
+                packed.resize(packer.gzip_compress_bound(piece.len()), 0);
+                let len = packer.gzip_compress(piece, packed).map_err(|e| io::Error::other(e.to_string()))?;
                 packed.truncate(len);
-                Ok(packed)
             }
-            Packer::Zstd(packer) => packer.compress(piece),
+            Packer::Zstd(packer) => {
+                packed.reserve(zstd::zstd_safe::compress_bound(piece.len()));
+                packer.compress_to_buffer(piece, packed)?;
+            }
         }
+        Ok(())
     }
 }
 
@@ -267,14 +283,15 @@ mod tests {
             (*digest == blob).then(|| file.try_clone().unwrap())
         };
         let known = Reader::new(&pieces, &open);
+        let is_known = |key: &Key| known.read(key, &mut Buffer::from(Vec::new()));
         assert!(packed(gzip, 2, &bytes, &known).0 == first);
-        assert_eq!((opened.load(Ordering::Relaxed), known.read(&last.0).is_some()), (1, true));
+        assert_eq!((opened.load(Ordering::Relaxed), is_known(&last.0)), (1, true));
         // Another level is another piece.
         let high = Compression { level: Some(9), ..gzip };
         assert!(packed(high, 2, &bytes, &known).0 != first);
         // What is damaged is packed again.
         file.write_all_at(b"x", last.1.offset + 100).unwrap();
-        assert!(known.read(&last.0).is_none());
+        assert!(!is_known(&last.0));
         assert!(packed(gzip, 2, &bytes, &known).0 == first);
     }
 
@@ -293,7 +310,8 @@ mod tests {
             pieces.add(&Digest::of(blob.to_le_bytes()), own.collect());
         }
         let known = Reader::new(&pieces, &open);
-        let there = [0, 7, 9_999, 20_000, 49_999].map(|i| known.read(&key(i)).is_some());
+        let is_known = |key: &Key| known.read(key, &mut Buffer::from(Vec::new()));
+        let there = [0, 7, 9_999, 20_000, 49_999].map(|i| is_known(&key(i)));
         assert_eq!(there, [false, true, false, true, true]);
     }
 

@@ -22,6 +22,7 @@ mod push;
 mod referrers;
 mod registry;
 mod resolve;
+mod seen;
 
 pub use config::{Config, HostConfig, KeyPair, ProxyConfig, Retry};
 pub use docker_config::DockerConfig;

@@ -46,6 +46,8 @@ pub struct PushBlob {
     pub source: Arc<dyn BlobSource>,
     /// Repositories of the same registry that have the blob, as `library/alpine`.
     pub mount_from: Vec<String>,
+    /// It is small, and most likely not there: it is sent without a question first.
+    pub unasked: bool,
     /// Hears how many bytes were sent so far.
     pub on_bytes: Arc<dyn Fn(u64) + Send + Sync>,
 }
@@ -61,13 +63,24 @@ pub enum Pushed {
 }
 
 impl Registry {
+    /// Whether a repository had a blob a moment ago, as far as this process knows. A manifest that needs it may still be
+    /// refused: see [`Registry::forget`].
+    pub fn saw_blob(&self, repository: &Reference, blob: &Digest) -> bool {
+        self.seen().has(repository, blob)
+    }
+
+    /// Forgets which blobs a repository had; tells whether any were known.
+    pub fn forget(&self, repository: &Reference) -> bool {
+        self.seen().forget(repository)
+    }
+
     /// Makes a blob part of a repository.
     pub async fn push_blob(&self, blob: &PushBlob) -> Result<Pushed> {
         let PushBlob { reference, descriptor, .. } = blob;
         let endpoint = self.push_endpoint(reference);
         let work = async {
             let path = format!("blobs/{}", descriptor.digest);
-            if self.find(&endpoint, reference, &path, "*/*").await?.is_some() {
+            if !blob.unasked && self.find(&endpoint, reference, &path, "*/*").await?.is_some() {
                 return Ok(Pushed::Existed);
             }
             let upload = Upload { registry: self, endpoint: &endpoint, blob };
@@ -86,11 +99,13 @@ impl Registry {
             }
             upload.run(session).await.map(|()| Pushed::Uploaded)
         };
-        work.await.with_context(|| format!("failed to push {reference}"))
+        let pushed = work.await.with_context(|| format!("failed to push {reference}"))?;
+        self.seen().note(reference, &descriptor.digest);
+        Ok(pushed)
     }
 
     /// Puts a manifest, whose blobs are all there, under the tag or the digest of `reference`; the digest where it has
-    /// neither.
+    /// neither. One that is there already is not sent.
     pub async fn push_manifest(
         &self,
         reference: &Reference,
@@ -98,16 +113,38 @@ impl Registry {
         bytes: Bytes,
     ) -> Result<Digest> {
         let digest = Digest::of(&bytes);
+        match self.has_manifest(reference, media_type, &digest).await? {
+            true => Ok(digest),
+            false => self.put_manifest(reference, media_type, bytes).await,
+        }
+    }
+
+    /// Whether a manifest is there, under the tag of `reference` if it has one.
+    pub async fn has_manifest(
+        &self,
+        reference: &Reference,
+        media_type: &str,
+        digest: &Digest,
+    ) -> Result<bool> {
         let endpoint = self.push_endpoint(reference);
-        let object = reference.tag().unwrap_or(digest.as_str());
-        let path = format!("manifests/{object}");
+        let path = manifest_path(reference, digest);
+        let found = self.find(&endpoint, reference, &path, media_type).await;
+        let found = found.with_context(|| format!("failed to push {reference}"))?;
+        Ok(found.is_some_and(|there| there.as_ref() == Some(digest)))
+    }
+
+    /// As [`Registry::push_manifest`], without a look whether it is there.
+    pub async fn put_manifest(
+        &self,
+        reference: &Reference,
+        media_type: &str,
+        bytes: Bytes,
+    ) -> Result<Digest> {
+        let digest = Digest::of(&bytes);
+        let endpoint = self.push_endpoint(reference);
         let work = async {
-            let found = self.find(&endpoint, reference, &path, media_type).await?;
-            if found.is_some_and(|there| there.as_ref() == Some(&digest)) {
-                return Ok(());
-            }
-            let call =
-                Call::new(Method::PUT, url(&endpoint, reference, &path)?, vec![scope(reference, true)]);
+            let address = url(&endpoint, reference, &manifest_path(reference, &digest))?;
+            let call = Call::new(Method::PUT, address, vec![scope(reference, true)]);
             let call = call.header(CONTENT_TYPE, media_type).bytes(bytes);
             let reply = self.send(&endpoint, call).await?.success().await?;
             check_digest(reply.header("docker-content-digest"), &digest)
@@ -134,6 +171,10 @@ impl Registry {
             _ => Err(reply.into_error().await),
         }
     }
+}
+
+fn manifest_path(reference: &Reference, digest: &Digest) -> String {
+    format!("manifests/{}", reference.tag().unwrap_or(digest.as_str()))
 }
 
 /// # Errors

@@ -14,6 +14,7 @@ use crate::auth::Auth;
 use crate::call::{Call, Caller, Reply};
 use crate::config::{Config, Retry};
 use crate::endpoint::Endpoint;
+use crate::seen::Seen;
 use crate::transport::Transport;
 
 /// Blobs of which is known who gave them.
@@ -35,6 +36,7 @@ struct Shared {
     gave: Mutex<VecDeque<(Digest, BTreeSet<String>)>>,
     /// Which hosts gave wrong bytes for which blobs.
     wrong: Mutex<HashSet<(String, Digest)>>,
+    seen: Seen,
     /// Held while a list of referrers is written under a tag.
     tag: AsyncMutex<()>,
 }
@@ -49,6 +51,7 @@ impl Registry {
                 transport,
                 gave: Mutex::default(),
                 wrong: Mutex::default(),
+                seen: Seen::default(),
                 tag: AsyncMutex::default(),
             }),
             auth,
@@ -94,6 +97,10 @@ impl Registry {
         let wrong = self.wrong();
         endpoints.sort_by_key(|endpoint| wrong.contains(&(endpoint.host.clone(), digest.clone())));
         endpoints
+    }
+
+    pub(crate) fn seen(&self) -> &Seen {
+        &self.shared.seen
     }
 
     pub(crate) async fn tag_lock(&self) -> AsyncMutexGuard<'_, ()> {

@@ -120,6 +120,7 @@ impl Target for RegistryTarget {
             descriptor: blob.clone(),
             source,
             mount_from: mount_from.collect(),
+            unasked: false,
             on_bytes: Arc::new(|_| {}),
         };
         self.registry.push_blob(&push).await.map(drop)

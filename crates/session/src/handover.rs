@@ -1,11 +1,13 @@
-//! Folders that a client on the same machine hands over, so that the engine reads them itself.
+//! Folders and files that a client on the same machine hands over, so that the engine reads and writes them itself.
 //!
-//! The client keeps each folder open and names the descriptor's number in its hello. The engine opens that descriptor
+//! The client keeps each folder open and names the descriptor's number in its hello; that of a file for an output it
+//! names once the engine asks for the output. The engine opens that descriptor
 //! through `/proc/<pid>/fd`, which leads to the very folder whatever either side has mounted. It does so only for a
 //! client of its own user, which the kernel tells of a unix socket's peer: that client has no right less than the
 //! engine, so nobody reads with rights that are not theirs. Whatever fails, the files go through the session.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 
@@ -18,6 +20,24 @@ const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEX
 pub struct Peer {
     pub pid: i32,
     pub uid: u32,
+}
+
+impl Peer {
+    /// Whether it has no right less than this process.
+    pub(crate) fn is_own(&self) -> bool {
+        self.uid == rustix::process::geteuid().as_raw() && self.pid > 0
+    }
+
+    /// The file that it has open under this number, to be written from its start.
+    pub(crate) fn file(&self, number: u32) -> Option<File> {
+        let file = File::from(self.open(number, OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NONBLOCK)?);
+        file.metadata().is_ok_and(|meta| meta.is_file()).then_some(file)
+    }
+
+    fn open(&self, number: u32, flags: OFlags) -> Option<OwnedFd> {
+        let link = format!("/proc/{}/fd/{number}", self.pid);
+        rustix::fs::openat(CWD, link, flags, Mode::empty()).ok()
+    }
 }
 
 /// Folders by the names under which the client offers them.
@@ -39,14 +59,10 @@ impl Folders {
 
     /// Takes the folders that the words of a hello name from the process that said them.
     pub(crate) fn take(words: &[String], peer: Option<Peer>) -> Self {
-        let own = rustix::process::geteuid().as_raw();
-        let Some(peer) = peer.filter(|peer| peer.uid == own && peer.pid > 0) else { return Self::default() };
+        let Some(peer) = peer.filter(Peer::is_own) else { return Self::default() };
         let take = |word: &String| {
             let (number, name) = word.split_once(' ')?;
-            let number: u32 = number.parse().ok()?;
-            let link = format!("/proc/{}/fd/{number}", peer.pid);
-            let folder = rustix::fs::openat(CWD, link, FOLDER, Mode::empty()).ok()?;
-            Some((name.to_owned(), folder))
+            Some((name.to_owned(), peer.open(number.parse().ok()?, FOLDER)?))
         };
         Folders(words.iter().filter_map(take).collect())
     }

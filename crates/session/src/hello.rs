@@ -11,6 +11,8 @@ const SHARED_KEY: &str = "x-docker-expose-session-sharedkey";
 const METHOD: &str = "x-docker-expose-session-grpc-method";
 /// Folders that are handed over; stock engines pass over it.
 const FOLDER: &str = "x-kiln-session-folder";
+/// Said by a client that hands over the files of its outputs.
+const FILES: &str = "x-kiln-session-files";
 const HEALTH_TIMEOUT: &str = "x-buildkit-session-health-custom-timeout";
 
 /// Who opens a session and what it offers; travels in the metadata of Control.Session.
@@ -27,6 +29,8 @@ pub struct Hello {
     pub health_timeout: Option<Duration>,
     /// Number and name of each folder that is handed over.
     pub folders: Vec<String>,
+    /// Whether files of outputs can be handed over, too.
+    pub files: bool,
 }
 
 impl Hello {
@@ -45,6 +49,7 @@ impl Hello {
                 .collect(),
             health_timeout,
             folders: get_list(metadata, FOLDER),
+            files: metadata.contains_key(FILES),
         }
     }
 
@@ -64,6 +69,9 @@ impl Hello {
         if let Some(timeout) = self.health_timeout {
             put(HEALTH_TIMEOUT, &timeout.as_millis().to_string());
         }
+        if self.files {
+            put(FILES, "1");
+        }
         put_list(metadata, FOLDER, &self.folders);
     }
 }
@@ -81,6 +89,7 @@ mod tests {
             methods: vec!["/a.B/C".into(), "/a.B/D".into()],
             health_timeout: Some(Duration::from_millis(1500)),
             folders: vec!["7 context".into(), "8 \u{e9}".into()],
+            files: true,
         };
         let mut metadata = MetadataMap::new();
         hello.to_metadata(&mut metadata);

@@ -154,6 +154,7 @@ pub struct Attachables {
     pub(crate) uploads: BTreeMap<String, UploadSource>,
     pub(crate) stores: BTreeMap<String, Store>,
     pub(crate) handed: Folders,
+    pub(crate) hands_over_files: bool,
 }
 
 impl Attachables {
@@ -239,7 +240,8 @@ impl Attachables {
         self
     }
 
-    /// Hands the folders over to an engine on this machine. They stay open as long as these offers are served.
+    /// Hands folders, and the files of outputs, over to an engine on this machine. Folders stay open as long as these
+    /// offers are served.
     #[must_use]
     pub fn hand_over(mut self) -> Self {
         for (name, dir) in &self.dirs {
@@ -247,6 +249,7 @@ impl Attachables {
                 self.handed.open(name, path);
             }
         }
+        self.hands_over_files = true;
         self
     }
 
@@ -286,6 +289,7 @@ impl Attachables {
             methods: serve::methods(self),
             health_timeout: None,
             folders: self.handed.words(),
+            files: self.hands_over_files,
         }
     }
 

@@ -42,7 +42,7 @@ impl Sessions {
         self.serve_peer(io, hello, None).await
     }
 
-    /// The same for a client of which the kernel told who it is. One of this user may hand folders over.
+    /// The same for a client of which the kernel told who it is. One of this user may hand folders and files over.
     pub async fn serve_peer(
         &self,
         io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -58,7 +58,8 @@ impl Sessions {
         let policy = Policy::new(hello.health_timeout);
         let id = hello.id.clone();
         let folders = Folders::take(&hello.folders, peer);
-        let session = Session::new(hello, folders, channel.clone(), closed.clone());
+        let own = peer.filter(Peer::is_own).filter(|_| hello.files);
+        let session = Session::new(hello, folders, own, channel.clone(), closed.clone());
         let _entry = Entry::insert(self.0.clone(), id, session);
         tokio::select! {
             () = closed.cancelled() => Ok(()),

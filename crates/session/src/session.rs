@@ -29,7 +29,7 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 
 use crate::files::{self, Filter, LocalTree, SyncReceiver};
-use crate::handover::Folders;
+use crate::handover::{Folders, Peer};
 use crate::hello::Hello;
 use crate::offer::{Credential, MAX_SECRET, Token, TokenRequest};
 use crate::{grpcerr, metadata};
@@ -37,7 +37,7 @@ use crate::{grpcerr, metadata};
 pub use content::RemoteContent;
 pub(crate) use content::STORE_ID;
 pub use send::{BlockingFileSender, FileSender};
-pub(crate) use send::{EXPORTER_ID, EXPORTER_MD, KNOWN_LAYERS, LAYERS, MULTI_PLATFORM};
+pub(crate) use send::{EXPORTER_ID, EXPORTER_MD, FILE, KNOWN_LAYERS, LAYERS, MULTI_PLATFORM, WANTS_FILE};
 pub(crate) use ssh::{DEFAULT_ID, SSH_ID};
 
 pub(crate) const DIR_NAME: &str = "dir-name";
@@ -57,6 +57,8 @@ pub struct Session(Arc<Inner>);
 struct Inner {
     hello: Hello,
     folders: Folders,
+    /// The client, where it hands over files.
+    owner: Option<Peer>,
     channel: Channel,
     closed: CancellationToken,
 }
@@ -74,8 +76,14 @@ pub struct SyncRequest {
 }
 
 impl Session {
-    pub(crate) fn new(hello: Hello, folders: Folders, channel: Channel, closed: CancellationToken) -> Self {
-        Session(Arc::new(Inner { hello, folders, channel, closed }))
+    pub(crate) fn new(
+        hello: Hello,
+        folders: Folders,
+        owner: Option<Peer>,
+        channel: Channel,
+        closed: CancellationToken,
+    ) -> Self {
+        Session(Arc::new(Inner { hello, folders, owner, channel, closed }))
     }
 
     pub fn id(&self) -> &str {

@@ -131,6 +131,8 @@ fn damage_is_found_at_the_end_of_a_read_and_set_aside() {
     let f = fixture();
     let digest = f.store.write(b"precious").unwrap();
     let wear_out = || {
+        // Of what the disk has still to get nobody doubts.
+        f.store.flush().unwrap();
         std::fs::remove_file(f.blob_path(&digest)).unwrap();
         std::fs::write(f.blob_path(&digest), b"worn out").unwrap();
     };

@@ -207,6 +207,7 @@ async fn an_image_that_is_not_whole_leaves_no_file() {
     let result = single(Some(&layer), None);
     let lease = world.refs.content().lease();
     let blobs = layer.blobs(refs::Compression::gzip(), &lease).await.unwrap();
+    world.refs.content().flush().unwrap();
     let hex = blobs[0].descriptor.digest.hex();
     let path = world.path("content-v1/sha256").join(&hex[..2]).join(&hex[2..]);
     let len = std::fs::metadata(&path).unwrap().len() as usize;

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::harness::{
-    Engine, Fault, FaultyProxy, Folder, Image, LOGIN, Layout, Registry, assert_has, busybox, run_tool, tool,
+    Engine, Fault, FaultyProxy, Folder, Image, LOGIN, Layout, Passed, Registry, assert_has, busybox,
+    run_tool, tool,
 };
 
 /// Reads an image back from a registry with skopeo.
@@ -208,6 +209,35 @@ fn layers_that_no_step_reads_are_not_fetched() {
     // What was pushed is whole: the registry took the layers from the repository that had them.
     let (_folder, image) = copy_back(&registry, "app:1", &[]);
     assert_eq!(image.layer_paths().len(), 2);
+}
+
+/// What a repository had a moment ago it has still; where it has not, it gets all again.
+#[test]
+fn blobs_that_were_just_pushed_are_not_asked_for() {
+    let engine = Engine::new();
+    let registry = Registry::open();
+    let proxy = FaultyProxy::start(&registry, |_, _| Fault::Nothing);
+    let context = Folder::with_dockerfile("FROM scratch\nCOPY kept /\nCOPY changed /", &[("kept", "k")]);
+    let push = |text: &str| {
+        context.write("changed", text);
+        engine.build(&context).args(["--push", "-t", &proxy.name("app:1")]).ok();
+        let (folder, image) = copy_back(&registry, "app:1", &[]);
+        assert_eq!(image.layer(1), [format!("644 0:0 changed '{text}'")]);
+        drop(folder);
+        (image, proxy.take_passed())
+    };
+    let (first, _) = push("one");
+    let kept = first.manifest["layers"][0]["digest"].as_str().expect("a digest").to_owned();
+    let sent = |passed: &[Passed]| passed.iter().filter(|p| p.line.starts_with("POST")).count();
+    let (second, passed) = push("two");
+    assert_eq!(second.manifest["layers"][0]["digest"], kept);
+    // The other layer, the config, and what is said of the image.
+    assert_eq!(sent(&passed), 3, "{passed:?}");
+    assert!(passed.iter().all(|p| !p.line.starts_with("HEAD /v2/app/blobs")), "{passed:?}");
+
+    registry.lose("app", &kept);
+    let (_, passed) = push("three");
+    assert_eq!(sent(&passed), 3 + 4, "{passed:?}");
 }
 
 fn is_layer(line: &str, layers: &[&[String]]) -> bool {

@@ -198,6 +198,8 @@ fn a_damaged_blob_is_never_served() {
     let build = |name: &str| engine.build(&context).args(["-o", &format!("type=oci,dest={}", archive(name))]);
     build("first").ok();
     let expected = Image::open(&out.join("first")).digest().to_owned();
+    // What the disk has still to get is in memory, and taken as it is.
+    engine.stop();
     for blob in files(&engine, "content-v1/sha256") {
         flip(&blob, 1000);
     }

@@ -7,8 +7,10 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::spare::{Buffer, Spare};
+
 /// A part of the stream.
-pub type Piece = Arc<Vec<u8>>;
+pub type Piece = Arc<Buffer>;
 
 /// The unit of archives.
 const BLOCK: usize = 512;
@@ -17,7 +19,8 @@ const ONE_OF: u64 = 8;
 
 /// Takes a stream and hands on its pieces.
 pub struct Cutter<'a> {
-    piece: Vec<u8>,
+    piece: Buffer,
+    spare: Spare,
     /// The largest piece.
     size: usize,
     any: bool,
@@ -27,8 +30,13 @@ pub struct Cutter<'a> {
 }
 
 impl<'a> Cutter<'a> {
-    pub fn new(size: usize, stop: &'a AtomicBool, next: &'a mut dyn FnMut(Piece) -> io::Result<()>) -> Self {
-        Cutter { piece: Vec::new(), size, any: false, stop, next }
+    pub fn new(
+        size: usize,
+        spare: Spare,
+        stop: &'a AtomicBool,
+        next: &'a mut dyn FnMut(Piece) -> io::Result<()>,
+    ) -> Self {
+        Cutter { piece: spare.take(), spare, size, any: false, stop, next }
     }
 
     /// Hands on the first piece of what is there.
@@ -38,9 +46,9 @@ impl<'a> Cutter<'a> {
         }
         self.any = true;
         let end = cut(&self.piece, self.size);
-        let mut rest = Vec::new();
+        let mut rest = self.spare.take();
         if end < self.piece.len() {
-            rest.reserve_exact(self.size);
+            reserve(&mut rest, self.size);
             rest.extend_from_slice(&self.piece[end..]);
             self.piece.truncate(end);
         }
@@ -58,9 +66,7 @@ impl<'a> Cutter<'a> {
 
 impl Write for Cutter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.piece.capacity() == 0 {
-            self.piece.reserve_exact(self.size);
-        }
+        reserve(&mut self.piece, self.size);
         let n = bytes.len().min(self.size - self.piece.len());
         self.piece.extend_from_slice(&bytes[..n]);
         if self.piece.len() == self.size {
@@ -72,6 +78,11 @@ impl Write for Cutter<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Makes room for a whole piece, and not for more.
+fn reserve(piece: &mut Vec<u8>, size: usize) {
+    piece.reserve_exact(size - piece.len());
 }
 
 /// Where the first piece of `bytes` ends: before a member in the second half of the room, or where that ends.
@@ -97,13 +108,13 @@ mod tests {
 
     const SIZE: usize = 64 << 10;
 
-    fn pieces(bytes: &[u8], at_once: usize) -> Vec<Piece> {
+    fn pieces(bytes: &[u8], at_once: usize) -> Vec<Vec<u8>> {
         let (stop, mut all) = (AtomicBool::new(false), Vec::new());
-        let mut next = |piece| {
-            all.push(piece);
+        let mut next = |piece: Piece| {
+            all.push(piece.to_vec());
             Ok(())
         };
-        let mut cutter = Cutter::new(SIZE, &stop, &mut next);
+        let mut cutter = Cutter::new(SIZE, Spare::default(), &stop, &mut next);
         bytes.chunks(at_once).for_each(|some| cutter.write_all(some).unwrap());
         cutter.finish().unwrap();
         all

@@ -208,7 +208,7 @@ impl Cutter<'_> {
             return Err(Error::canceled());
         }
         if !from.piece.is_empty() {
-            (self.next)(Arc::new(std::mem::take(&mut from.piece)))?;
+            (self.next)(Arc::new(std::mem::take(&mut from.piece).into()))?;
             self.sent += 1;
         }
         Ok(())

@@ -69,6 +69,7 @@ fn push(reference: &Reference, bytes: &[u8]) -> PushBlob {
         descriptor: layer(bytes),
         source: Arc::new(Memory(Bytes::copy_from_slice(bytes))),
         mount_from: Vec::new(),
+        unasked: false,
         on_bytes: Arc::new(|_| {}),
     }
 }

@@ -1,5 +1,6 @@
 //! One file, or a stream, as a target.
 
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -13,11 +14,18 @@ pub(crate) struct FileWriter {
     stream: Box<dyn AsyncWrite + Send + Unpin>,
     /// The file beside the target, and the target.
     rename: Option<(TempPath, PathBuf)>,
+    /// Number of the descriptor of that file.
+    number: Option<RawFd>,
 }
 
 impl FileWriter {
     pub(crate) fn stream(stream: Box<dyn AsyncWrite + Send + Unpin>) -> Self {
-        FileWriter { stream, rename: None }
+        FileWriter { stream, rename: None, number: None }
+    }
+
+    /// The number under which the file is open, so that an engine may write it. Others than files have none.
+    pub(crate) fn number(&self) -> Option<RawFd> {
+        self.number
     }
 
     pub(crate) async fn create(path: &Path) -> Result<Self> {
@@ -61,7 +69,8 @@ fn create(path: &Path) -> std::io::Result<FileWriter> {
         .permissions(std::fs::Permissions::from_mode(0o666))
         .tempfile_in(folder)?
         .into_parts();
-    Ok(FileWriter { stream: Box::new(File::from_std(file)), rename: Some((temporary, target)) })
+    let number = Some(file.as_raw_fd());
+    Ok(FileWriter { stream: Box::new(File::from_std(file)), rename: Some((temporary, target)), number })
 }
 
 #[cfg(test)]

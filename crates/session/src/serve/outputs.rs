@@ -10,12 +10,12 @@ use proto::filesync::BytesMessage;
 use proto::fsutil::Packet;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::metadata::{KeyAndValueRef, MetadataMap};
+use tonic::metadata::{AsciiMetadataValue, KeyAndValueRef, MetadataMap};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::files;
 use crate::outputs::{DirMode, DirWriter, FileWriter, Lack, Output};
-use crate::session::{EXPORTER_ID, EXPORTER_MD, KNOWN_LAYERS, LAYERS, MULTI_PLATFORM};
+use crate::session::{EXPORTER_ID, EXPORTER_MD, FILE, KNOWN_LAYERS, LAYERS, MULTI_PLATFORM, WANTS_FILE};
 use crate::{grpcerr, metadata};
 
 type Messages = BoxStream<'static, Result<Bytes, Status>>;
@@ -58,16 +58,21 @@ impl FileSend for Outputs {
             }
             Output::File(path) => {
                 let writer = FileWriter::create(&path).await.map_err(|e| grpcerr::to_status(&e))?;
-                receive_file(messages, writer).await
+                take_file(&head, messages, writer).await
             }
-            Output::Stream(stream) => receive_file(messages, FileWriter::stream(stream)).await,
+            Output::Stream(stream) => take_file(&head, messages, FileWriter::stream(stream)).await,
             Output::Place(place) => {
                 let mut offered = attributes(&head);
                 let layers = offered.remove(LAYERS).unwrap_or_default();
                 let layers = Vec::from_iter(layers.split(',').filter(|l| !l.is_empty()).map(str::to_owned));
                 match place.lacks(&offered, &layers).await.map_err(|e| grpcerr::to_status(&e))? {
                     Lack::Nothing => Err(Status::already_exists("the image is there")),
-                    Lack::Layers { known, to } => Ok(receive_image(messages, known, FileWriter::stream(to))),
+                    Lack::Layers { known, to } => Ok(receive_answered(
+                        messages,
+                        FileWriter::stream(to),
+                        KNOWN_LAYERS,
+                        Some(known.into()),
+                    )),
                 }
             }
         }
@@ -85,11 +90,31 @@ fn attributes(head: &MetadataMap) -> BTreeMap<String, String> {
     told.collect()
 }
 
-/// The same as [`receive_file`], but for telling at once which layers need not be sent.
-fn receive_image(messages: Streaming<Bytes>, known: usize, writer: FileWriter) -> Response<Messages> {
-    let received = futures_util::stream::once(receive_file(messages, writer));
+/// Keeps what comes; tells an engine that asks where the file is, so that it writes that itself.
+async fn take_file(
+    head: &MetadataMap,
+    messages: Streaming<Bytes>,
+    writer: FileWriter,
+) -> Result<Response<Messages>, Status> {
+    if !head.contains_key(WANTS_FILE) {
+        return receive_file(messages, writer).await;
+    }
+    let number = writer.number().map(AsciiMetadataValue::from);
+    Ok(receive_answered(messages, writer, FILE, number))
+}
+
+/// Keeps what comes, and tells at once how it is to come.
+fn receive_answered(
+    messages: Streaming<Bytes>,
+    writer: FileWriter,
+    key: &'static str,
+    value: Option<AsciiMetadataValue>,
+) -> Response<Messages> {
+    let received = futures_util::stream::once(receive_marked(messages, writer));
     let mut response = Response::new(received.filter_map(|r| std::future::ready(r.err().map(Err))).boxed());
-    response.metadata_mut().insert(KNOWN_LAYERS, known.into());
+    if let Some(value) = value {
+        response.metadata_mut().insert(key, value);
+    }
     response
 }
 
@@ -120,10 +145,26 @@ async fn receive_file(
     mut messages: Streaming<Bytes>,
     mut writer: FileWriter,
 ) -> Result<Response<Messages>, Status> {
-    while let Some(message) = messages.message().await? {
-        let message = BytesMessage::decode(message).map_err(|e| Status::invalid_argument(e.to_string()))?;
-        writer.write(&message.data).await.map_err(|e| grpcerr::to_status(&e))?;
+    while let Some(data) = next(&mut messages).await? {
+        writer.write(&data).await.map_err(|e| grpcerr::to_status(&e))?;
     }
     writer.finish().await.map_err(|e| grpcerr::to_status(&e))?;
     Ok(Response::new(futures_util::stream::empty().boxed()))
+}
+
+/// The same where the last message is empty: the end alone says nothing.
+async fn receive_marked(mut messages: Streaming<Bytes>, mut writer: FileWriter) -> Result<(), Status> {
+    while let Some(data) = next(&mut messages).await? {
+        if data.is_empty() {
+            return writer.finish().await.map_err(|e| grpcerr::to_status(&e));
+        }
+        writer.write(&data).await.map_err(|e| grpcerr::to_status(&e))?;
+    }
+    Err(Status::cancelled("the engine broke the output off"))
+}
+
+async fn next(messages: &mut Streaming<Bytes>) -> Result<Option<Bytes>, Status> {
+    let Some(message) = messages.message().await? else { return Ok(None) };
+    let message = BytesMessage::decode(message).map_err(|e| Status::invalid_argument(e.to_string()))?;
+    Ok(Some(message.data))
 }

@@ -1,11 +1,12 @@
 //! Outputs that go to the client: one stream of bytes, or a tree of files.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use errdefs::{Error, Result};
+use errdefs::{Error, Result, ResultExt as _};
 use futures_util::{StreamExt, TryFutureExt};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
@@ -28,10 +29,16 @@ pub(crate) const EXPORTER_MD: &str = "exporter-md-";
 pub(crate) const LAYERS: &str = "kiln-layers";
 /// In its answer: how many of these it has, from the lowest up.
 pub(crate) const KNOWN_LAYERS: &str = "kiln-known-layers";
+/// Asks the client for its file, so that the engine writes it itself.
+pub(crate) const WANTS_FILE: &str = "kiln-wants-file";
+/// In its answer: under which number the client has it open.
+pub(crate) const FILE: &str = "kiln-file";
 pub(crate) const MULTI_PLATFORM: &str = "buildkit-exporter-multi-platform";
 
 /// Most bytes in one message. Go peers take up to 4 MiB.
 const CHUNK: usize = 1 << 20;
+/// Bytes that are worth a write of their own to a file.
+const LARGE: usize = 64 << 10;
 /// Messages on their way to the client.
 const QUEUE: usize = 4;
 const PACKET_QUEUE: usize = 256;
@@ -45,7 +52,17 @@ impl Session {
         exporter: u32,
         attributes: &BTreeMap<String, String>,
     ) -> Result<FileSender> {
-        self.send_file_with(exporter, attributes, None)
+        let Some(owner) = self.0.owner else { return self.send_file_with(exporter, attributes, None, false) };
+        let (answered, answer) = oneshot::channel();
+        let mut sender = self.send_file_with(exporter, attributes, Some(answered), true)?;
+        match answer.await {
+            Ok(head) => {
+                let number = head.get(FILE).and_then(|number| number.to_str().ok()?.parse().ok());
+                sender.file = number.and_then(|number| owner.file(number));
+                Ok(sender)
+            }
+            Err(_) => Err(sender.failure().await),
+        }
     }
 
     /// The same for an image with these layers, as diff ids, lowest first. Tells how many of the lowest ones the client has,
@@ -59,7 +76,7 @@ impl Session {
         let mut attributes = attributes.clone();
         attributes.insert(LAYERS.to_owned(), layers.join(","));
         let (answered, answer) = oneshot::channel();
-        let mut sender = self.send_file_with(exporter, &attributes, Some(answered))?;
+        let mut sender = self.send_file_with(exporter, &attributes, Some(answered), false)?;
         match answer.await {
             Ok(head) => {
                 let known = head.get(KNOWN_LAYERS).and_then(|known| known.to_str().ok()?.parse().ok());
@@ -74,14 +91,23 @@ impl Session {
         exporter: u32,
         attributes: &BTreeMap<String, String>,
         answered: Option<oneshot::Sender<MetadataMap>>,
+        wants_file: bool,
     ) -> Result<FileSender> {
         let (queue, outgoing) = mpsc::channel(QUEUE);
-        // A sender that is dropped must not look like one that is done, so only `None` ends the stream.
-        let messages = ReceiverStream::new(outgoing).chain(futures_util::stream::pending());
+        let marks_end = answered.is_some();
+        // A sender that is dropped must not look like one that is done: only `None` ends the stream. A call that was answered
+        // is not broken off that way, there an empty message says that all has come.
+        let messages = ReceiverStream::new(outgoing).chain(match marks_end {
+            true => futures_util::stream::empty().left_stream(),
+            false => futures_util::stream::pending().right_stream(),
+        });
         let messages = messages.take_while(|m: &Option<Bytes>| std::future::ready(m.is_some()));
         let mut call = self.send_request(exporter, messages.filter_map(std::future::ready))?;
         for (key, value) in attributes {
             put(call.metadata_mut(), &format!("{EXPORTER_MD}{key}"), value);
+        }
+        if wants_file {
+            put(call.metadata_mut(), WANTS_FILE, "1");
         }
         let mut client = proto::sized!(FileSendClient::new(self.channel()));
         // Most clients send nothing before the end, not even headers, so the call must not be waited for here.
@@ -92,7 +118,7 @@ impl Session {
             while answer.message().await?.is_some() {}
             Ok(())
         });
-        Ok(FileSender { queue, call })
+        Ok(FileSender { queue, call, marks_end, file: None })
     }
 
     /// Sends a tree to output `exporter` of the client. `multi_platform` says that one transfer holds all platforms,
@@ -139,10 +165,17 @@ fn put(metadata: &mut MetadataMap, key: &str, value: &str) {
 pub struct FileSender {
     queue: mpsc::Sender<Option<Bytes>>,
     call: JoinHandle<Result<(), Status>>,
+    /// Whether the client waits for a message that is empty.
+    marks_end: bool,
+    /// The client's file itself.
+    file: Option<File>,
 }
 
 impl FileSender {
     pub async fn write(&mut self, data: &[u8]) -> Result<()> {
+        if let Some(file) = &mut self.file {
+            return file.write_all(data).context("failed to write the output");
+        }
         for chunk in data.chunks(CHUNK) {
             if self.queue.send(Some(message(chunk))).await.is_err() {
                 return Err(self.failure().await);
@@ -153,7 +186,11 @@ impl FileSender {
 
     /// Ends the stream and waits until the client has kept it.
     pub async fn finish(mut self) -> Result<()> {
-        let _the_call_knows_better = self.queue.send(None).await;
+        // What goes wrong here the call knows better.
+        if self.marks_end {
+            let _ = self.queue.send(Some(message(&[]))).await;
+        }
+        let _ = self.queue.send(None).await;
         joined((&mut self.call).await)
     }
 
@@ -221,6 +258,10 @@ impl BlockingFileSender {
 
 impl io::Write for BlockingFileSender {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if data.len() >= LARGE && self.sender.file.is_some() {
+            self.flush()?;
+            return self.sender.file.as_mut().map_or(Ok(0), |file| file.write(data));
+        }
         if self.buffer.len() == CHUNK {
             self.send().map_err(io::Error::other)?;
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,8 +13,8 @@ use errdefs::{Class, Code, Detail, Error, Result, SourceInfo, SourceLocation};
 use futures_util::TryStreamExt;
 use oci::Digest;
 use session::{
-    Attachables, AuthSource, Credential, ExporterSource, MAX_SECRET, Output, PickedExporter, SecretStore,
-    Session, Sessions, Token, TokenRequest,
+    Attachables, AuthSource, Credential, ExporterSource, MAX_SECRET, Output, Peer, PickedExporter,
+    SecretStore, Session, Sessions, Token, TokenRequest,
 };
 
 use tokio::io::AsyncWrite;
@@ -220,7 +221,68 @@ async fn what_is_broken_off_is_not_kept() {
 async fn a_file_comes_whole() {
     let dir = tempfile::tempdir().expect("tempdir");
     let path = dir.path().join("out.tar");
-    let session = wire::open(Attachables::new().output(1, Output::File(path.clone()))).await.session;
+    let offers = Attachables::new().output(1, Output::File(path.clone()));
+    file_comes_whole(&path, &wire::open(offers).await.session).await;
+}
+
+#[tokio::test]
+async fn a_file_of_a_neighbour_is_written_in_its_place() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let path = dir.path().join("out.tar");
+    let own = rustix::process::geteuid().as_raw();
+    let offers = || Attachables::new().output(1, Output::File(path.clone()));
+    let session = neighbour(own, offers()).await;
+    file_comes_whole(&path, &session).await;
+    // Nothing but the number of the file went over the wire: what is not finished is there all the same.
+    let other = neighbour(own, offers()).await;
+    let mut sender = other.send_file(1, &BTreeMap::new()).await.expect("opens");
+    sender.write(b"half").await.expect("is written");
+    let beside = |name: &std::ffi::OsStr| std::fs::read(dir.path().join(name)).expect("is there");
+    let entries = || std::fs::read_dir(dir.path()).expect("lists").map(|e| e.expect("an entry").file_name());
+    assert!(entries().any(|name| beside(&name) == b"half"));
+    drop(sender);
+    for _ in 0..500 {
+        if entries().count() == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(entries().collect::<Vec<_>>(), ["out.tar"]);
+    // Another user's is sent.
+    std::fs::remove_file(&path).expect("was there");
+    file_comes_whole(&path, &neighbour(own + 1, offers()).await).await;
+}
+
+#[tokio::test]
+async fn what_is_no_file_is_sent_to_a_neighbour() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let pipe = dir.path().join("pipe");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
+    let from = pipe.clone();
+    let read = tokio::task::spawn_blocking(move || std::fs::read(from).expect("reads"));
+    let own = rustix::process::geteuid().as_raw();
+    let session = neighbour(own, Attachables::new().output(0, Output::File(pipe))).await;
+    let mut sender = session.send_file(0, &BTreeMap::new()).await.expect("opens");
+    sender.write(b"all of it").await.expect("is taken");
+    sender.finish().await.expect("is kept");
+    assert_eq!(read.await.expect("ends"), b"all of it");
+}
+
+/// A session of a client on this machine, of which the kernel says that `uid` runs it.
+async fn neighbour(uid: u32, offers: Attachables) -> Session {
+    let offers = offers.hand_over();
+    let peer = Peer { pid: std::process::id().cast_signed(), uid };
+    let (client, engine) = tokio::io::duplex(64 << 10);
+    let (sessions, hello) = (Sessions::new(), offers.hello("id", "test", "key"));
+    let serving = sessions.clone();
+    tokio::spawn(async move { serving.serve_peer(engine, hello, Some(peer)).await });
+    tokio::spawn(offers.serve(client));
+    sessions.get("id", Duration::from_secs(10)).await.expect("opens")
+}
+
+async fn file_comes_whole(path: &Path, session: &Session) {
+    let dir = path.parent().expect("a folder");
     let attributes = BTreeMap::from([("a.b".into(), "c".into())]);
     let mut sender = session.send_file(1, &attributes).await.expect("opens").into_blocking();
     let data: Vec<u8> = (0..5_000_000_u32).map(|i| i as u8).collect();
@@ -230,12 +292,15 @@ async fn a_file_comes_whole() {
         sender.finish().expect("is kept");
     });
     write.await.expect("writes");
-    assert_eq!(std::fs::read(&path).expect("is there"), data);
-    assert_eq!(std::fs::read_dir(dir.path()).expect("lists").count(), 1);
+    assert_eq!(std::fs::read(path).expect("is there"), data);
+    assert_eq!(std::fs::read_dir(dir).expect("lists").count(), 1);
 
-    let mut again = session.send_file(1, &BTreeMap::new()).await.expect("opens");
-    let _queued = again.write(b"x").await;
-    assert_eq!(again.finish().await.expect_err("is used up").message(), "exporter 1 not found");
+    let again = async {
+        let mut again = session.send_file(1, &BTreeMap::new()).await?;
+        let _queued = again.write(b"x").await;
+        again.finish().await
+    };
+    assert_eq!(again.await.expect_err("is used up").message(), "exporter 1 not found");
 }
 
 #[tokio::test]

@@ -94,6 +94,7 @@ impl Image {
                 descriptor: descriptor.clone(),
                 source: Arc::new(store.clone()),
                 mount_from: Vec::new(),
+                unasked: false,
                 on_bytes: Arc::new(|_| {}),
             };
             registry.push_blob(&blob).await.expect("pushed");

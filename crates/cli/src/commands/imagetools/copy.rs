@@ -84,6 +84,7 @@ impl Copying<'_> {
                     descriptor: blob.clone(),
                     source: Arc::new(Blobs { tools: Arc::clone(self.tools), at: from.clone() }),
                     mount_from,
+                    unasked: false,
                     on_bytes: Arc::new(|_| {}),
                 };
                 self.tools.registry.push_blob(&push).await.map(drop)

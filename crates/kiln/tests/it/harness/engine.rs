@@ -114,9 +114,21 @@ impl Engine {
         self.home.write(".docker/config.json", text);
     }
 
+    /// Asks the engine to stop, and once more where the disk of a busy machine is slow to take what it has to write.
+    fn ask_to_stop(&self) -> Output {
+        let mut output = self.run("engine stop");
+        for _ in 0..4 {
+            if output.status.success() || !String::from_utf8_lossy(&output.stderr).contains("does not stop") {
+                break;
+            }
+            output = self.run("engine stop");
+        }
+        output
+    }
+
     /// Stops the engine; the next build starts it again.
     pub fn stop(&self) {
-        let output = self.run("engine stop");
+        let output = self.ask_to_stop();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
@@ -172,7 +184,7 @@ impl Drop for Engine {
             eprintln!("the engine's log ends with:\n{end}");
         }
         let family = self.processes();
-        let stop = self.run("engine stop");
+        let stop = self.ask_to_stop();
         let alive = |pid: &u32| is_alive(*pid);
         let left: (Vec<u32>, _) = (family.into_iter().filter(alive).collect(), self.mounts());
         for pid in &left.0 {

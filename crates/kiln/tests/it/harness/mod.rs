@@ -26,7 +26,7 @@ pub use build::Build;
 pub use buildkit::BuildKit;
 pub use check::{check_config, check_files};
 pub use engine::{Engine, is_alive};
-pub use faulty::{Fault, FaultyProxy};
+pub use faulty::{Fault, FaultyProxy, Passed};
 pub use folder::Folder;
 pub use image::{Image, Layout};
 pub use json::assert_has;

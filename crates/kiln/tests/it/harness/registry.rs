@@ -60,6 +60,18 @@ impl Registry {
         list(&all).iter().flat_map(|start| list(start)).map(blob).collect()
     }
 
+    /// Takes a blob from a repository, and from all others.
+    pub fn lose(&self, repository: &str, digest: &str) {
+        let hex = digest.strip_prefix("sha256:").expect("a digest");
+        let store = self.folder.join("store/docker/registry/v2");
+        for place in [
+            format!("repositories/{repository}/_layers/sha256/{hex}"),
+            format!("blobs/sha256/{}/{hex}", &hex[..2]),
+        ] {
+            std::fs::remove_dir_all(store.join(place)).expect("was there");
+        }
+    }
+
     pub fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
