@@ -163,7 +163,7 @@ impl Outputs {
 }
 
 /// A file that can be written once the build is over: what cannot is told before it.
-fn file(path: PathBuf, as_given: &Path) -> Result<PathBuf> {
+pub(crate) fn file(path: PathBuf, as_given: &Path) -> Result<PathBuf> {
     if path.is_dir() {
         return Err(Error::user(format!("destination file {} is a directory", as_given.display())));
     }

@@ -226,6 +226,34 @@ fn one_archive_holds_what_all_have_built() {
     assert_eq!(hidden.collect::<Vec<_>>(), [""; 0], "temporary folders are gone");
 }
 
+/// Two platforms in one archive are the same bytes, whoever built them.
+#[test]
+fn one_tarball_is_what_one_engine_would_write() {
+    let two = Two::new();
+    let both = Engine::with_config("[worker.oci]\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\n");
+    let long = "long-name-".repeat(20);
+    let dockerfile = format!(
+        "FROM scratch\nARG TARGETARCH\nCOPY --chown=7:8 f /$TARGETARCH/f\nCOPY f /{long}\nCOPY f /z\n"
+    );
+    let context = Folder::with_dockerfile(&dockerfile, &[("f", "sent to all")]);
+    let args = ["--provenance=false", "--build-arg", "SOURCE_DATE_EPOCH=1700000000", "-o"];
+    let told = two.builds(&context, &[&args[..], &["type=tar,dest=x.tar"]].concat());
+    assert!(told.contains("merging tarballs"), "{told}");
+    let mut alone = both.kiln(["build", "--platform", "linux/amd64,linux/arm64"]);
+    run_tool(alone.args(args).arg("type=tar,dest=x.tar").arg(context.path()), b"");
+    let bytes = |home: &Folder| std::fs::read(home.join("x.tar")).expect("written");
+    assert!(bytes(two.home()) == bytes(both.home()), "the archives differ");
+    let list = run_tool(tool("tar").arg("-tf").arg(two.home().join("x.tar")), b"");
+    let list = String::from_utf8_lossy(&list);
+    for path in ["linux_amd64/amd64/f", "linux_arm64/arm64/f", "linux_arm64/z"] {
+        assert!(list.lines().any(|line| line == path), "{path} is not in\n{list}");
+    }
+    let output = output_of(&mut two.build(&context, &[&args[..], &["type=tar,dest=-"]].concat()), b"");
+    assert!(output.stdout == bytes(two.home()), "stdout has something else");
+    let hidden = two.home().names().into_iter().filter(|name| name.starts_with(".kiln"));
+    assert_eq!(hidden.collect::<Vec<_>>(), [""; 0], "temporary folders are gone");
+}
+
 #[test]
 fn one_index_of_all_is_pushed() {
     let (two, registry) = (Two::new(), Registry::open());
@@ -278,7 +306,6 @@ fn what_several_nodes_cannot_do_is_told() {
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert!(stderr.contains(&format!("ERROR: {told}")), "{stderr}");
     };
-    check("type=tar,dest=x.tar", "tar for multi-node builds currently not supported");
     check("type=local,dest=x,mode=delete", "mode=delete for multi-node builds currently not supported");
     check(
         "type=docker,dest=x.tar",
