@@ -254,6 +254,96 @@ fn one_tarball_is_what_one_engine_would_write() {
     assert_eq!(hidden.collect::<Vec<_>>(), [""; 0], "temporary folders are gone");
 }
 
+/// What is told of builds is told of all nodes.
+#[test]
+fn histories_of_all_nodes_are_one() {
+    let mut two = Two::new();
+    two.builds(&context(), &["-o", "out"]);
+    let list = |words: &str| two.ok(&format!("--builder two history {words}"));
+    let refs = list("ls --format {{.FullRef}}");
+    let refs: Vec<&str> = refs.lines().collect();
+    let id = refs[0].rsplit('/').next().expect("an id").to_owned();
+    let mut sorted = refs.clone();
+    sorted.sort();
+    assert_eq!(sorted, [format!("two/two0/{id}"), format!("two/two1/{id}")]);
+    assert_eq!(list(&format!("ls --format {{{{.Ref}}}} --filter ref={id}")), format!("{id}\n{id}\n"));
+    // One of them is meant by its whole name, whichever builder is in use.
+    let logs = |name: &str, builder: &str| {
+        let output = output_of(&mut two.kiln(&format!("--builder {builder} history logs {name}")), b"");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    for (node, own, other) in [("two0", "f-amd64", "f-arm64"), ("two1", "f-arm64", "f-amd64")] {
+        for builder in ["two", "default"] {
+            let told = logs(&format!("two/{node}/{id}"), builder);
+            assert!(told.contains(own) && !told.contains(other), "{node}: {told}");
+        }
+    }
+    assert!(logs(&format!("two/nope/{id}"), "two").contains("builder two has no node nope"));
+    assert!(logs("nope", "two").contains("no record found for ref \"nope\""));
+    assert!(list(&format!("inspect two/two1/{id} --format {{{{.Ref}}}}")).contains(&id));
+    two.ok(&format!("--builder two history export {id} -o both.dockerbuild"));
+    let index =
+        run_tool(tool("tar").arg("-xzOf").arg(two.home().join("both.dockerbuild")).arg("index.json"), b"");
+    assert!(String::from_utf8_lossy(&index).contains("image.index"), "both parts are exported");
+
+    // A node that is not there does not hide the others.
+    let [first, second] = two.engines;
+    let socket = address(&second);
+    drop(second);
+    let mut command = first.kiln("--builder two history ls --format {{.FullRef}}".split(' '));
+    let output = output_of(&mut command, b"");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("two/two0/{id}\n"), "{told}");
+    let expected = format!("WARNING: node two1 is left out: failed to connect to the engine at `{socket}`");
+    assert!(told.contains(&expected), "{told}");
+    two = Two { engines: [first, Engine::new()] };
+    run_tool(&mut two.kiln(&format!("--builder two history rm {id}")), b"");
+    assert_eq!(two.ok("--builder two history ls --format {{.Ref}}"), "");
+}
+
+/// Each node has its own images, and those of all are looked after.
+#[test]
+fn images_of_all_nodes_are_looked_after() {
+    let two = Two::new();
+    let plain = |platform: &str, name: &str| {
+        let mut command = two.kiln("--builder two build --provenance=false");
+        run_tool(command.args(["--platform", platform, "-t", name]).arg(context().path()), b"");
+    };
+    two.builds(&context(), &["--provenance=false", "-t", "both:1"]);
+    plain("linux/arm64", "arm:1");
+    let image = |words: &str| two.ok(&format!("--builder two image {words}"));
+    let fails = |words: &str, told: &str| {
+        let output = output_of(&mut two.kiln(&format!("--builder two image {words}")), b"");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && stderr.contains(told), "{words}: {stderr}");
+    };
+    let mut rows: Vec<String> =
+        image("ls --format {{.Repository}}@{{.Node}}").lines().map(str::to_owned).collect();
+    rows.sort();
+    assert_eq!(rows, ["arm@two1", "both@two0", "both@two1"]);
+    assert!(image("ls").lines().next().is_some_and(|head| head.ends_with("NODE")));
+    assert!(!two.ok("--builder default image ls").contains("NODE"));
+    assert_eq!(image("inspect arm:1 --format {{.Metadata.Node}}={{.Architecture}}"), "two1=arm64\n");
+    assert_eq!(image("inspect both:1 --format {{.Architecture}}"), "amd64\narm64\n");
+    assert!(image("save arm:1 -o -").contains("oci-layout"));
+    assert!(image("save both:1 --platform linux/arm64 -o -").contains("oci-layout"));
+    fails("save both:1 -o x.tar", "nodes two0, two1 have different images of this name");
+    fails("save nope:1 -o x.tar", "nope");
+    let registry = Registry::open();
+    let name = registry.name("arm:1");
+    image(&format!("tag arm:1 {name}"));
+    image(&format!("push {name}"));
+    let raw = run_tool(
+        tool("skopeo").args(["inspect", "--raw", "--tls-verify=false", &format!("docker://{name}")]),
+        b"",
+    );
+    assert!(String::from_utf8_lossy(&raw).contains("layers"));
+    assert_eq!(image("rm both:1"), "Untagged: both:1\n");
+    image(&format!("rm arm:1 {name}"));
+    assert_eq!(image("ls -q"), "");
+    fails("rm arm:1", "arm:1");
+}
+
 #[test]
 fn one_index_of_all_is_pushed() {
     let (two, registry) = (Two::new(), Registry::open());
