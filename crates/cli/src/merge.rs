@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::artifact::Artifact;
 use crate::environment::Environment;
 use crate::flags::{AnnotationKind, parse_bool};
-use crate::outputs::{self, Layout};
+use crate::outputs::{self, Layout, REFERRERS, referrers_of};
 use crate::settings::{Destination, OutputSetting, no_list};
 use tarball::Tarball;
 
@@ -265,7 +265,14 @@ fn put(layout: &Layout, answers: &[(Vec<Platform>, Answer)], annotations: &Extra
     let (descriptor, bytes) = combine(parts, annotations)?;
     folder.add(&bytes).context("failed to write the index")?;
     let names = answers.first().and_then(|(_, answer)| answer.get(NAME)).cloned();
-    let answer = answer(&descriptor, names.unwrap_or_default());
+    let mut answer = answer(&descriptor, names.unwrap_or_default());
+    let mut referrers = Vec::new();
+    for (_, part) in answers {
+        referrers.extend(referrers_of(part)?);
+    }
+    if !referrers.is_empty() {
+        answer.insert(REFERRERS.into(), STANDARD.encode(oci::json::to_vec(&referrers)));
+    }
     layout.finish(&answer)?;
     Ok(answer)
 }
@@ -401,13 +408,6 @@ mod tests {
         );
     }
 
-    fn manifest(media_type: &str, platform: &str) -> Descriptor {
-        let mut d = Descriptor::of(media_type, platform.as_bytes());
-        d.platform = Some(platform.parse().expect("valid"));
-        d
-    }
-
-    fn part(media_type: &str, manifests: Vec<Descriptor>) -> Part<'static> {
     #[test]
     fn each_engine_writes_a_tarball_of_its_own() {
         let dir = tempfile::tempdir().expect("a folder");
@@ -425,6 +425,13 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).expect("read").count(), 0);
     }
 
+    fn manifest(media_type: &str, platform: &str) -> Descriptor {
+        let mut d = Descriptor::of(media_type, platform.as_bytes());
+        d.platform = Some(platform.parse().expect("valid"));
+        d
+    }
+
+    fn part(media_type: &str, manifests: Vec<Descriptor>) -> Part<'static> {
         let bytes = oci::json::to_vec(&Index::new(media_type, manifests));
         Part { platforms: &[], descriptor: Descriptor::of(media_type, &bytes), bytes }
     }

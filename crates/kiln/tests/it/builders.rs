@@ -219,6 +219,18 @@ fn one_archive_holds_what_all_have_built() {
     // The same as a folder, and to stdout.
     two.builds(&context(), &["-t", "app:1", "-o", "type=oci,tar=false,dest=layout"]);
     assert_eq!(platforms(&read(&two.home().join("layout")).0), ["linux/amd64", "linux/arm64"]);
+    // What is said of the images hangs on them, where that is wanted.
+    two.builds(
+        &context(),
+        &["-t", "app:1", "-o", "type=oci,tar=false,dest=hung,attestation-storage=referrers"],
+    );
+    let hung: Value = serde_json::from_str(&two.home().read("hung/index.json")).expect("JSON");
+    let subjects =
+        |manifest: &Value| Some(manifest["annotations"].get("io.containerd.manifest.subject")?.clone());
+    let subjects: Vec<_> =
+        hung["manifests"].as_array().expect("a list").iter().filter_map(subjects).collect();
+    let index = blob(&two.home().join("hung"), &hung["manifests"][0]);
+    assert_eq!(subjects, [index["manifests"][0]["digest"].clone(), index["manifests"][1]["digest"].clone()]);
     let output = output_of(&mut two.build(&context(), &["-o", "type=oci,dest=-"]), b"");
     assert!(output.status.success());
     assert!(run_tool(tool("tar").arg("-t"), &output.stdout).starts_with(b"blobs/\n"));
