@@ -22,7 +22,7 @@ mod software;
 
 pub use software::{apk, cargo, dpkg, npm, program, python, rpm};
 
-/// A target: its name, what it does, and a sample that it likes.
+/// A target: its name, what it does, and a sample that it likes. Some have several samples.
 pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<u8>);
 
 pub const TARGETS: &[Target] = &[
@@ -35,6 +35,8 @@ pub const TARGETS: &[Target] = &[
     ("layer", layer, sample_tar),
     ("image", image, || include_bytes!("../samples/manifest.json").to_vec()),
     ("archive", archive, sample_archive),
+    ("archive", archive, || bzip2(&sample_archive())),
+    ("archive", archive, || xz(&sample_archive())),
     ("names", names, || b"localhost:5000/a/b:tag linux/arm64/v8 sha256:ab".to_vec()),
     ("packets", packets, sample_packets),
     ("gateway", gateway, bridge::sample),
@@ -164,7 +166,7 @@ pub fn llb(bytes: &[u8]) {
 }
 
 pub fn tar(bytes: &[u8]) {
-    let Ok(decoder) = snapshot::Decoder::detect(BufReader::new(bytes)) else { return };
+    let Ok(decoder) = fsutil::Decoder::detect(BufReader::new(bytes)) else { return };
     let mut reader = fsutil::tar::Reader::new(decoder.take(LOTS));
     while let Ok(Some(_)) = reader.next_entry() {
         // Holes are cheap to tell of.
@@ -321,17 +323,37 @@ fn sample_tar() -> Vec<u8> {
     writer.finish().unwrap_or_default()
 }
 
-/// As Docker wrote them of old.
+/// As Docker wrote it of old, with layers in all packings.
 fn sample_archive() -> Vec<u8> {
-    let config = br#"{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[]}}"#;
-    let manifest = br#"[{"Config":"c.json","RepoTags":["a:1"],"Layers":[]}]"#;
+    let layer = sample_tar();
+    let ids = [(); 3].map(|()| Digest::of(&layer).to_string());
+    let rootfs = json!({"type": "layers", "diff_ids": ids});
+    let config = json!({"os": "linux", "architecture": "amd64", "rootfs": rootfs}).to_string();
+    let manifest = json!([{"Config": "c.json", "RepoTags": ["a:1"], "Layers": ["0", "1", "2"]}]).to_string();
     let mut writer = fsutil::tar::Writer::new(Vec::new());
-    for (path, bytes) in [("c.json", &config[..]), ("manifest.json", &manifest[..])] {
+    for (path, bytes) in [
+        ("0", &layer),
+        ("1", &bzip2(&layer)),
+        ("2", &xz(&layer)),
+        ("c.json", &config.into_bytes()),
+        ("manifest.json", &manifest.into_bytes()),
+    ] {
         let size = bytes.len() as u64;
         let file = fsutil::tar::Entry { path: path.into(), size, mode: 0o644, ..Default::default() };
         let _ = writer.ustar_header(&file).and_then(|()| writer.write_all(bytes));
     }
     writer.finish().unwrap_or_default()
+}
+
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut packer = ::bzip2::write::BzEncoder::new(Vec::new(), ::bzip2::Compression::fast());
+    packer.write_all(bytes).and_then(|()| packer.finish()).unwrap_or_default()
+}
+
+fn xz(bytes: &[u8]) -> Vec<u8> {
+    let packer = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(1));
+    let pack = |mut packer: lzma_rust2::XzWriter<_>| packer.write_all(bytes).and_then(|()| packer.finish());
+    packer.and_then(pack).unwrap_or_default()
 }
 
 fn sample_packets() -> Vec<u8> {

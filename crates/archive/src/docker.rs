@@ -1,18 +1,17 @@
 //! Images of an archive that Docker wrote before it wrote layouts, or that another program wrote like it. It has no
 //! manifests, so that they are made here.
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 
-use content::Lease;
-use errdefs::{Error, Result};
+use errdefs::{Error, Result, ResultExt as _};
+use fsutil::{Compression, Decoder};
 use oci::media::LayerCompression;
 use oci::{Descriptor, Digest, ImageConfig, Manifest, Platform, Reference, media};
 use serde::Deserialize;
-use snapshot::Compression;
 
 use crate::layout::parse;
 use crate::members::Members;
-use crate::read::{Image, whole_name};
+use crate::read::{Image, Reading, whole_name};
 
 /// One entry of `manifest.json`.
 #[derive(Deserialize)]
@@ -28,23 +27,17 @@ struct Entry {
 
 /// The images that `manifest.json` names.
 pub(crate) fn images(
-    content: &content::Store,
-    lease: &Lease,
+    reading: &mut Reading,
     members: &Members,
     manifest: &[u8],
     platform: Option<&Platform>,
-    came: &mut Vec<Digest>,
 ) -> Result<Vec<Image>> {
     let entries: Vec<Entry> = parse(manifest)?;
     let mut images = Vec::new();
     for entry in &entries {
-        let manifest = entry.manifest(content, members, platform)?;
-        let bytes = oci::json::to_vec(&manifest);
-        let mut blob = lease.ingest(None)?;
-        blob.write_all(&bytes)?;
-        came.push(blob.commit()?);
-        let target = Descriptor::of(media::OCI_MANIFEST, &bytes);
-        images.push(Image { target, names: entry.names()? });
+        let bytes = oci::json::to_vec(&entry.manifest(reading, members, platform)?);
+        reading.take(&bytes[..], None)?;
+        images.push(Image { target: Descriptor::of(media::OCI_MANIFEST, &bytes), names: entry.names()? });
     }
     Ok(images)
 }
@@ -56,11 +49,11 @@ impl Entry {
 
     fn manifest(
         &self,
-        content: &content::Store,
+        reading: &mut Reading,
         members: &Members,
         platform: Option<&Platform>,
     ) -> Result<Manifest> {
-        let bytes = members.small(&self.config, content)?.ok_or_else(|| missing(&self.config))?;
+        let bytes = members.small(&self.config, reading.content)?.ok_or_else(|| missing(&self.config))?;
         let config: ImageConfig = parse(&bytes)?;
         // The path names the digest; anything else is a name of the writer's own.
         let stem = self.config.rsplit('/').next().unwrap_or_default().trim_end_matches(".json");
@@ -77,29 +70,40 @@ impl Entry {
             let message = format!("it has {} layers, its config {}", paths.len(), diff_ids.len());
             return Err(damaged(&self.config, &message));
         }
-        let layers = paths.iter().zip(diff_ids).map(|(path, id)| layer(content, members, path, &id.0));
-        let layers = layers.collect::<Result<_>>()?;
+        let mut layers = Vec::new();
+        for (path, id) in paths.iter().zip(diff_ids) {
+            layers.push(layer(reading, members, path, &id.0)?);
+        }
         Ok(Manifest::new(media::OCI_MANIFEST, Descriptor::of(media::OCI_CONFIG, &bytes), layers))
     }
 }
 
-/// The layer at a path. What is packed is checked when it is unpacked.
-fn layer(content: &content::Store, members: &Members, path: &str, diff_id: &Digest) -> Result<Descriptor> {
+/// The layer at a path. What images may be packed by is kept as it came, and checked when it is unpacked.
+fn layer(reading: &mut Reading, members: &Members, path: &str, diff_id: &Digest) -> Result<Descriptor> {
     let (digest, size) = members.find(path).ok_or_else(|| missing(path))?;
     let mut head = Vec::new();
-    content.open_blob(digest)?.take(16).read_to_end(&mut head)?;
-    let compression = match Compression::detect(&head) {
-        Compression::None if digest != diff_id => {
-            return Err(damaged(path, &format!("its digest is {digest}, not {diff_id}")));
-        }
-        Compression::None => LayerCompression::Uncompressed,
+    reading.content.open_blob(digest)?.take(16).read_to_end(&mut head)?;
+    let packed = Compression::detect(&head);
+    let compression = match packed {
         Compression::Gzip => LayerCompression::Gzip,
         Compression::Zstd => LayerCompression::Zstd,
-        Compression::Bzip2 | Compression::Xz => {
-            return Err(Error::unimplemented(format!("layer `{path}` is packed by neither gzip nor zstd")));
-        }
+        Compression::None | Compression::Bzip2 | Compression::Xz => LayerCompression::Uncompressed,
     };
-    Ok(Descriptor::new(media::layer(compression, true), digest.clone(), size))
+    let (digest, size) = match packed {
+        Compression::Bzip2 | Compression::Xz => unpack(reading, path, digest)?,
+        _ => (digest.clone(), size),
+    };
+    if compression == LayerCompression::Uncompressed && digest != *diff_id {
+        return Err(damaged(path, &format!("its digest is {digest}, not {diff_id}")));
+    }
+    Ok(Descriptor::new(media::layer(compression, true), digest, size))
+}
+
+/// Takes a layer as it is unpacked: images know neither bzip2 nor xz (OCI image-spec, layer.md).
+fn unpack(reading: &mut Reading, path: &str, digest: &Digest) -> Result<(Digest, u64)> {
+    let blob = reading.content.open_blob(digest)?;
+    let taken = Decoder::detect(blob).map_err(Error::from).and_then(|layer| reading.take(layer, None));
+    taken.with_context(|| format!("failed to unpack `{path}` of the archive"))
 }
 
 fn missing(path: &str) -> Error {

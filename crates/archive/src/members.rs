@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::io::{self, Read};
 
-use content::Lease;
 use errdefs::{Error, Result, ResultExt as _};
-use fsutil::tar::{Entry, EntryKind, Reader};
+use fsutil::Decoder;
+use fsutil::tar::{EntryKind, Reader};
 use oci::Digest;
-use snapshot::Decoder;
 
 use crate::MANIFEST;
+use crate::read::Reading;
 
 /// Most members of an archive.
 const MEMBERS: usize = 200_000;
@@ -36,9 +36,8 @@ enum Member {
 pub(crate) struct Members(HashMap<String, Member>);
 
 impl Members {
-    /// Takes all files of an archive into the store, each held by the lease and noted in `came`. A file that has the
-    /// place of a blob must have its digest.
-    pub(crate) fn unpack(input: impl Read, lease: &Lease, came: &mut Vec<Digest>) -> Result<Self> {
+    /// Takes all files of an archive into the store. A file that has the place of a blob must have its digest.
+    pub(crate) fn unpack(input: impl Read, reading: &mut Reading) -> Result<Self> {
         let packed = Decoder::detect(input).context("failed to read the archive")?;
         let mut archive = Reader::new(packed);
         let mut members = HashMap::new();
@@ -53,9 +52,11 @@ impl Members {
             let path = clean(&entry.path);
             let member = match entry.kind {
                 EntryKind::File => {
-                    let digest = take(&mut archive, &path, &entry, lease)?;
-                    came.push(digest.clone());
-                    Member::File { digest, size: entry.size }
+                    let expected = blob_of(&path).map(|digest| (digest, entry.size));
+                    let taken = reading.take(&mut archive, expected);
+                    let (digest, size) =
+                        taken.with_context(|| format!("failed to take `{path}` from the archive"))?;
+                    Member::File { digest, size }
                 }
                 EntryKind::Symlink => Member::Link(beside(&path, &entry.link)),
                 EntryKind::Hardlink => Member::Link(clean(&entry.link)),
@@ -91,15 +92,6 @@ impl Members {
             Some((digest, _)) => content.read(digest).map(Some),
         }
     }
-}
-
-/// Stores the member that the reader is at.
-fn take(archive: &mut impl Read, path: &str, entry: &Entry, lease: &Lease) -> Result<Digest> {
-    let expected = blob_of(path).map(|digest| (digest, entry.size));
-    let told = || format!("failed to take `{path}` from the archive");
-    let mut blob = lease.ingest(expected).with_context(told)?;
-    io::copy(archive, &mut blob).with_context(told)?;
-    blob.commit().with_context(told)
 }
 
 /// The digest that a blob at this path must have.

@@ -1,6 +1,6 @@
 //! Taking an archive apart.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use content::Lease;
 use errdefs::{Error, Result};
@@ -20,8 +20,8 @@ pub struct Image {
 
 /// The reading of one archive into a store.
 pub struct Reading<'a> {
-    content: &'a content::Store,
-    lease: &'a Lease,
+    pub(crate) content: &'a content::Store,
+    pub(crate) lease: &'a Lease,
     came: Vec<Digest>,
 }
 
@@ -31,17 +31,17 @@ impl<'a> Reading<'a> {
         Reading { content, lease, came: Vec::new() }
     }
 
-    /// Reads an archive, packed by gzip or zstd or not at all: a layout, or else one of Docker's. With a platform, only
+    /// Reads an archive, packed in any way that [`fsutil::Compression`] knows or not at all: a layout, or else one of Docker's. With a platform, only
     /// its image is taken of those that are for several.
     ///
     /// # Errors
     /// User errors for what is no archive of images, is damaged, or lacks a blob.
     pub fn read(&mut self, input: impl Read, platform: Option<&Platform>) -> Result<Vec<Image>> {
-        let members = Members::unpack(input, self.lease, &mut self.came)?;
+        let members = Members::unpack(input, self)?;
         let images = if let Some(index) = members.small(INDEX, self.content)? {
             layout::images(self.content, self.lease, &index, platform)?
         } else if let Some(manifest) = members.small(DOCKER_MANIFEST, self.content)? {
-            docker::images(self.content, self.lease, &members, &manifest, platform, &mut self.came)?
+            docker::images(self, &members, &manifest, platform)?
         } else {
             let message =
                 format!("this is no archive of images: it has neither `{INDEX}` nor `{DOCKER_MANIFEST}`");
@@ -51,6 +51,19 @@ impl<'a> Reading<'a> {
             true => Err(Error::user("the archive has no image")),
             false => Ok(images),
         }
+    }
+
+    /// Takes a blob into the store: held by the lease, and among those that came.
+    pub(crate) fn take(
+        &mut self,
+        mut input: impl Read,
+        expected: Option<(Digest, u64)>,
+    ) -> Result<(Digest, u64)> {
+        let mut blob = self.lease.ingest(expected)?;
+        let size = io::copy(&mut input, &mut blob)?;
+        let digest = blob.commit()?;
+        self.came.push(digest.clone());
+        Ok((digest, size))
     }
 
     /// All blobs that came so far, also where reading failed, and those that no image has.

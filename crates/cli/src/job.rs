@@ -129,9 +129,8 @@ impl Job {
             verify::check(&chosen).await?;
         }
         let merge = if chosen.len() > 1 { Some(Merge::plan(&settings.outputs, env)?) } else { None };
-        let outputs = merge.as_ref().map_or(&settings.outputs, |merge| &merge.outputs);
         let mut parts = Vec::new();
-        for node in chosen {
+        for (place, node) in chosen.into_iter().enumerate() {
             let mut request = request.clone();
             if merge.is_some() {
                 request.frontend_attrs.extend(share(&node));
@@ -140,6 +139,8 @@ impl Job {
                 Some(open) => open,
                 None => {
                     let offers = inputs.for_one_more(&attachables).await?;
+                    let outputs = merge.as_ref().map(|merge| merge.outputs_of(place));
+                    let outputs = outputs.as_ref().unwrap_or(&settings.outputs);
                     Outputs::open(outputs, may_delete, env, &sink, offers).await?
                 }
             };

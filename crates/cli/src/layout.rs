@@ -20,6 +20,9 @@ use crate::result_files::write_atomic;
 /// Annotations by which an index names what it has.
 const IMAGE_NAME: &str = "io.containerd.image.name";
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// Annotation by which an index says what an entry hangs on, as buildx writes and reads it (containerd,
+/// core/images/annotations.go).
+const SUBJECT: &str = "io.containerd.manifest.subject";
 /// Most bytes of a manifest.
 const MANIFEST: u64 = 8 << 20;
 /// Bytes that are read at once.
@@ -164,6 +167,47 @@ impl Folder {
         }
     }
 
+    /// What hangs on a manifest: what the index says hangs on it, and manifests of the folder whose subject it is.
+    pub fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
+        let mut found = Vec::new();
+        let mut seen = HashSet::new();
+        let mut todo = self.index()?.map(|index| index.manifests).unwrap_or_default();
+        todo.reverse();
+        while let Some(mut entry) = todo.pop() {
+            let is_manifest = media::is_index(&entry.media_type) || media::is_manifest(&entry.media_type);
+            if !is_manifest || !seen.insert(entry.digest.clone()) {
+                continue;
+            }
+            // A folder need not have all that it lists.
+            let json: Value = match self.has(&entry.digest) {
+                true => serde_json::from_slice(&self.read(&entry.digest)?)
+                    .map_err(|e| Error::user(format!("{} is no manifest: {e}", entry.digest)))?,
+                false => Value::Null,
+            };
+            let below = json["manifests"].as_array().into_iter().flatten().rev();
+            todo.extend(below.filter_map(|below| serde_json::from_value::<Descriptor>(below.clone()).ok()));
+            let said = entry.annotations.get(SUBJECT).map(String::as_str);
+            if said.or(json["subject"]["digest"].as_str()) == Some(subject.as_str()) {
+                if entry.artifact_type.is_empty() {
+                    let kind = json["artifactType"].as_str().or(json["config"]["mediaType"].as_str());
+                    entry.artifact_type = kind.unwrap_or_default().to_owned();
+                }
+                found.push(entry);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Lists what hangs on a manifest, unless something else in the index has it.
+    pub fn hang(&self, referrer: &Descriptor, subject: &Digest) -> Result<()> {
+        if self.needed()?.contains(&referrer.digest) {
+            return Ok(());
+        }
+        let mut referrer = referrer.clone();
+        referrer.annotations.insert(SUBJECT.into(), subject.to_string());
+        self.tag(&referrer, None)
+    }
+
     pub fn has(&self, digest: &Digest) -> bool {
         self.blob(digest).is_file()
     }
@@ -285,6 +329,36 @@ mod tests {
     fn blob(folder: &Folder, media_type: &str, bytes: &str) -> Descriptor {
         folder.add(bytes.as_bytes()).expect("written");
         Descriptor::of(media_type, bytes.as_bytes())
+    }
+
+    #[test]
+    fn what_hangs_on_a_manifest_is_found() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = Folder::new(dir.path().to_owned());
+        let config = blob(&folder, media::OCI_EMPTY, "{}");
+        let manifest = |subject: Option<&Descriptor>, artifact_type: &str| {
+            let mut manifest = oci::Manifest::new(media::OCI_MANIFEST, config.clone(), Vec::new());
+            (manifest.artifact_type, manifest.subject) = (artifact_type.into(), subject.cloned());
+            let json = String::from_utf8(oci::json::to_vec(&manifest)).expect("text");
+            blob(&folder, media::OCI_MANIFEST, &json)
+        };
+        let image = manifest(None, "image");
+        let (by_index, by_subject, nested) =
+            (manifest(None, "a"), manifest(Some(&image), "b"), manifest(Some(&image), "c"));
+        let index = oci::json::to_vec(&Index::new(media::OCI_INDEX, vec![image.clone(), nested.clone()]));
+        let index = blob(&folder, media::OCI_INDEX, &String::from_utf8(index).expect("text"));
+        folder.put(&index, &Name::Tag("latest")).expect("put");
+        folder.tag(&by_subject, None).expect("listed");
+        folder.hang(&by_index, &image.digest).expect("listed");
+        folder.hang(&nested, &image.digest).expect("known");
+        let found = |subject: &Descriptor| {
+            let found = folder.referrers(&subject.digest).expect("read");
+            found.into_iter().map(|d| (d.artifact_type, d.digest)).collect::<Vec<_>>()
+        };
+        let expected = [("c", &nested), ("b", &by_subject), ("a", &by_index)];
+        assert_eq!(found(&image), expected.map(|(kind, d)| (kind.to_owned(), d.digest.clone())));
+        assert_eq!(found(&nested), []);
+        assert_eq!(folder.index().expect("read").expect("there").manifests.len(), 3, "none stands twice");
     }
 
     /// A cache of one layer, under a name.

@@ -1,7 +1,8 @@
 //! Makes one image of what several engines have built, each for its own platforms.
 
+mod tarball;
+
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -17,8 +18,9 @@ use tempfile::TempDir;
 use crate::artifact::Artifact;
 use crate::environment::Environment;
 use crate::flags::{AnnotationKind, parse_bool};
-use crate::outputs::Layout;
-use crate::settings::{Destination, OutputSetting};
+use crate::outputs::{self, Layout, REFERRERS, referrers_of};
+use crate::settings::{Destination, OutputSetting, no_list};
+use tarball::Tarball;
 
 /// Fields of an exporter's answer.
 const DESCRIPTOR: &str = "containerimage.descriptor";
@@ -29,9 +31,10 @@ type Answer = BTreeMap<String, String>;
 
 /// What each engine is to write, and what is left to do then.
 pub(crate) struct Merge {
-    pub outputs: Vec<OutputSetting>,
+    outputs: Vec<OutputSetting>,
     target: Target,
     annotations: Extra,
+    tarballs: Vec<Tarball>,
 }
 
 /// Annotations for the index of all, and for what names it.
@@ -72,7 +75,12 @@ impl Merge {
     /// # Errors
     /// A kind of output cannot be put together.
     pub(crate) fn plan(outputs: &[OutputSetting], env: &Environment) -> Result<Self> {
-        let mut merge = Merge { outputs: Vec::new(), target: Target::Nowhere, annotations: Extra::default() };
+        let mut merge = Merge {
+            outputs: Vec::new(),
+            target: Target::Nowhere,
+            annotations: Extra::default(),
+            tarballs: Vec::new(),
+        };
         for output in outputs {
             let mut output = output.clone();
             let target = match output.kind.as_str() {
@@ -81,19 +89,10 @@ impl Merge {
                     return Err(unsupported("type=containerd").hint("push the image, and pull it from there"));
                 }
                 "oci" => Some(archived(&mut output, env)?),
-                "docker" if matches!(output.dest, Destination::Docker { .. }) => {
-                    return Err(Error::user(
-                        "docker exporter does not currently support exporting manifest lists",
-                    )
-                    .hint("push the image, or load it with a builder of one node"));
-                }
-                "docker" => {
-                    return Err(Error::user(
-                        "docker exporter does not support exporting manifest lists, use the oci exporter instead",
-                    ));
-                }
+                "docker" => return Err(no_list(&output.dest)),
                 "tar" => {
-                    return Err(unsupported("tar").hint("`type=local` writes a folder for each platform"));
+                    merge.tarballs.push(Tarball::plan(merge.outputs.len(), &output.dest, env)?);
+                    None
                 }
                 "local" if matches!(output.dest, Destination::Dir { mirror: true, .. }) => {
                     return Err(unsupported("mode=delete"));
@@ -111,6 +110,15 @@ impl Merge {
         Ok(merge)
     }
 
+    /// What the engine of a node is to write, and where.
+    pub(crate) fn outputs_of(&self, node: usize) -> Vec<OutputSetting> {
+        let mut outputs = self.outputs.clone();
+        for tarball in &self.tarballs {
+            outputs[tarball.output].dest = Destination::File(tarball.part(node));
+        }
+        outputs
+    }
+
     /// Puts together what the engines have answered, each for some platforms, and gives the answer for all. `registry` is
     /// for those of the image, whichever it is.
     pub(crate) async fn finish(
@@ -121,7 +129,10 @@ impl Merge {
         env: &Environment,
         sink: Arc<dyn Sink>,
     ) -> Result<Answer> {
-        let step = |what: String| Step::start(sink, &format!("merge {}", client::new_id()), what);
+        let step = |what: String| Step::start(sink.clone(), &format!("merge {}", client::new_id()), what);
+        for tarball in self.tarballs {
+            step("merging tarballs".into()).finish(tarball.join(answers.len(), env))?;
+        }
         match self.target {
             Target::Nowhere => Ok(answers.first().map(|(_, answer)| answer.clone()).unwrap_or_default()),
             Target::Registry { names, insecure } => {
@@ -178,20 +189,38 @@ fn archived(output: &mut OutputSetting, env: &Environment) -> Result<Target> {
     if matches!(output.dest, Destination::Layout(_)) {
         return Ok(Target::Layout);
     }
-    // Next to the archive, where there is room for it.
-    let near = match &output.dest {
-        Destination::File(path) => env.cwd.join(path).parent().map(Path::to_owned).filter(|dir| dir.is_dir()),
-        _ => None,
-    };
-    let mut builder = tempfile::Builder::new();
-    let folder = match near {
-        Some(dir) => builder.prefix(".kiln-").tempdir_in(dir),
-        None => builder.prefix("kiln-").tempdir(),
-    };
-    let folder = folder.context("failed to make a temporary folder")?;
+    let folder = folder_for(&output.dest, env)?;
     output.attrs.insert("tar".into(), "false".into());
     let dest = std::mem::replace(&mut output.dest, Destination::Layout(folder.path().to_owned()));
     Ok(Target::Archive { _folder: folder, dest })
+}
+
+/// A folder for the parts of what goes to `dest`: next to it, where there is room for it.
+///
+/// # Errors
+/// It cannot be written.
+fn folder_for(dest: &Destination, env: &Environment) -> Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    let folder = match dest {
+        Destination::File(path) => {
+            let path = outputs::file(env.cwd.join(path), path)?;
+            match path.exists() && !path.is_file() {
+                // There are better places than where devices are.
+                true => builder.prefix("kiln-").tempdir(),
+                false => builder.prefix(".kiln-").tempdir_in(path.parent().unwrap_or(&env.cwd)),
+            }
+        }
+        _ => builder.prefix("kiln-").tempdir(),
+    };
+    folder.context("failed to make a temporary folder")
+}
+
+/// What is written as one file or to stdout.
+fn artifact(dest: &Destination, env: &Environment) -> Result<Artifact> {
+    match dest {
+        Destination::File(path) => Artifact::file(&env.cwd.join(path)),
+        _ => Ok(Artifact::Stdout),
+    }
 }
 
 /// What an engine says of its image.
@@ -236,16 +265,20 @@ fn put(layout: &Layout, answers: &[(Vec<Platform>, Answer)], annotations: &Extra
     let (descriptor, bytes) = combine(parts, annotations)?;
     folder.add(&bytes).context("failed to write the index")?;
     let names = answers.first().and_then(|(_, answer)| answer.get(NAME)).cloned();
-    let answer = answer(&descriptor, names.unwrap_or_default());
+    let mut answer = answer(&descriptor, names.unwrap_or_default());
+    let mut referrers = Vec::new();
+    for (_, part) in answers {
+        referrers.extend(referrers_of(part)?);
+    }
+    if !referrers.is_empty() {
+        answer.insert(REFERRERS.into(), STANDARD.encode(oci::json::to_vec(&referrers)));
+    }
     layout.finish(&answer)?;
     Ok(answer)
 }
 
 fn archive(layout: &Layout, dest: &Destination, env: &Environment) -> Result<()> {
-    let mut artifact = match dest {
-        Destination::File(path) => Artifact::file(&env.cwd.join(path))?,
-        _ => Artifact::Stdout,
-    };
+    let mut artifact = artifact(dest, env)?;
     layout.folder().archive(artifact.writer())?;
     artifact.finish()
 }
@@ -357,7 +390,6 @@ mod tests {
             assert_eq!(told, expect);
         };
         let file = |kind: &str| output(kind, &[], Destination::File("x.tar".into()));
-        check(&[file("tar")], "tar for multi-node builds currently not supported");
         check(
             &[file("docker")],
             "docker exporter does not support exporting manifest lists, use the oci exporter instead",
@@ -374,6 +406,23 @@ mod tests {
             &[file("oci"), file("oci")],
             "more than one image that is pushed or archived for multi-node builds currently not supported",
         );
+    }
+
+    #[test]
+    fn each_engine_writes_a_tarball_of_its_own() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let dest = Destination::File(dir.path().join("x.tar"));
+        let merge = Merge::plan(&[output("oci", &[], Destination::Stdout), output("tar", &[], dest)], &env());
+        let merge = merge.expect("planned");
+        let [first, second] = [0, 1].map(|node| match &merge.outputs_of(node)[1].dest {
+            Destination::File(path) => path.clone(),
+            other => panic!("{other:?}"),
+        });
+        assert_ne!(first, second);
+        // They are on the disk that the tarball will be on, and gone with the build.
+        assert!(first.starts_with(dir.path()) && first.parent() == second.parent());
+        drop(merge);
+        assert_eq!(std::fs::read_dir(dir.path()).expect("read").count(), 0);
     }
 
     fn manifest(media_type: &str, platform: &str) -> Descriptor {

@@ -47,12 +47,14 @@ impl Layout {
         &self.0
     }
 
-    /// Names the image in the index of the folder.
+    /// Names the image in the index of the folder, and lists what hangs on it.
     pub(crate) fn finish(&self, response: &BTreeMap<String, String>) -> Result<()> {
         let (descriptor, names) = image_of(response)?;
         let names: Vec<_> = names.iter().map(|name| Name::Image(name)).collect();
         let names = if names.is_empty() { vec![Name::Tag("latest")] } else { names };
-        let put = names.iter().try_for_each(|name| self.0.put(&descriptor, name));
+        let put = names.iter().try_for_each(|name| self.0.put(&descriptor, name)).and_then(|()| {
+            referrers_of(response)?.iter().try_for_each(|referrer| self.0.tag(referrer, None))
+        });
         put.with_context(|| format!("failed to write the index of {}", self.0.shown()))
     }
 }
@@ -65,6 +67,16 @@ fn image_of(response: &BTreeMap<String, String>) -> Result<(Descriptor, Vec<Stri
     let descriptor: Descriptor = serde_json::from_slice(&json).map_err(|_| none())?;
     let names = response.get("image.name").map_or("", String::as_str);
     Ok((descriptor, names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()))
+}
+
+/// Field of the answer with what hangs on the image.
+pub(crate) const REFERRERS: &str = "containerimage.referrers";
+
+/// What hangs on the image that the engine has made, as the index of a layout lists it.
+pub(crate) fn referrers_of(response: &BTreeMap<String, String>) -> Result<Vec<Descriptor>> {
+    let Some(text) = response.get(REFERRERS) else { return Ok(Vec::new()) };
+    let listed = STANDARD.decode(text).ok().and_then(|json| serde_json::from_slice(&json).ok());
+    listed.ok_or_else(|| Error::environment(format!("the engine's `{REFERRERS}` is no list")))
 }
 
 /// An image on its way into another program's store.
@@ -133,9 +145,12 @@ impl Outputs {
                 attachables = attachables.output(id, target);
             }
             let mut attrs = setting.attrs.clone();
+            // An engine that does not know these does not mind.
             if let Destination::Docker { .. } = setting.dest {
-                // An engine that does not know it does not mind.
                 attrs.insert("skip-known-layers".into(), "true".into());
+            }
+            if matches!(setting.dest, Destination::Layout(_)) && attrs.contains_key("attestation-storage") {
+                attrs.insert("lists-referrers".into(), "true".into());
             }
             outputs.exporters.push(Exporter { kind: setting.kind.clone(), attrs });
         }
@@ -163,7 +178,7 @@ impl Outputs {
 }
 
 /// A file that can be written once the build is over: what cannot is told before it.
-fn file(path: PathBuf, as_given: &Path) -> Result<PathBuf> {
+pub(crate) fn file(path: PathBuf, as_given: &Path) -> Result<PathBuf> {
     if path.is_dir() {
         return Err(Error::user(format!("destination file {} is a directory", as_given.display())));
     }

@@ -52,9 +52,10 @@ pub async fn run(
         .iter()
         .enumerate()
         .filter_map(|(index, export)| Some((index, export, target(export, bridge)?)));
-    let written = targets.map(|(index, export, target)| async move {
+    let written = targets.map(|(index, export, mut target)| async move {
         let key = format!("{}:cache:{index}", bridge.build_id());
         let step = Step::start(Arc::clone(sink), &key, target.name());
+        target.show_in(&step);
         let written = write(export, &*target, bridge, result, &step).await;
         match step.finish(written) {
             Err(e) if export.ignore_error && !e.is_canceled() => {

@@ -64,7 +64,7 @@ impl Caches {
             let step = Step::start(sink, &vertex, title);
             let work = async {
                 let import = Import::parse(&import.kind, &import.attrs)?;
-                importer.import(&import, &name, &session).await
+                importer.import(&import, &name, &session, &step).await
             };
             let imported = cancel.run_until_cancelled(work).await;
             let imported = step.finish(imported.unwrap_or_else(|| Err(errdefs::Error::canceled())));

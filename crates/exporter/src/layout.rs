@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use archive::{Named, Variant};
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use errdefs::{Code, Error, Result, ResultExt};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -14,7 +16,7 @@ use registry::BlobSource;
 use session::{FileSender, RemoteContent};
 
 use crate::attrs::Attrs;
-use crate::commit::{Image, Layers, commit};
+use crate::commit::{Image, Layers, Referrer, commit};
 use crate::context::{ExportContext, Exported, Exporter};
 use crate::epoch::Epoch;
 use crate::exportable::IMAGE_NAME;
@@ -39,6 +41,13 @@ pub struct Layout {
 
 /// What Kiln's own client asks for where the archive goes to an engine that may have some layers.
 const SKIP_KNOWN: &str = "skip-known-layers";
+/// What Kiln's own client says where it lists what hangs on an image in the index that it writes.
+const LISTS_REFERRERS: &str = "lists-referrers";
+/// Field of the answer with what it is to list: descriptors as JSON, in base64.
+const REFERRERS: &str = "containerimage.referrers";
+/// Annotation by which the index of a layout says what an entry hangs on, for buildx and containerd (containerd,
+/// core/images/annotations.go).
+const SUBJECT: &str = "io.containerd.manifest.subject";
 /// The store of the client that takes blobs.
 const STORE: &str = "export";
 /// Blobs on their way at once.
@@ -49,10 +58,11 @@ impl Layout {
         let mut attrs = Attrs::new(if variant == Variant::Oci { "oci" } else { "docker" }, given);
         let options = ImageOptions::take(&mut attrs, false)?;
         let tar = attrs.flag("tar")?.unwrap_or(true);
-        if !tar && options.storage.as_referrers() {
-            // The client writes the index of the folder, and knows of one image alone.
+        let lists_referrers = attrs.flag(LISTS_REFERRERS)?.unwrap_or(false);
+        if !tar && options.storage.as_referrers() && !lists_referrers {
+            // The client writes the index of the folder, and only Kiln's lists more than the image.
             return Err(Error::user(
-                "referrers go into archives and registries: \"attestation-storage\" conflicts with \"tar=false\"",
+                "this client lists no referrers: \"attestation-storage\" conflicts with \"tar=false\"",
             ));
         }
         let skip_known = attrs.flag(SKIP_KNOWN)?.unwrap_or(false);
@@ -118,7 +128,7 @@ impl Layout {
         let known = known_blobs(&image.layers, known);
         image.fetch_but(&known).await?;
         let (content, root, variant) = (self.refs.content().clone(), image.descriptor.clone(), self.variant);
-        let referrers: Vec<_> = image.referrers.iter().map(|referrer| referrer.manifest.clone()).collect();
+        let referrers = listed(image);
         let mut out = out.into_blocking();
         let sent = cx.blocking(move |cancel| {
             let images = [Named { root, referrers, names }];
@@ -138,8 +148,9 @@ impl Layout {
         let store = session.content(STORE)?;
         let there = self.there(&store, image).await?;
         image.fetch_but(&there).await?;
-        let (content, root) = (self.refs.content().clone(), image.descriptor.clone());
-        let blobs = cx.blocking(move |_| archive::reachable(&content, &[root])).await?;
+        let content = self.refs.content().clone();
+        let roots = Vec::from_iter([image.descriptor.clone()].into_iter().chain(listed(image)));
+        let blobs = cx.blocking(move |_| archive::reachable(&content, &roots)).await?;
         let names_others =
             |d: &Descriptor| media::is_manifest(&d.media_type) || media::is_index(&d.media_type);
         let (manifests, blobs): (Vec<_>, Vec<_>) = blobs.into_iter().partition(names_others);
@@ -198,6 +209,9 @@ impl Exporter for Layout {
             let joined = names.iter().map(Reference::to_string).collect::<Vec<_>>().join(",");
             response.insert(IMAGE_NAME.into(), joined);
         }
+        if !self.tar && !image.referrers.is_empty() {
+            response.insert(REFERRERS.into(), STANDARD.encode(oci::json::to_vec(&listed(&image))));
+        }
         if self.tar && !self.skip_known {
             image.fetch().await?;
         }
@@ -208,6 +222,16 @@ impl Exporter for Layout {
         let Image { descriptor, attestations, .. } = image;
         Ok(Exported { response, descriptor: Some(descriptor), attestations, finalize: None })
     }
+}
+
+/// What hangs on an image, as the index of a layout lists it.
+fn listed(image: &Image) -> Vec<Descriptor> {
+    let entry = |referrer: &Referrer| {
+        let mut entry = referrer.manifest.clone();
+        entry.annotations.insert(SUBJECT.into(), referrer.subject.to_string());
+        entry
+    };
+    image.referrers.iter().map(entry).collect()
 }
 
 /// The blobs of the lowest layers, but for those that are layers further up, too.

@@ -1,9 +1,10 @@
-//! The one door to files: walk, patterns, tar, copy, whiteouts, safe paths.
+//! The one door to files: walk, patterns, tar, packed streams, copy, whiteouts, safe paths.
 //!
 //! Never: know images or builds.
 
 mod aside;
 pub mod copy;
+mod decompress;
 pub mod glob;
 pub mod mount;
 pub mod passwd;
@@ -11,3 +12,4 @@ pub mod pattern;
 pub mod tar;
 
 pub use aside::set_aside;
+pub use decompress::{Compression, Decoder};

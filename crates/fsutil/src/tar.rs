@@ -19,6 +19,12 @@ pub use write::Writer;
 /// Bytes of a block.
 const BLOCK: usize = 512;
 
+/// Whether bytes begin with the header of a member, by its checksum. All of the first 512 have to be there.
+pub fn is_tar(head: &[u8]) -> bool {
+    let Some(block) = head.first_chunk::<BLOCK>() else { return false };
+    header::number(header::CHECKSUM.of(block)).is_ok_and(|sum| header::sums_to(block, sum))
+}
+
 /// One member of an archive, without its content.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Entry {

@@ -343,7 +343,7 @@ impl Inner {
             }
             Source::Packed(packed) => {
                 let file = self.content.open_verified(&packed.descriptor.digest)?;
-                let mut archive = snapshot::Decoder::detect(file)?;
+                let mut archive = fsutil::Decoder::detect(file)?;
                 let produce = |w: &mut dyn std::io::Write| Ok(std::io::copy(&mut archive, w).map(drop)?);
                 let done = pack(compression, threads(), stop, &known, &mut ingest, produce)?;
                 if done.stream != packed.diff_id {
@@ -354,7 +354,7 @@ impl Inner {
             }
             Source::Clamped { packed, latest } => {
                 let file = self.content.open_verified(&packed.descriptor.digest)?;
-                let mut archive = snapshot::Decoder::detect(file)?;
+                let mut archive = fsutil::Decoder::detect(file)?;
                 let produce = |w: &mut dyn std::io::Write| clamp(&mut archive, *latest, w);
                 pack(compression, threads(), stop, &known, &mut ingest, produce)?
             }

@@ -259,7 +259,7 @@ mod tests {
                 let (one, _) = packed(compression, 1, bytes, &known);
                 assert!(one == packed(compression, 5, bytes, &known).0);
                 let mut back = Vec::new();
-                snapshot::Decoder::detect(&one[..]).unwrap().read_to_end(&mut back).unwrap();
+                fsutil::Decoder::detect(&one[..]).unwrap().read_to_end(&mut back).unwrap();
                 assert!(back == bytes, "{compression:?}");
             }
         }

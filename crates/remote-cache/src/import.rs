@@ -39,8 +39,9 @@ impl Importer {
         &self.sessions
     }
 
-    /// Reads the keys of a cache on behalf of a client. `name` must be its own among all caches that are in use.
-    pub async fn import(&self, import: &Import, name: &str, session: &str) -> Result<Imported> {
+    /// Reads the keys of a cache on behalf of a client, shown in `step`. `name` must be its own among all caches that are
+    /// in use.
+    pub async fn import(&self, import: &Import, name: &str, session: &str, step: &Step) -> Result<Imported> {
         let place: Arc<dyn Place> = match import {
             Import::Registry { reference, insecure } => Arc::new(Arc::new(RegistryPlace {
                 logins: self.logins.clone(),
@@ -48,6 +49,7 @@ impl Importer {
                 reference: reference.clone(),
                 insecure: *insecure,
                 session: session.to_owned(),
+                step: step.clone(),
             })),
             Import::Local { src, digest } => {
                 Arc::new(LocalPlace::open(&self.sessions, session, src, digest.clone()).await?)
@@ -71,7 +73,7 @@ impl Imported {
     /// `step`. `None` where there is no such result.
     pub fn load(&self, result: &ResultId, clients: Arc<dyn Clients>, step: &Step) -> Option<ImmutableRef> {
         let layers = self.keys.layers(result)?;
-        let provider = self.place.provider(clients);
+        let provider = self.place.provider(clients, step);
         let provider: Arc<dyn BlobProvider> = Arc::new(Watched { provider, step: step.clone() });
         let mut top: Option<ImmutableRef> = None;
         for descriptor in layers {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use errdefs::{Error, Result, ResultExt as _};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use oci::{Descriptor, Digest};
+use progress::Step;
 use refs::{BlobProvider, BlobStream};
 use registry::BlobSource;
 use session::{RemoteContent, Session, Sessions};
@@ -82,7 +83,7 @@ impl Place for Arc<LocalPlace> {
         Ok(missing.into_iter().flatten().collect())
     }
 
-    fn provider(&self, _: Arc<dyn Clients>) -> Arc<dyn BlobProvider> {
+    fn provider(&self, _: Arc<dyn Clients>, _: &Step) -> Arc<dyn BlobProvider> {
         self.clone()
     }
 }

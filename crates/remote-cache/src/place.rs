@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use errdefs::{Error, Result};
 use futures_util::StreamExt as _;
 use oci::{Descriptor, Digest};
+use progress::Step;
 use refs::{BlobProvider, BlobStream};
 
 /// The clients of the builds that a result is loaded for. Builds come and go while it is used.
@@ -29,8 +30,8 @@ pub trait Place: Send + Sync + 'static {
         Ok(HashSet::new())
     }
 
-    /// Opens blobs for whoever needs them.
-    fn provider(&self, clients: Arc<dyn Clients>) -> Arc<dyn BlobProvider>;
+    /// Opens blobs for whoever needs them, and tells in a step what has to be waited for.
+    fn provider(&self, clients: Arc<dyn Clients>, step: &Step) -> Arc<dyn BlobProvider>;
 
     /// Adds to a layer what others may want to know of where it came from.
     fn annotate(&self, _layer: &mut Descriptor) {}

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use errdefs::{Error, Result};
 use oci::{Descriptor, Reference, media};
+use progress::Step;
 use refs::{BlobProvider, BlobStream};
 use registry::{BlobSource, Logins, PushBlob, Registry};
 use session::Sessions;
@@ -26,6 +27,8 @@ pub struct RegistryPlace {
     pub insecure: bool,
     /// The session of the build that imports it.
     pub session: String,
+    /// Where the import is shown.
+    pub step: Step,
 }
 
 impl RegistryPlace {
@@ -35,7 +38,7 @@ impl RegistryPlace {
     }
 
     fn own(&self) -> Registry {
-        self.registry(std::slice::from_ref(&self.session))
+        self.registry(std::slice::from_ref(&self.session)).shown_in(&self.step)
     }
 }
 
@@ -57,8 +60,8 @@ impl Place for Arc<RegistryPlace> {
         open(&self.own(), &self.reference, blob).await
     }
 
-    fn provider(&self, clients: Arc<dyn Clients>) -> Arc<dyn BlobProvider> {
-        Arc::new(Provider { place: self.clone(), clients })
+    fn provider(&self, clients: Arc<dyn Clients>, step: &Step) -> Arc<dyn BlobProvider> {
+        Arc::new(Provider { place: self.clone(), clients, step: step.clone() })
     }
 
     fn annotate(&self, layer: &mut Descriptor) {
@@ -71,12 +74,14 @@ impl Place for Arc<RegistryPlace> {
 struct Provider {
     place: Arc<RegistryPlace>,
     clients: Arc<dyn Clients>,
+    /// Where it is shown.
+    step: Step,
 }
 
 #[async_trait]
 impl BlobProvider for Provider {
     async fn open(&self, blob: &Descriptor) -> Result<BlobStream> {
-        let registry = self.place.registry(&self.clients.session_ids());
+        let registry = self.place.registry(&self.clients.session_ids()).shown_in(&self.step);
         open(&registry, &self.place.reference, blob).await
     }
 
@@ -108,6 +113,10 @@ pub struct RegistryTarget {
 impl Target for RegistryTarget {
     fn name(&self) -> &'static str {
         "exporting cache to registry"
+    }
+
+    fn show_in(&mut self, step: &Step) {
+        self.registry = self.registry.shown_in(step);
     }
 
     async fn put_blob(&self, blob: &Descriptor, source: Arc<dyn BlobSource>) -> Result<()> {

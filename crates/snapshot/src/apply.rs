@@ -5,16 +5,16 @@ mod unpack;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use errdefs::{Error, Result};
+use errdefs::Result;
 use oci::Digest;
 use sha2::{Digest as _, Sha256};
 
-use crate::decompress::Decoder;
 use crate::layer::LayerId;
 use crate::meta::{Attrs, FileType};
 use crate::store::Store;
 use crate::sys;
 use crate::view::View;
+use fsutil::Decoder;
 use unpack::Unpacker;
 
 pub use unpack::attrs as member_attrs;
@@ -36,12 +36,12 @@ impl Store {
     /// # Errors
     /// User errors for what is damaged, ends too early or cannot be a layer. Nothing is left behind then.
     pub fn apply(self: &Arc<Self>, tar: impl Read) -> Result<Applied> {
-        let stream = Decoder::detect(tar).map_err(damaged)?;
+        let stream = Decoder::detect(tar)?;
         let mut stream = Hashing { inner: stream, sha: Sha256::new() };
         let mut unpacker = Unpacker::new(self.new_tree()?, self.opaque_mark());
         let size = unpacker.run(&mut stream)?;
         // What follows the end of the archive counts for the digest, and damage there is damage.
-        io::copy(&mut stream, &mut io::sink()).map_err(damaged)?;
+        io::copy(&mut stream, &mut io::sink())?;
         let tree = unpacker.finish()?;
         Ok(Applied {
             diff_id: Digest::from_sha256(stream.sha.finalize().into()),
@@ -75,16 +75,6 @@ impl Store {
         }
         sys::remove_all(&list)
     }
-}
-
-/// An error of reading the archive. Most say that the archive is at fault; the source may have its own.
-pub fn damaged(e: io::Error) -> Error {
-    use io::ErrorKind as K;
-    let is_ours = e.get_ref().is_some_and(|inner| inner.is::<Error>());
-    if !is_ours && matches!(e.kind(), K::InvalidData | K::InvalidInput | K::UnexpectedEof | K::Other) {
-        return Error::user(format!("failed to read the layer: {e}"));
-    }
-    Error::from(e)
 }
 
 /// Hashes what passes through.

@@ -90,6 +90,22 @@ fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
     writer.finish().unwrap()
 }
 
+/// The same bytes in every packing.
+fn packings(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(bytes).unwrap();
+    let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    bzip2.write_all(bytes).unwrap();
+    let mut xz = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(1)).unwrap();
+    xz.write_all(bytes).unwrap();
+    vec![
+        ("gzip", gzip.finish().unwrap()),
+        ("zstd", zstd::stream::encode_all(bytes, 1).unwrap()),
+        ("bzip2", bzip2.finish().unwrap()),
+        ("xz", xz.finish().unwrap()),
+    ]
+}
+
 fn name(text: &str) -> Reference {
     text.parse().unwrap()
 }
@@ -121,13 +137,9 @@ fn what_is_written_reads_back_whole() {
     let told: Vec<_> =
         images.iter().map(|i| Image { target: i.root.clone(), names: i.names.clone() }).collect();
     assert_eq!(other.read(&out, None).unwrap(), told);
-    let packed = {
-        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        gz.write_all(&out).unwrap();
-        gz.finish().unwrap()
-    };
-    assert_eq!(other.read(&packed, None).unwrap(), told);
-    assert_eq!(other.read(&zstd::stream::encode_all(&out[..], 1).unwrap(), None).unwrap(), told);
+    for (packing, packed) in packings(&out) {
+        assert_eq!(other.read(&packed, None).unwrap(), told, "{packing}");
+    }
     let chosen = other.read(&out, Some("linux/arm64")).unwrap();
     assert!(chosen.iter().all(|image| image.target.digest == arm.digest));
     // What Docker looks at has the image for this machine.
@@ -171,6 +183,26 @@ fn older_archives_of_docker_become_images() {
 }
 
 #[test]
+fn layers_of_older_archives_may_be_packed_in_any_way() {
+    let layer = tar(&[("file", b"data")]);
+    for (packing, packed) in packings(&layer) {
+        let store = Store::new();
+        let mut files = docker_files(&layer);
+        files[1].1.clone_from(&packed);
+        let images = store.read(&pack(&files), None).unwrap();
+        let manifest = store.content.read(&images[0].target.digest).unwrap();
+        let manifest: Manifest = serde_json::from_slice(&manifest).unwrap();
+        let expected = match packing {
+            "gzip" => Descriptor::of(media::OCI_LAYER_GZIP, &packed),
+            "zstd" => Descriptor::of(media::OCI_LAYER_ZSTD, &packed),
+            _ => Descriptor::of(media::OCI_LAYER, &layer),
+        };
+        assert_eq!(manifest.layers[..], [expected], "{packing}");
+        assert!(store.content.contains(&manifest.layers[0].digest), "{packing}");
+    }
+}
+
+#[test]
 fn what_is_damaged_is_refused_and_leaves_nothing() {
     let check = |archive: &[u8], told: &str| {
         let error = Store::new().read(archive, None).expect_err(told).to_string();
@@ -186,6 +218,20 @@ fn what_is_damaged_is_refused_and_leaves_nothing() {
     check(&[7; 600], "failed to read the archive");
     check(&docker(&|files| files[1].1[600] ^= 1), "`x/layer.tar`: its digest is");
     check(&docker(&|files| files[0].1.push(b' ')), "its digest is another one");
+    for (packing, packed) in packings(&layer) {
+        let whole = docker(&|_| {});
+        let (_, archive) = packings(&whole).into_iter().find(|(name, _)| *name == packing).unwrap();
+        check(&archive[..archive.len() / 2], "failed to");
+        check(&archive[..archive.len() - 3], &format!("the {packing} stream ends too early"));
+        if packing == "bzip2" || packing == "xz" {
+            let early = &format!(
+                "failed to unpack `x/layer.tar` of the archive: the {packing} stream ends too early"
+            );
+            check(&docker(&|files| files[1].1 = packed[..packed.len() - 3].to_vec()), early);
+            let other = packings(&tar(&[("file", b"DATA")])).into_iter().find(|(name, _)| *name == packing);
+            check(&docker(&|files| files[1].1 = other.clone().unwrap().1), "`x/layer.tar`: its digest is");
+        }
+    }
     check(&docker(&|files| _ = files.remove(1)), "`x/layer.tar` is missing");
     check(&docker(&|files| files[2].1 = b"-> layer.tar".to_vec()), "`x/layer.tar` is missing");
     check(&docker(&|files| files[3].1 = b"[]".to_vec()), "has no image");

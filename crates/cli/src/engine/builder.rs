@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use ::builder::{Group, Node, Owner, Store};
 use client::Client;
 use errdefs::{Error, Result};
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use jiff::Timestamp;
 
 use crate::args::GlobalArgs;
+use crate::console;
 use crate::docker::contexts;
 use crate::engine::driver::{self, Driver, KILN};
 use crate::engine::{Home, Place};
@@ -31,6 +32,12 @@ pub(crate) struct Builder {
 pub(crate) struct Member {
     pub node: Node,
     pub driver: Result<Box<dyn Driver>>,
+}
+
+/// The engine of a node, which answers.
+pub(crate) struct Reached {
+    pub node: String,
+    pub client: Client,
 }
 
 impl Member {
@@ -144,6 +151,48 @@ impl Builder {
             member.connect().await.map_err(named)
         }))
         .await
+    }
+
+    /// Asks the engines of all nodes, or of one, side by side. Of several, one that does not answer is told of and left
+    /// out.
+    ///
+    /// # Errors
+    /// None answers, or there is no such node.
+    pub(crate) async fn ask<T>(
+        &self,
+        only: Option<&str>,
+        ask: impl AsyncFn(&Client) -> Result<T>,
+    ) -> Result<Vec<(Reached, T)>> {
+        let wanted = |member: &&Member| only.is_none_or(|name| member.node.name == name);
+        let asked = join_all(self.nodes.iter().filter(wanted).map(async |member| {
+            let reached = async {
+                let client = member.connect().await?;
+                let answer = ask(&client).await?;
+                Ok((Reached { node: member.node.name.clone(), client }, answer))
+            };
+            reached.await.map_err(|e: Error| (&member.node.name, e))
+        }))
+        .await;
+        let (answered, silent): (Vec<_>, Vec<_>) = asked.into_iter().partition(Result::is_ok);
+        let mut silent: Vec<_> = silent.into_iter().filter_map(Result::err).collect();
+        if answered.is_empty() {
+            return Err(match silent.is_empty() {
+                true => Error::not_found(format!(
+                    "builder {} has no node {}",
+                    self.name,
+                    only.unwrap_or_default()
+                )),
+                false if self.nodes.len() == 1 => silent.swap_remove(0).1,
+                false => {
+                    let (node, e) = silent.swap_remove(0);
+                    e.context(format!("node {node}"))
+                }
+            });
+        }
+        for (node, e) in silent {
+            console::note(format_args!("WARNING: node {node} is left out: {e}\n"));
+        }
+        Ok(answered.into_iter().flatten().collect())
     }
 
     /// Remembers that it is used. That this fails is no reason to fail a build.

@@ -8,7 +8,7 @@ mod place;
 mod process;
 mod start;
 
-pub(crate) use builder::{Builder, Member};
+pub(crate) use builder::{Builder, Member, Reached};
 pub(crate) use home::Home;
 pub(crate) use place::Place;
 pub(crate) use process::EngineProcess;

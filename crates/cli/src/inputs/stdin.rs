@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use errdefs::{Error, Result, ResultExt as _};
+use fsutil::Compression;
+use fsutil::tar::is_tar;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Stdin as Pipe};
 
 /// As much as it takes to tell an archive: two tar blocks.
@@ -51,19 +53,7 @@ impl Stdin {
 
 /// Whether these are the first bytes of a tar archive, plain or compressed.
 fn is_archive(head: &[u8]) -> bool {
-    const MAGIC: [&[u8]; 4] = [b"BZh", b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
-    MAGIC.iter().any(|m| head.starts_with(m)) || is_tar(head)
-}
-
-/// A tar header carries the sum of its bytes, with blanks in place of the sum itself.
-fn is_tar(head: &[u8]) -> bool {
-    const SUM: std::ops::Range<usize> = 148..156;
-    let Some(header) = head.get(..512) else { return false };
-    let digits: String =
-        header[SUM].iter().map(|b| char::from(*b)).filter(|c| ('0'..='7').contains(c)).collect();
-    let sum: u64 =
-        header.iter().enumerate().map(|(i, b)| u64::from(if SUM.contains(&i) { b' ' } else { *b })).sum();
-    !digits.is_empty() && u64::from_str_radix(&digits, 8) == Ok(sum)
+    Compression::detect(head) != Compression::None || is_tar(head)
 }
 
 #[cfg(test)]

@@ -114,12 +114,21 @@ impl BuildSettings {
 
 /// What Docker loads is one image, without anything beside it.
 fn check_single(outputs: &[OutputSetting]) -> Result<()> {
-    let what = match outputs.iter().find(|o| o.kind == "docker").map(|o| &o.dest) {
-        None => return Ok(()),
-        Some(Destination::Docker { .. }) => "does not currently support exporting manifest lists",
-        Some(_) => "does not support exporting manifest lists, use the oci exporter instead",
-    };
-    Err(Error::user(format!("docker exporter {what}")))
+    let docker = outputs.iter().find(|o| o.kind == "docker");
+    docker.map_or(Ok(()), |output| Err(no_list(&output.dest)))
+}
+
+/// Why an archive of Docker's takes no images for several platforms, and none that something is said of.
+pub(crate) fn no_list(dest: &Destination) -> Error {
+    match dest {
+        Destination::Docker { .. } => Error::user(
+            "docker exporter does not currently support exporting manifest lists",
+        )
+        .hint("load one platform without attestations, or push the image and let Docker pull it from there"),
+        _ => Error::user(
+            "docker exporter does not support exporting manifest lists, use the oci exporter instead",
+        ),
+    }
 }
 
 /// `--build-context NAME=SOURCE`. Names are image references, so that one of them can stand for a base image.

@@ -10,7 +10,7 @@ mod progress;
 mod refuse;
 
 pub(crate) use attestations::MetadataProvenance;
-pub(crate) use build::BuildSettings;
+pub(crate) use build::{BuildSettings, no_list};
 pub(crate) use caches::CacheSettings;
 pub(crate) use call::CallSetting;
 pub(crate) use output::{Destination, Notice, OutputSetting};

@@ -230,6 +230,9 @@ fn what_is_not_there_yet_says_so() {
     check("--policy filename=x .", "ERROR: `--policy` is not supported yet");
 }
 
+const NO_LISTS: &str = "ERROR: docker exporter does not currently support exporting manifest lists\n\
+    hint: load one platform without attestations, or push the image and let Docker pull it from there";
+
 #[test]
 fn attestations() {
     let by_default = |line, vars| {
@@ -261,18 +264,12 @@ fn attestations() {
     let wrong =
         "ERROR: invalid BUILDX_NO_DEFAULT_OCI_ARTIFACT: strconv.ParseBool: parsing \"x\": invalid syntax";
     check_with(".", &[("BUILDX_NO_DEFAULT_OCI_ARTIFACT", "x")], wrong);
-    check(
-        "--sbom=true --load .",
-        "ERROR: docker exporter does not currently support exporting manifest lists",
-    );
+    check("--sbom=true --load .", NO_LISTS);
     check(
         "--provenance=true -o type=docker,dest=x .",
         "ERROR: docker exporter does not support exporting manifest lists, use the oci exporter instead",
     );
-    check(
-        "--provenance=false --platform linux/amd64,linux/386 --load .",
-        "ERROR: docker exporter does not currently support exporting manifest lists",
-    );
+    check("--provenance=false --platform linux/amd64,linux/386 --load .", NO_LISTS);
     check("--provenance=false -o type=docker,dest=x .", "output docker File(\"x\") {}");
 }
 

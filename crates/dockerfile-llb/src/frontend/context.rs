@@ -6,6 +6,8 @@ use bytes::Bytes;
 use dockerfile::ignore;
 use errdefs::{Code, Error, Result, ResultExt, SourceInfo};
 use frontend::{FileRange, Ref};
+use fsutil::Compression;
+use fsutil::tar::is_tar;
 use llb::{Copy, OpMetadata, Output, SourceOp, caps};
 use oci::Digest;
 
@@ -380,19 +382,11 @@ fn unpacked(draft: &mut Draft, file: Port) -> Port {
     draft.file(None, vec![Action::new(ActionKind::Copy(Some(file), copy))], About::default())
 }
 
-/// Whether a file begins as an archive does: compressed, or a tar header.
+/// Whether a file begins as an archive does: a tar header, or packed in a way that BuildKit looks for here, which zstd is
+/// not.
 fn is_archive(head: &[u8]) -> bool {
-    const MAGICS: [&[u8]; 3] = [b"BZh", b"\x1f\x8b\x08", b"\xfd7zXZ\0"];
-    MAGICS.iter().any(|magic| head.starts_with(magic)) || is_tar(head)
-}
-
-/// Whether the first block has the checksum that it says.
-fn is_tar(head: &[u8]) -> bool {
-    let Some(block) = head.get(..512) else { return false };
-    let field = &block[148..156];
-    let digits: String = field.iter().map(|&b| char::from(b)).filter(char::is_ascii_digit).collect();
-    let Ok(expected) = u32::from_str_radix(&digits, 8) else { return false };
-    let sum: u32 = block.iter().map(|&b| u32::from(b)).sum();
-    let blanks = field.len() as u32 * u32::from(b' ');
-    sum - field.iter().map(|&b| u32::from(b)).sum::<u32>() + blanks == expected
+    match Compression::detect(head) {
+        Compression::Gzip | Compression::Bzip2 | Compression::Xz => true,
+        Compression::None | Compression::Zstd => is_tar(head),
+    }
 }

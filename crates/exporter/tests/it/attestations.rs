@@ -119,6 +119,7 @@ async fn what_is_said_may_hang_on_the_image() {
     let (entries, blobs) = export("attestation-storage=referrers").await.unwrap();
     assert_eq!(kinds(&entries), [(manifest.clone(), String::new()), (manifest.clone(), artifact.clone())]);
     assert!(!entries[1].annotations.contains_key(oci::manifest::REF_NAME));
+    assert_eq!(entries[1].annotations["io.containerd.manifest.subject"], entries[0].digest.to_string());
     let said: Manifest = serde_json::from_slice(&blobs[1]).unwrap();
     assert_eq!(
         (said.artifact_type, said.subject.unwrap().digest),

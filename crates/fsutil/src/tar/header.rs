@@ -94,6 +94,12 @@ pub fn checksums(block: &Block) -> (i64, i64) {
     (unsigned, signed)
 }
 
+/// Whether this is the checksum of a header, in either way.
+pub fn sums_to(block: &Block, sum: i64) -> bool {
+    let (unsigned, signed) = checksums(block);
+    sum == unsigned || sum == signed
+}
+
 /// Whether a number can stand in a field of this length as octal text.
 pub fn fits_octal(len: usize, value: i64) -> bool {
     let bits = (len - 1) * 3;

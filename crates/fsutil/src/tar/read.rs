@@ -50,6 +50,12 @@ impl<R: Read> Reader<R> {
         &mut self.inner
     }
 
+    /// Bytes of the archive that still belong to the current member, with what fills up its last block. The next member
+    /// begins behind them.
+    pub fn rest(&self) -> u64 {
+        self.stored + self.padding
+    }
+
     /// Whether the current member has holes, so that its content does not lie in the archive as it is.
     pub fn is_sparse(&self) -> bool {
         matches!(self.content, Content::Sparse { .. })
@@ -201,9 +207,7 @@ impl<R: Read> Reader<R> {
             self.ended = true;
             return Ok(None);
         }
-        let wanted = header::number(header::CHECKSUM.of(&block)).unwrap_or(-1);
-        let (unsigned, signed) = header::checksums(&block);
-        if wanted != unsigned && wanted != signed {
+        if !header::number(header::CHECKSUM.of(&block)).is_ok_and(|sum| header::sums_to(&block, sum)) {
             return Err(damaged("the checksum is wrong"));
         }
         Ok(Some(block))
@@ -222,7 +226,7 @@ impl<R: Read> Reader<R> {
     }
 
     fn skip_rest(&mut self) -> Result<()> {
-        let rest = self.stored + self.padding;
+        let rest = self.rest();
         let skipped =
             io::copy(&mut (&mut self.inner).take(rest), &mut io::sink()).context("failed to read archive")?;
         if skipped < rest {
@@ -261,7 +265,7 @@ impl<R: Read> Reader<R> {
         }
         let n = self.inner.read(&mut buffer[..want])?;
         if n == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "unexpected end of archive"));
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, truncated()));
         }
         self.stored -= n as u64;
         Ok(n)

@@ -219,11 +219,141 @@ fn one_archive_holds_what_all_have_built() {
     // The same as a folder, and to stdout.
     two.builds(&context(), &["-t", "app:1", "-o", "type=oci,tar=false,dest=layout"]);
     assert_eq!(platforms(&read(&two.home().join("layout")).0), ["linux/amd64", "linux/arm64"]);
+    // What is said of the images hangs on them, where that is wanted.
+    two.builds(
+        &context(),
+        &["-t", "app:1", "-o", "type=oci,tar=false,dest=hung,attestation-storage=referrers"],
+    );
+    let hung: Value = serde_json::from_str(&two.home().read("hung/index.json")).expect("JSON");
+    let subjects =
+        |manifest: &Value| Some(manifest["annotations"].get("io.containerd.manifest.subject")?.clone());
+    let subjects: Vec<_> =
+        hung["manifests"].as_array().expect("a list").iter().filter_map(subjects).collect();
+    let index = blob(&two.home().join("hung"), &hung["manifests"][0]);
+    assert_eq!(subjects, [index["manifests"][0]["digest"].clone(), index["manifests"][1]["digest"].clone()]);
     let output = output_of(&mut two.build(&context(), &["-o", "type=oci,dest=-"]), b"");
     assert!(output.status.success());
     assert!(run_tool(tool("tar").arg("-t"), &output.stdout).starts_with(b"blobs/\n"));
     let hidden = two.home().names().into_iter().filter(|name| name.starts_with(".kiln"));
     assert_eq!(hidden.collect::<Vec<_>>(), [""; 0], "temporary folders are gone");
+}
+
+/// Two platforms in one archive are the same bytes, whoever built them.
+#[test]
+fn one_tarball_is_what_one_engine_would_write() {
+    let two = Two::new();
+    let both = Engine::with_config("[worker.oci]\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\n");
+    let long = "long-name-".repeat(20);
+    let dockerfile = format!(
+        "FROM scratch\nARG TARGETARCH\nCOPY --chown=7:8 f /$TARGETARCH/f\nCOPY f /{long}\nCOPY f /z\n"
+    );
+    let context = Folder::with_dockerfile(&dockerfile, &[("f", "sent to all")]);
+    let args = ["--provenance=false", "--build-arg", "SOURCE_DATE_EPOCH=1700000000", "-o"];
+    let told = two.builds(&context, &[&args[..], &["type=tar,dest=x.tar"]].concat());
+    assert!(told.contains("merging tarballs"), "{told}");
+    let mut alone = both.kiln(["build", "--platform", "linux/amd64,linux/arm64"]);
+    run_tool(alone.args(args).arg("type=tar,dest=x.tar").arg(context.path()), b"");
+    let bytes = |home: &Folder| std::fs::read(home.join("x.tar")).expect("written");
+    assert!(bytes(two.home()) == bytes(both.home()), "the archives differ");
+    let list = run_tool(tool("tar").arg("-tf").arg(two.home().join("x.tar")), b"");
+    let list = String::from_utf8_lossy(&list);
+    for path in ["linux_amd64/amd64/f", "linux_arm64/arm64/f", "linux_arm64/z"] {
+        assert!(list.lines().any(|line| line == path), "{path} is not in\n{list}");
+    }
+    let output = output_of(&mut two.build(&context, &[&args[..], &["type=tar,dest=-"]].concat()), b"");
+    assert!(output.stdout == bytes(two.home()), "stdout has something else");
+    let hidden = two.home().names().into_iter().filter(|name| name.starts_with(".kiln"));
+    assert_eq!(hidden.collect::<Vec<_>>(), [""; 0], "temporary folders are gone");
+}
+
+/// What is told of builds is told of all nodes.
+#[test]
+fn histories_of_all_nodes_are_one() {
+    let mut two = Two::new();
+    two.builds(&context(), &["-o", "out"]);
+    let list = |words: &str| two.ok(&format!("--builder two history {words}"));
+    let refs = list("ls --format {{.FullRef}}");
+    let refs: Vec<&str> = refs.lines().collect();
+    let id = refs[0].rsplit('/').next().expect("an id").to_owned();
+    let mut sorted = refs.clone();
+    sorted.sort();
+    assert_eq!(sorted, [format!("two/two0/{id}"), format!("two/two1/{id}")]);
+    assert_eq!(list(&format!("ls --format {{{{.Ref}}}} --filter ref={id}")), format!("{id}\n{id}\n"));
+    // One of them is meant by its whole name, whichever builder is in use.
+    let logs = |name: &str, builder: &str| {
+        let output = output_of(&mut two.kiln(&format!("--builder {builder} history logs {name}")), b"");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    for (node, own, other) in [("two0", "f-amd64", "f-arm64"), ("two1", "f-arm64", "f-amd64")] {
+        for builder in ["two", "default"] {
+            let told = logs(&format!("two/{node}/{id}"), builder);
+            assert!(told.contains(own) && !told.contains(other), "{node}: {told}");
+        }
+    }
+    assert!(logs(&format!("two/nope/{id}"), "two").contains("builder two has no node nope"));
+    assert!(logs("nope", "two").contains("no record found for ref \"nope\""));
+    assert!(list(&format!("inspect two/two1/{id} --format {{{{.Ref}}}}")).contains(&id));
+    two.ok(&format!("--builder two history export {id} -o both.dockerbuild"));
+    let index =
+        run_tool(tool("tar").arg("-xzOf").arg(two.home().join("both.dockerbuild")).arg("index.json"), b"");
+    assert!(String::from_utf8_lossy(&index).contains("image.index"), "both parts are exported");
+
+    // A node that is not there does not hide the others.
+    let [first, second] = two.engines;
+    let socket = address(&second);
+    drop(second);
+    let mut command = first.kiln("--builder two history ls --format {{.FullRef}}".split(' '));
+    let output = output_of(&mut command, b"");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("two/two0/{id}\n"), "{told}");
+    let expected = format!("WARNING: node two1 is left out: failed to connect to the engine at `{socket}`");
+    assert!(told.contains(&expected), "{told}");
+    two = Two { engines: [first, Engine::new()] };
+    run_tool(&mut two.kiln(&format!("--builder two history rm {id}")), b"");
+    assert_eq!(two.ok("--builder two history ls --format {{.Ref}}"), "");
+}
+
+/// Each node has its own images, and those of all are looked after.
+#[test]
+fn images_of_all_nodes_are_looked_after() {
+    let two = Two::new();
+    let plain = |platform: &str, name: &str| {
+        let mut command = two.kiln("--builder two build --provenance=false");
+        run_tool(command.args(["--platform", platform, "-t", name]).arg(context().path()), b"");
+    };
+    two.builds(&context(), &["--provenance=false", "-t", "both:1"]);
+    plain("linux/arm64", "arm:1");
+    let image = |words: &str| two.ok(&format!("--builder two image {words}"));
+    let fails = |words: &str, told: &str| {
+        let output = output_of(&mut two.kiln(&format!("--builder two image {words}")), b"");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && stderr.contains(told), "{words}: {stderr}");
+    };
+    let mut rows: Vec<String> =
+        image("ls --format {{.Repository}}@{{.Node}}").lines().map(str::to_owned).collect();
+    rows.sort();
+    assert_eq!(rows, ["arm@two1", "both@two0", "both@two1"]);
+    assert!(image("ls").lines().next().is_some_and(|head| head.ends_with("NODE")));
+    assert!(!two.ok("--builder default image ls").contains("NODE"));
+    assert_eq!(image("inspect arm:1 --format {{.Metadata.Node}}={{.Architecture}}"), "two1=arm64\n");
+    assert_eq!(image("inspect both:1 --format {{.Architecture}}"), "amd64\narm64\n");
+    assert!(image("save arm:1 -o -").contains("oci-layout"));
+    assert!(image("save both:1 --platform linux/arm64 -o -").contains("oci-layout"));
+    fails("save both:1 -o x.tar", "nodes two0, two1 have different images of this name");
+    fails("save nope:1 -o x.tar", "nope");
+    let registry = Registry::open();
+    let name = registry.name("arm:1");
+    image(&format!("tag arm:1 {name}"));
+    image(&format!("push {name}"));
+    let raw = run_tool(
+        tool("skopeo").args(["inspect", "--raw", "--tls-verify=false", &format!("docker://{name}")]),
+        b"",
+    );
+    assert!(String::from_utf8_lossy(&raw).contains("layers"));
+    assert_eq!(image("rm both:1"), "Untagged: both:1\n");
+    image(&format!("rm arm:1 {name}"));
+    assert_eq!(image("ls -q"), "");
+    fails("rm arm:1", "arm:1");
 }
 
 #[test]
@@ -278,7 +408,6 @@ fn what_several_nodes_cannot_do_is_told() {
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert!(stderr.contains(&format!("ERROR: {told}")), "{stderr}");
     };
-    check("type=tar,dest=x.tar", "tar for multi-node builds currently not supported");
     check("type=local,dest=x,mode=delete", "mode=delete for multi-node builds currently not supported");
     check(
         "type=docker,dest=x.tar",

@@ -1,6 +1,8 @@
 //! Registries that fail on purpose lose and corrupt nothing.
 
+use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Mutex;
 
 use oci::Digest;
 
@@ -228,4 +230,42 @@ fn a_limit_is_told_while_it_is_waited_for_and_when_that_takes_too_long() {
     let waits = format!("{limit}; trying again in 1 s");
     let hint = format!("{limit}: try again in 60 min, log in to raise the limit, or use a mirror");
     engine.build(&context).args(["-otype=cacheonly"]).fails(102, &[&waits, "429 Too Many Requests", &hint]);
+}
+
+/// What caches wait for is told in their own steps, as images tell it.
+#[test]
+fn caches_tell_what_they_wait_for() {
+    let registry = Registry::open();
+    let proxy = || {
+        let seen = Mutex::new(HashSet::new());
+        FaultyProxy::start(&registry, move |request, _| {
+            match seen.lock().expect("held by nobody else").insert(request.to_owned()) {
+                true => Fault::Refuse(429, Some("1")),
+                false => Fault::Nothing,
+            }
+        })
+    };
+    // The steps that tell of a wait, by the beginning of their lines.
+    let waiting = |told: &str, proxy: &FaultyProxy| -> HashSet<String> {
+        let waits = format!("registry `{}` limits how often it is asked; trying again in 1 s", proxy.host());
+        let number = |line: &str| line.split_once(' ').map(|(number, _)| number.to_owned());
+        told.lines().filter(|line| line.contains(&waits)).filter_map(number).collect()
+    };
+    let step = |told: &str, name: &str| -> String {
+        let line = told.lines().find(|line| line.contains(name));
+        let line = line.unwrap_or_else(|| panic!("no {name} in\n{told}"));
+        line.split_once(' ').expect("a number").0.to_owned()
+    };
+    let context = Folder::with_dockerfile("FROM scratch\nCOPY Dockerfile /", &[]);
+    let (to, from) = (proxy(), proxy());
+    let cache = |proxy: &FaultyProxy| format!("type=registry,ref={}", proxy.name("cache:1"));
+    let (engine, other) = (Engine::new(), Engine::new());
+    let told = engine.build(&context).args(["-otype=cacheonly", "--cache-to", &cache(&to)]).ok().stderr;
+    let exporting = step(&told, "exporting cache to registry");
+    assert_eq!(waiting(&told, &to), HashSet::from([exporting]), "{told}");
+    let told = other.build(&context).args(["-oout", "--cache-from", &cache(&from)]).ok().stderr;
+    let waits = waiting(&told, &from);
+    // The layer is fetched by the step that it is the result of.
+    let expected = [step(&told, "importing cache manifest from"), step(&told, "COPY Dockerfile /")];
+    assert_eq!(waits, HashSet::from(expected), "{told}");
 }

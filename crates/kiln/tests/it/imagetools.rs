@@ -211,3 +211,43 @@ fn the_plugin_has_the_same() {
         world.same(&["inspect", "--raw", &world.name("amd:1")]).into_bytes()
     );
 }
+
+/// What hangs on an image of a folder is listed in the folder's index, where buildx looks for it too.
+#[test]
+fn attestations_hang_on_images_of_folders() {
+    const ATTESTATION: &str = "application/vnd.docker.attestation.manifest.v1+json";
+    let world = World::new();
+    let context = Folder::with_dockerfile("FROM scratch\nCOPY Dockerfile /", &[]);
+    let output = "type=oci,tar=false,dest=folder,attestation-storage=referrers";
+    world.engine.build(&context).args(["--provenance=mode=min", "-t", "app:1", "-o", output]).ok();
+    let listed = |folder: &str| -> Vec<Value> {
+        let index = world.engine.home().read(&format!("{folder}/index.json"));
+        let index: Value = serde_json::from_str(&index).expect("JSON");
+        index["manifests"].as_array().expect("a list").clone()
+    };
+    let check = |folder: &str| {
+        let [image, said] = &listed(folder)[..] else { panic!("{:?}", listed(folder)) };
+        assert_eq!(image["annotations"]["org.opencontainers.image.ref.name"], "1");
+        assert_eq!(said["artifactType"], ATTESTATION);
+        assert_eq!(said["annotations"]["io.containerd.manifest.subject"], image["digest"]);
+        let blob = said["digest"].as_str().expect("a digest").replace(':', "/");
+        assert!(world.engine.home().join(&format!("{folder}/blobs/{blob}")).is_file());
+    };
+    check("folder");
+    let kind = "{{json .Provenance.SLSA.buildDefinition.buildType}}";
+    let inspect = |name: &str| {
+        let told = run_tool(&mut world.kiln(&["inspect", "--format", kind, name]), b"");
+        assert!(String::from_utf8_lossy(&told).contains("slsa-definitions"), "{name}: {told:?}");
+    };
+    inspect("oci-layout://folder:1");
+    world.same(&["create", "--dry-run", "oci-layout://folder:1"]);
+    // From there it comes along, into a registry and into another folder.
+    let name = world.name("hanging:1");
+    let copy = |from: &str, to: &str| {
+        run_tool(&mut world.kiln(&["create", "--prefer-index=false", "-t", to, from]), b"");
+    };
+    copy("oci-layout://folder:1", &name);
+    inspect(&name);
+    copy(&name, "oci-layout://other:1");
+    inspect("oci-layout://other:1");
+}

@@ -8,7 +8,6 @@ use fsutil::tar::{Entry, EntryKind, Reader};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::damaged;
 use crate::meta::{Attrs, FileType, Owner, Time};
 use crate::tree::TreeWriter;
 use crate::view::resolve_in;
@@ -172,7 +171,7 @@ impl Unpacker {
 
     fn content(&mut self, file: &mut File, real: &Path, content: &mut dyn Read) -> Result<()> {
         loop {
-            let n = content.read(&mut self.buffer).map_err(damaged)?;
+            let n = content.read(&mut self.buffer)?;
             if n == 0 {
                 return Ok(());
             }

@@ -7,10 +7,10 @@ use fsutil::tar::{Entry, EntryKind, Reader};
 
 use super::{CopyOptions, TreeBuilder};
 use crate::apply::member_attrs;
-use crate::decompress::Decoder;
 use crate::meta::{Attrs, FileType, Owner, Time};
 use crate::view::{View, open_file, resolve_in};
 use crate::{path, sys};
+use fsutil::Decoder;
 
 impl TreeBuilder {
     /// Unpacks the archive at `src` into `dest`; `false` where it is no archive. Links in the destination and in the

@@ -20,8 +20,14 @@ const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
 const SIGNATURES: [&str; 2] =
     ["application/vnd.dev.sigstore.bundle.v0.3+json", "application/vnd.dev.cosign.artifact.sig.v1+json"];
 
-/// Follows the chain of an image for a platform, and reads it, with statements of `types`. An image that comes without an
-/// index has none.
+/// Artifact type of the attestations of an image, where they hang on it instead of standing in its index.
+const ATTESTATIONS: &str = "application/vnd.docker.attestation.manifest.v1+json";
+/// Begins the predicate types of provenance.
+const PROVENANCE: &str = "https://slsa.dev/provenance/";
+
+/// Follows the chain of an image for a platform, and reads it, with statements of `types`. What is said of it stands in
+/// its index, where BuildKit looks for it, or else hangs on it (OCI distribution-spec, "Listing Referrers"). An image
+/// that comes without an index and of which nothing is said has no chain.
 pub async fn chain(
     content: &content::Store,
     origin: &dyn Origin,
@@ -29,19 +35,25 @@ pub async fn chain(
     platform: &Platform,
     types: &[String],
 ) -> Result<Option<AttestationChain>> {
-    if root.media_type != media::OCI_INDEX {
-        return Ok(None);
-    }
     let mut reader = Reader { content, origin, blobs: Vec::new() };
-    let index: Index = parse(&reader.read(root, SMALL).await?, "index")?;
-    let image = index.select_image(platform).ok_or_else(|| {
-        Error::not_found(format!("no manifest for platform {}: not found", platform.format_all()))
-    })?;
-    let mut chain = AttestationChain::of(root.digest.clone(), image.digest.clone());
-    let Some(attestations) = index.manifests.iter().find(|d| is_about(d, image)) else {
-        chain.blobs = reader.blobs;
-        return Ok(Some(chain));
+    let is_index = root.media_type == media::OCI_INDEX;
+    let (image, told) = match is_index {
+        true => in_index(&reader.read(root, SMALL).await?, platform)?,
+        false if media::is_index(&root.media_type) => return Ok(None),
+        false => (root.clone(), None),
     };
+    let mut chain = AttestationChain::of(root.digest.clone(), image.digest.clone());
+    let told = match told {
+        Some(told) => Some(told),
+        None => attestations(origin.referrers(&image.digest).await?),
+    };
+    let Some(attestations) = &told else {
+        chain.blobs = reader.blobs;
+        return Ok(is_index.then_some(chain));
+    };
+    if !is_index {
+        reader.read(root, SMALL).await?;
+    }
     chain.attestation_manifest = Some(attestations.digest.clone());
     let manifest: Manifest = parse(&reader.read(attestations, SMALL).await?, "manifest")?;
     if let Some(signature) = signature(&origin.referrers(&attestations.digest).await?) {
@@ -82,6 +94,26 @@ impl Reader<'_> {
         self.blobs.push((blob.clone(), bytes.clone()));
         Ok(bytes)
     }
+}
+
+/// The image of an index for a platform, and what the index has about it.
+fn in_index(index: &[u8], platform: &Platform) -> Result<(Descriptor, Option<Descriptor>)> {
+    let index: Index = parse(index, "index")?;
+    let image = index.select_image(platform).ok_or_else(|| {
+        Error::not_found(format!("no manifest for platform {}: not found", platform.format_all()))
+    })?;
+    Ok((image.clone(), index.manifests.iter().find(|d| is_about(d, image)).cloned()))
+}
+
+/// Of what hangs on an image, the manifest of statements: one of BuildKit's kind, or else one with provenance in it, as
+/// Docker's hardened images have it.
+fn attestations(referrers: Vec<Descriptor>) -> Option<Descriptor> {
+    let is_provenance = |d: &Descriptor| {
+        let predicate = d.annotations.get(media::PREDICATE_TYPE);
+        d.artifact_type == media::IN_TOTO && predicate.is_some_and(|kind| kind.starts_with(PROVENANCE))
+    };
+    let found = referrers.iter().position(|d| d.artifact_type == ATTESTATIONS);
+    found.or_else(|| referrers.iter().position(is_provenance)).map(|at| referrers[at].clone())
 }
 
 fn is_about(entry: &Descriptor, image: &Descriptor) -> bool {

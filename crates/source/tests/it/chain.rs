@@ -137,3 +137,39 @@ async fn a_registry_has_signatures_too() {
         [&it.image.root.digest, &it.manifest.digest, &entry.digest, &empty.digest, &it.statements[0]];
     assert_eq!(digests(&chain), expected);
 }
+
+/// What hangs on an image instead of standing in its index is found as well, by the list under a tag.
+#[tokio::test]
+async fn what_hangs_on_an_image_is_said_of_it() {
+    const ATTESTATIONS: &str = "application/vnd.docker.attestation.manifest.v1+json";
+    let (world, server) = (World::new().await, Debian::start());
+    let registry = Registry::new(Config::default(), Arc::new(Anonymous));
+    let it = attested();
+    // The same with nothing about it in the index, and without an index.
+    let mut plain = image();
+    let (entry, _) = plain.blobs[plain.blobs.len() - 2].clone();
+    assert_eq!(entry.digest, it.of_image);
+    plain.blobs.extend(it.image.blobs.into_iter().filter(|(d, _)| d.media_type != media::OCI_INDEX));
+    for (tag, root) in [("index", plain.root.clone()), ("manifest", entry.clone())] {
+        let name: Reference = format!("{}/{tag}:v1", server.host).parse().expect("valid");
+        plain.root = root.clone();
+        plain.push(&name).await;
+        let cx = world.context(&[]);
+        let ask = async || {
+            let found = world.sources.resolve_image_config(&name.to_string(), &asking(&["sbom"]), &cx).await;
+            found.expect("resolved").chain
+        };
+        let silent = ask().await;
+        assert_eq!(silent.is_some(), tag == "index", "an image without an index has no chain");
+        assert_eq!(silent.and_then(|chain| chain.attestation_manifest), None);
+        let mut hanging = it.manifest.clone();
+        hanging.artifact_type = ATTESTATIONS.into();
+        let list = json::to_vec(&Index::new(media::OCI_INDEX, vec![hanging]));
+        let under = name.clone().with_tag(Some(format!("sha256-{}", entry.digest.hex())));
+        registry.push_manifest(&under, media::OCI_INDEX, Bytes::from(list)).await.expect("pushed");
+        let chain = ask().await.expect("has one");
+        assert_eq!((&chain.root, &chain.image_manifest), (&root.digest, &entry.digest));
+        assert_eq!(chain.attestation_manifest.as_ref(), Some(&it.manifest.digest));
+        assert_eq!(digests(&chain), [&root.digest, &it.manifest.digest, &it.statements[0]]);
+    }
+}

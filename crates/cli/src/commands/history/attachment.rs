@@ -2,10 +2,9 @@ use client::{BuildRecord, Client, Descriptor};
 use errdefs::{Error, Result};
 use serde_json::Value;
 
-use super::find::find;
+use super::find::{Found, Histories};
 use crate::args::AttachmentArgs;
 use crate::console;
-use crate::engine::{Place, connect};
 
 /// Manifests are small.
 const MANIFEST: usize = 8 << 20;
@@ -18,12 +17,11 @@ pub(super) struct Attachment {
 }
 
 /// Prints one.
-pub(super) async fn print(args: &AttachmentArgs, place: &Place) -> Result<()> {
+pub(super) async fn print(args: &AttachmentArgs, histories: &Histories<'_>) -> Result<()> {
     if args.digest.is_none() && args.kind.is_none() && args.platform.is_none() {
         return Err(Error::user("at least one of --type, --platform or DIGEST must be specified"));
     }
-    let client = connect(place).await?;
-    let record = find(&client, &args.build).await?;
+    let Found { record, client, .. } = histories.find(&args.build).await?;
     if let Some(digest) = &args.digest {
         return client.read_blob(digest, console::out).await;
     }

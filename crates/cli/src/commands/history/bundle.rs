@@ -13,10 +13,9 @@ use fsutil::tar::{Entry, EntryKind, Writer};
 use serde_json::{Value, json};
 
 use super::Local;
-use super::find::{find, newest};
+use super::find::{Found, Histories, newest};
 use crate::args::HistoryExportArgs;
 use crate::buildctl::record_json;
-use crate::engine::{Place, connect};
 use crate::environment::Environment;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -48,34 +47,20 @@ impl Blobs {
 }
 
 /// Writes builds to a file.
-pub(super) async fn export(args: &HistoryExportArgs, place: &Place, env: &Environment) -> Result<()> {
+pub(super) async fn export(args: &HistoryExportArgs, all: &Histories<'_>) -> Result<()> {
+    let env = all.env;
     if args.output.is_none() && env.stdout_is_terminal {
         return Err(Error::user("refusing to write to console, use --output to specify a file"));
     }
-    let client = connect(place).await?;
-    let mut records = Vec::new();
-    if args.all {
-        records = newest(&client, &HistoryQuery::default()).await?;
-        records.retain(|r| r.completed_at.is_some());
-    } else if args.builds.is_empty() {
-        records.push(find(&client, "").await?);
-    }
-    for build in &args.builds {
-        records.push(find(&client, build).await?);
-    }
-    if records.is_empty() {
-        return Err(Error::not_found("no records found"));
-    }
-    if let Some(running) = records.iter().find(|r| r.completed_at.is_none()) {
-        return Err(Error::user(format!("the build {} still runs", running.id)).hint("wait for its end"));
+    let found = chosen(args, all).await?;
+    if let Some(running) = found.iter().find(|found| found.record.completed_at.is_none()) {
+        let message = format!("the build {} still runs", running.record.id);
+        return Err(Error::user(message).hint("wait for its end"));
     }
     let mut blobs = Blobs::default();
     let mut manifests = Vec::new();
-    for record in records {
-        let record = match args.finalize {
-            true => finalized(&client, record).await?,
-            false => record,
-        };
+    for found in found {
+        let Found { record, client, .. } = if args.finalize { finalized(found).await? } else { found };
         let mut manifest = manifest(&client, &record, env, &mut blobs).await?;
         manifest["annotations"] = json!({REFERENCE: record.id});
         manifests.push(manifest);
@@ -94,9 +79,24 @@ pub(super) async fn export(args: &HistoryExportArgs, place: &Place, env: &Enviro
     }
 }
 
-async fn finalized(client: &Client, record: BuildRecord) -> Result<BuildRecord> {
-    client.update_history(&record.id, HistoryChange::Finalize).await?;
-    find(client, &record.id).await
+/// The builds that are meant, each with its parts on all nodes.
+async fn chosen(args: &HistoryExportArgs, all: &Histories<'_>) -> Result<Vec<Found>> {
+    let mut chosen = Vec::new();
+    if args.all {
+        chosen = newest(all.builder, None, &HistoryQuery::default()).await?;
+        chosen.retain(|found| found.record.completed_at.is_some());
+    } else if args.builds.is_empty() {
+        chosen = all.find_all("").await?;
+    }
+    for build in &args.builds {
+        chosen.extend(all.find_all(build).await?);
+    }
+    if chosen.is_empty() { Err(Error::not_found("no records found")) } else { Ok(chosen) }
+}
+
+async fn finalized(found: Found) -> Result<Found> {
+    found.client.update_history(&found.record.id, HistoryChange::Finalize).await?;
+    found.again().await
 }
 
 /// The manifest of one build.

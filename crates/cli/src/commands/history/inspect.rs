@@ -8,11 +8,10 @@ use tokio::sync::mpsc;
 
 use super::Local;
 use super::attachment::{self, Attachment};
-use super::find::find;
+use super::find::{Found, Histories};
 use super::name::build_name;
 use super::show::{duration, is_canceled, took};
 use crate::console;
-use crate::engine::{Place, connect};
 use crate::environment::Environment;
 use crate::flags::fields;
 use crate::table::Table;
@@ -69,14 +68,13 @@ struct Told {
 }
 
 /// Shows a build.
-pub(super) async fn inspect(build: &str, form: &str, place: &Place, env: &Environment) -> Result<()> {
+pub(super) async fn inspect(build: &str, form: &str, all: &Histories<'_>) -> Result<()> {
     let template = match form {
         "pretty" => None,
         form => Some(Template::parse(form, &[])?),
     };
-    let client = connect(place).await?;
-    let record = find(&client, build).await?;
-    let it = Inspected::of(&client, record, env).await?;
+    let Found { record, client, .. } = all.find(build).await?;
+    let it = Inspected::of(&client, record, all.env).await?;
     let now = Timestamp::now();
     match template {
         None => console::out(it.pretty(build.is_empty(), now)),

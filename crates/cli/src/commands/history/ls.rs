@@ -6,12 +6,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Local;
-use super::find::newest;
+use super::find::{Found, Histories, newest};
 use super::name::build_name;
 use super::show::{duration, status, took};
 use crate::args::HistoryLsArgs;
 use crate::console;
-use crate::engine::{Place, connect};
 use crate::environment::Environment;
 use crate::flags::human_duration;
 use crate::table::Table;
@@ -21,29 +20,29 @@ use crate::template::Template;
 const WIDTH: usize = 36;
 
 /// Lists builds: those that run first, then the newest.
-pub(super) async fn ls(args: &HistoryLsArgs, place: &Place, env: &Environment) -> Result<()> {
+pub(super) async fn ls(args: &HistoryLsArgs, all: &Histories<'_>) -> Result<()> {
+    let env = all.env;
     let mut conditions = args.filters.iter().map(|f| condition(f)).collect::<Result<Vec<_>>>()?;
     if args.local {
         conditions.push(condition(&format!("repository={}", repository()?))?);
     }
     let filter = if conditions.is_empty() { Vec::new() } else { vec![conditions.join(",")] };
-    let client = connect(place).await?;
-    let mut records = newest(&client, &HistoryQuery { filter, ..HistoryQuery::default() }).await?;
-    records.sort_by_key(|r| r.completed_at.is_some());
+    let mut found = newest(all.builder, None, &HistoryQuery { filter, ..HistoryQuery::default() }).await?;
+    found.sort_by_key(|found| found.record.completed_at.is_some());
     let now = Timestamp::now();
     if args.format != "table" {
         let template = Template::parse(&args.format, &[])?;
-        return records.iter().try_for_each(|r| {
+        return found.iter().try_for_each(|found| {
             let value = match &template {
-                Template::Json => to_json(r, env),
-                Template::Go { .. } => words(r, env, now),
+                Template::Json => to_json(found, env),
+                Template::Go { .. } => words(found, env, now),
             };
             console::out(template.fill(&value)? + "\n")
         });
     }
     let mut table = Table::default();
     table.row(["BUILD ID", "NAME", "STATUS", "CREATED AT", "DURATION"].map(str::to_owned));
-    for r in &records {
+    for Found { record: r, .. } in &found {
         let name = build_name(&r.frontend_attrs, &Local::load(&r.id, env));
         let name = if args.no_trunc { name } else { end_of(&name) };
         table.row([r.id.clone(), name, status(r).to_owned(), ago(r, now), lasted(r, now)]);
@@ -68,9 +67,10 @@ fn lasted(r: &BuildRecord, now: Timestamp) -> String {
     format!("{}{}", duration(took(r, now)), if r.completed_at.is_none() { "+" } else { "" })
 }
 
-fn to_json(r: &BuildRecord, env: &Environment) -> Value {
+fn to_json(found: &Found, env: &Environment) -> Value {
+    let r = &found.record;
     let mut value = json!({
-        "ref": full_ref(r),
+        "ref": found.full_ref(),
         "name": build_name(&r.frontend_attrs, &Local::load(&r.id, env)),
         "status": status(r),
         "created_at": r.created_at.map(|t| t.to_string()),
@@ -85,19 +85,16 @@ fn to_json(r: &BuildRecord, env: &Environment) -> Value {
 }
 
 /// For templates.
-fn words(r: &BuildRecord, env: &Environment, now: Timestamp) -> Value {
+fn words(found: &Found, env: &Environment, now: Timestamp) -> Value {
+    let r = &found.record;
     json!({
         "Ref": r.id,
-        "FullRef": full_ref(r),
+        "FullRef": found.full_ref(),
         "Name": build_name(&r.frontend_attrs, &Local::load(&r.id, env)),
         "Status": status(r),
         "CreatedAt": ago(r, now),
         "Duration": lasted(r, now),
     })
-}
-
-pub(super) fn full_ref(r: &BuildRecord) -> String {
-    format!("default/default/{}", r.id)
 }
 
 /// A filter as buildx takes it, in the words of the engine.

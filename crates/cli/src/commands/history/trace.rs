@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use client::{BuildRecord, Client, HistoryChange};
+use client::HistoryChange;
 use errdefs::{Error, Result, ResultExt as _};
 use http_body_util::Full;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -15,11 +15,10 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-use super::find::find;
+use super::find::{Found, Histories};
 use super::jaeger::Trace;
 use crate::args::HistoryTraceArgs;
 use crate::console;
-use crate::engine::{Place, connect};
 use crate::environment::Environment;
 use crate::interrupt;
 
@@ -30,12 +29,12 @@ const LONGEST: usize = 256 << 20;
 /// The last spans of a build may come a moment after its end.
 const LATE: Duration = Duration::from_secs(1);
 
-pub(super) async fn trace(args: &HistoryTraceArgs, place: &Place, env: &Environment) -> Result<()> {
-    let client = connect(place).await?;
-    let mut traces = vec![load(&client, &args.build).await?];
+pub(super) async fn trace(args: &HistoryTraceArgs, all: &Histories<'_>) -> Result<()> {
+    let env = all.env;
+    let mut traces = vec![load(all, &args.build).await?];
     if let Some(other) = &args.compare {
         let failed = || format!("failed to load trace for {other}");
-        traces.insert(0, load(&client, other).await.with_context(failed)?);
+        traces.insert(0, load(all, other).await.with_context(failed)?);
     }
     if !env.stdout_is_terminal && args.compare.is_none() {
         return console::out(format!("{:#}\n", traces[0].json));
@@ -55,25 +54,25 @@ pub(super) async fn trace(args: &HistoryTraceArgs, place: &Place, env: &Environm
 }
 
 /// The trace of a build, which the engine may have to put together first.
-async fn load(client: &Client, build: &str) -> Result<Trace> {
-    let mut record = completed(find(client, build).await?)?;
-    if record.trace.is_none() {
+async fn load(all: &Histories<'_>, build: &str) -> Result<Trace> {
+    let mut found = completed(all.find(build).await?)?;
+    if found.record.trace.is_none() {
         tokio::time::sleep(LATE).await;
-        client.update_history(&record.id, HistoryChange::Finalize).await?;
-        record = find(client, &record.id).await?;
+        found.client.update_history(&found.record.id, HistoryChange::Finalize).await?;
+        found = found.again().await?;
     }
-    let Some(blob) = &record.trace else {
-        return Err(Error::not_found(format!("build record {:?} is missing a trace", record.id)));
+    let Some(blob) = &found.record.trace else {
+        return Err(Error::not_found(format!("build record {:?} is missing a trace", found.record.id)));
     };
-    Trace::parse(&client.blob(&blob.digest, LONGEST).await?)
+    Trace::parse(&found.client.blob(&blob.digest, LONGEST).await?)
 }
 
-fn completed(record: BuildRecord) -> Result<BuildRecord> {
-    match record.completed_at {
-        Some(_) => Ok(record),
+fn completed(found: Found) -> Result<Found> {
+    match found.record.completed_at {
+        Some(_) => Ok(found),
         None => {
             let message =
-                format!("build {:?} is not completed, only completed builds can be traced", record.id);
+                format!("build {:?} is not completed, only completed builds can be traced", found.record.id);
             Err(Error::user(message).hint("wait for its end"))
         }
     }

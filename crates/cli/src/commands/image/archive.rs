@@ -8,10 +8,11 @@ use bytes::{Bytes, BytesMut};
 use errdefs::{Error, Result, ResultExt as _};
 use tokio::sync::mpsc;
 
+use super::holder::holder;
 use crate::args::{ImageExportArgs, ImageLoadArgs, ImageSaveArgs};
 use crate::artifact::Artifact;
 use crate::console;
-use crate::engine::{Place, connect};
+use crate::engine::{Builder, Place, connect};
 use crate::environment::Environment;
 use crate::layout::Folder;
 
@@ -21,21 +22,22 @@ const PIECE: usize = 1 << 20;
 const QUEUE: usize = 4;
 
 /// Writes images as one archive.
-pub(super) async fn save(args: &ImageSaveArgs, place: &Place, env: &Environment) -> Result<()> {
+pub(super) async fn save(args: &ImageSaveArgs, builder: &Builder, env: &Environment) -> Result<()> {
     let mut artifact = Artifact::open(args.output.as_deref(), env)?;
-    let client = connect(place).await?;
+    let client = holder(builder, &args.images, &args.platform).await?.client;
     client.save_images(&args.images, &args.platform, args.format == "oci", artifact.writer()).await?;
     artifact.finish()
 }
 
 /// Writes the files of an image.
-pub(super) async fn export(args: &ImageExportArgs, place: &Place, env: &Environment) -> Result<()> {
+pub(super) async fn export(args: &ImageExportArgs, builder: &Builder, env: &Environment) -> Result<()> {
     let mut artifact = Artifact::open(args.output.as_deref(), env)?;
-    connect(place).await?.export_image(&args.image, &args.platform, artifact.writer()).await?;
+    let client = holder(builder, std::slice::from_ref(&args.image), &args.platform).await?.client;
+    client.export_image(&args.image, &args.platform, artifact.writer()).await?;
     artifact.finish()
 }
 
-/// Takes the images of an archive or a folder.
+/// Takes the images of an archive or a folder, to the first of several nodes.
 pub(super) async fn load(args: &ImageLoadArgs, place: &Place, env: &Environment) -> Result<()> {
     let input = args.input.as_deref().filter(|path| *path != Path::new("-")).map(|path| env.cwd.join(path));
     if input.is_none() && env.stdin_is_terminal {

@@ -10,26 +10,32 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::{everywhere, keepers};
 use crate::args::ImageInspectArgs;
 use crate::console;
-use crate::engine::{Place, connect};
+use crate::engine::Builder;
 use crate::template::Template;
 
 /// Annotations of what is said of a manifest.
 const ABOUT: &str = "vnd.docker.reference.digest";
 
-/// Tells about images. One that is not there does not keep others.
-pub(super) async fn inspect(args: &ImageInspectArgs, place: &Place) -> Result<()> {
+/// Tells about images, of each node that has them. One that is not there does not keep others.
+pub(super) async fn inspect(args: &ImageInspectArgs, builder: &Builder) -> Result<()> {
     let template = match args.format.as_str() {
         "" => None,
         text => Some(Template::parse(text, &[])?),
     };
-    let client = connect(place).await?;
+    let nodes = keepers(builder).await?;
     let (mut told, mut failed) = (Vec::new(), None);
     for image in &args.images {
-        let document = client.inspect_image(image, &args.platform).await.and_then(|image| document(&image));
-        match document {
-            Ok(document) => told.push(document),
+        let mut documents = Vec::new();
+        for node in &nodes {
+            let image = node.client.inspect_image(image, &args.platform).await;
+            let told = image.and_then(|image| document(&image));
+            documents.push(told.map(|told| if builder.nodes.len() > 1 { told.of(&node.node) } else { told }));
+        }
+        match everywhere(documents) {
+            Ok(documents) => told.extend(documents),
             Err(e) => failed = failed.or(Some(e)),
         }
     }
@@ -77,6 +83,14 @@ struct Document {
     metadata: Value,
     descriptor: Value,
     manifests: Vec<Value>,
+}
+
+impl Document {
+    /// Told by one of several nodes.
+    fn of(mut self, node: &str) -> Self {
+        self.metadata["Node"] = node.into();
+        self
+    }
 }
 
 fn document(image: &ImageDetails) -> Result<Document> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::args::ImageLsArgs;
 use crate::console;
-use crate::engine::{Place, connect};
+use crate::engine::Builder;
 use crate::flags::{human_duration, human_size};
 use crate::table::Table;
 use crate::template::Template;
@@ -19,11 +19,22 @@ enum Form {
     Each(Template),
 }
 
-/// Lists images.
-pub(super) async fn ls(args: &ImageLsArgs, place: &Place) -> Result<()> {
+/// An image, and the node that has it, where there are several.
+struct Row {
+    image: Image,
+    node: Option<String>,
+}
+
+/// Lists images of all nodes.
+pub(super) async fn ls(args: &ImageLsArgs, builder: &Builder) -> Result<()> {
     let form = form(args)?;
-    let images = connect(place).await?.images().await?;
-    console::out(draw(&images, &form, Timestamp::now())?)
+    let several = builder.nodes.len() > 1;
+    let answers = builder.ask(None, async |client| client.images().await).await?;
+    let rows = answers.into_iter().flat_map(|(reached, images)| {
+        let node = several.then_some(reached.node);
+        images.into_iter().map(move |image| Row { image, node: node.clone() })
+    });
+    console::out(draw(&Vec::from_iter(rows), &form, several, Timestamp::now())?)
 }
 
 fn form(args: &ImageLsArgs) -> Result<Form> {
@@ -35,30 +46,30 @@ fn form(args: &ImageLsArgs) -> Result<Form> {
     }
 }
 
-fn draw(images: &[Image], form: &Form, now: Timestamp) -> Result<String> {
+fn draw(rows: &[Row], form: &Form, several: bool, now: Timestamp) -> Result<String> {
     match form {
-        Form::Table => Ok(table(images, now)),
-        Form::Ids => Ok(images.iter().map(|image| format!("{}\n", short_id(image))).collect()),
-        Form::Each(template) => {
-            images.iter().map(|image| Ok(template.fill(&to_json(image))? + "\n")).collect()
-        }
+        Form::Table => Ok(table(rows, several, now)),
+        Form::Ids => Ok(rows.iter().map(|row| format!("{}\n", short_id(&row.image))).collect()),
+        Form::Each(template) => rows.iter().map(|row| Ok(template.fill(&to_json(row))? + "\n")).collect(),
     }
 }
 
-fn table(images: &[Image], now: Timestamp) -> String {
+fn table(rows: &[Row], several: bool, now: Timestamp) -> String {
     let mut table = Table::default();
-    table.row(["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"].map(str::to_owned));
-    for image in images {
+    let head = ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"].into_iter();
+    table.row(head.chain(several.then_some("NODE")).map(str::to_owned));
+    for Row { image, node } in rows {
         let (repository, tag) = parts(&image.name);
         let created = format!("{} ago", human_duration(now.duration_since(image.updated_at).as_secs()));
-        table.row([repository, tag, short_id(image), created, human_size(image.size)]);
+        let row = [repository, tag, short_id(image), created, human_size(image.size)];
+        table.row(row.into_iter().chain(node.clone()));
     }
     table.to_string()
 }
 
-fn to_json(image: &Image) -> Value {
+fn to_json(Row { image, node }: &Row) -> Value {
     let (repository, tag) = parts(&image.name);
-    json!({
+    let mut told = json!({
         "Name": image.name,
         "Repository": repository,
         "Tag": tag,
@@ -67,7 +78,11 @@ fn to_json(image: &Image) -> Value {
         "CreatedAt": image.updated_at.to_string(),
         "Size": image.size,
         "Platforms": image.platforms,
-    })
+    });
+    if let Some(node) = node {
+        told["Node"] = node.as_str().into();
+    }
+    told
 }
 
 /// Repository and tag, as people write them.
@@ -89,7 +104,7 @@ fn short_id(image: &Image) -> String {
 mod tests {
     use super::*;
 
-    fn check(form: &Form, expected: &str) {
+    fn check(form: &Form, nodes: &[&str], expected: &str) {
         let at = |second| Timestamp::from_second(second).expect("in range");
         let image = |name: &str, config: char, size| Image {
             name: name.into(),
@@ -102,13 +117,17 @@ mod tests {
         let mut damaged = image("reg.io/me/app@sha256:0", 'b', 0);
         (damaged.config_digest, damaged.platforms) = (String::new(), Vec::new());
         let images = [image("docker.io/library/app:latest", 'a', 3_500_000), damaged];
-        assert_eq!(draw(&images, form, at(1_800_000_000)).expect("drawn"), expected);
+        let nodes = nodes.iter().map(|node| Some((*node).to_owned())).chain([None, None]);
+        let rows: Vec<_> = images.into_iter().zip(nodes).map(|(image, node)| Row { image, node }).collect();
+        let several = rows[0].node.is_some();
+        assert_eq!(draw(&rows, form, several, at(1_800_000_000)).expect("drawn"), expected);
     }
 
     #[test]
     fn as_table() {
         check(
             &Form::Table,
+            &[],
             "REPOSITORY              TAG     IMAGE ID        CREATED         SIZE\n\
              app                     latest  aaaaaaaaaaaa    2 hours ago     3.5MB\n\
              reg.io/me/app@sha256:0  <none>  dddddddddddd    2 hours ago     0B\n",
@@ -116,13 +135,24 @@ mod tests {
     }
 
     #[test]
+    fn as_table_of_several_nodes() {
+        check(
+            &Form::Table,
+            &["b0", "b1"],
+            "REPOSITORY              TAG     IMAGE ID        CREATED         SIZE    NODE\n\
+             app                     latest  aaaaaaaaaaaa    2 hours ago     3.5MB   b0\n\
+             reg.io/me/app@sha256:0  <none>  dddddddddddd    2 hours ago     0B      b1\n",
+        );
+    }
+
+    #[test]
     fn as_ids() {
-        check(&Form::Ids, "aaaaaaaaaaaa\ndddddddddddd\n");
+        check(&Form::Ids, &[], "aaaaaaaaaaaa\ndddddddddddd\n");
     }
 
     #[test]
     fn as_template() {
         let template = Template::parse("{{.Repository}} {{.Size}}", &[]).expect("a template");
-        check(&Form::Each(template), "app 3500000\nreg.io/me/app@sha256:0 0\n");
+        check(&Form::Each(template), &[], "app 3500000\nreg.io/me/app@sha256:0 0\n");
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct Copying<'a> {
     pub to: &'a Location,
     /// What was copied so far.
     pub done: Mutex<HashSet<Digest>>,
+    /// What hangs on what was copied, and on which manifest.
+    pub hanging: Mutex<Vec<(Descriptor, Digest)>>,
 }
 
 impl Copying<'_> {
@@ -64,6 +66,8 @@ impl Copying<'_> {
             for referrer in self.tools.referrers(from, &descriptor.digest).await? {
                 if ALONG.contains(&referrer.artifact_type.as_str()) {
                     self.copy(from, &referrer).await?;
+                    let mut hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
+                    hanging.push((referrer, descriptor.digest.clone()));
                 }
             }
             Ok(())
@@ -122,7 +126,9 @@ impl Copying<'_> {
                 }
                 let folder = self.tools.folder(name);
                 folder.add(&bytes)?;
-                folder.tag(descriptor, name.tag.as_deref())
+                folder.tag(descriptor, name.tag.as_deref())?;
+                let hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
+                hanging.iter().try_for_each(|(referrer, subject)| folder.hang(referrer, subject))
             }
         }
     }

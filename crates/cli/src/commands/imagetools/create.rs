@@ -1,6 +1,6 @@
 //! A new image of others.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use errdefs::{Error, Result, ResultExt as _};
@@ -237,7 +237,7 @@ async fn push(
     step: &Step,
 ) -> Result<()> {
     let Some(to) = tags.first() else { return Ok(()) };
-    let copying = Copying { tools, to, done: Mutex::new(HashSet::new()) };
+    let copying = Copying { tools, to, done: Mutex::default(), hanging: Mutex::default() };
     for Source { at, descriptor } in &made.manifests {
         let digest = &descriptor.digest;
         step.log(1, format!("copying {digest} from {at} to {name}\n").into());

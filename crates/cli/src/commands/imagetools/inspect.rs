@@ -33,7 +33,7 @@ pub(super) async fn inspect(args: &ImagetoolsInspectArgs, tools: &Tools) -> Resu
         return console::out(shown(&at, &root, index.as_ref()));
     }
     let template = compile(&args.format, indented_json)?;
-    let loaded = Loaded::read(tools, &at, &root).await?;
+    let mut loaded = Loaded::read(tools, &at, &root).await?;
     let manifest = match &index {
         Some(index) => values::index(&root, index),
         None => values::descriptor(&root),
@@ -47,6 +47,9 @@ pub(super) async fn inspect(args: &ImagetoolsInspectArgs, tools: &Tools) -> Resu
         ("Image", "image", image, !configs.is_empty()),
     ];
     // They are fetched only where they are asked for.
+    if args.format.contains(".SBOM") || args.format.contains(".Provenance") {
+        loaded.follow().await?;
+    }
     if args.format.contains(".SBOM") {
         let sboms = loaded.sboms().await?;
         let all = sboms.iter().map(|(p, s)| (p, values::sbom(s)));

@@ -10,6 +10,7 @@ use oci::{Descriptor, Digest, ImageConfig, Index, Manifest, media};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::copy::ATTESTATION;
 use super::location::Location;
 use super::tools::Tools;
 
@@ -34,6 +35,20 @@ impl<'a> Loaded<'a> {
         let mut loaded = Loaded { tools, at, images: BTreeMap::new(), about: BTreeMap::new() };
         loaded.add(root).await?;
         Ok(loaded)
+    }
+
+    /// Reads what hangs on images of which the index has nothing to tell.
+    pub(super) async fn follow(&mut self) -> Result<()> {
+        let silent = self.images.values().map(|(digest, _)| digest.clone());
+        for digest in silent.filter(|digest| !self.about.contains_key(digest)).collect::<Vec<_>>() {
+            for referrer in self.tools.referrers(self.at, &digest).await? {
+                if referrer.artifact_type == ATTESTATION {
+                    let manifest = parse(&self.tools.manifest(self.at, &referrer).await?)?;
+                    self.about.entry(digest.clone()).or_default().push(manifest);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn add<'b>(&'b mut self, descriptor: &'b Descriptor) -> BoxFuture<'b, Result<()>> {

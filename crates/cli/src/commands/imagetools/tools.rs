@@ -90,11 +90,11 @@ impl Tools {
         }
     }
 
-    /// What hangs on a manifest. In folders nothing does but what an index names.
+    /// What hangs on a manifest.
     pub(super) async fn referrers(&self, at: &Location, subject: &Digest) -> Result<Vec<Descriptor>> {
         match at {
             Location::Registry(name) => self.registry.referrers(name, subject).await,
-            Location::Layout(_) => Ok(Vec::new()),
+            Location::Layout(name) => self.folder(name).referrers(subject),
         }
     }
 }

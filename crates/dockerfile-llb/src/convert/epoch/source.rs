@@ -44,7 +44,7 @@ async fn in_archive(client: &Client, op: SourceOp) -> Result<Option<i64>> {
 
 /// The latest time of a file in an archive.
 fn latest(archive: &[u8]) -> Result<Option<i64>> {
-    let decoder = snapshot::Decoder::detect(archive).map_err(|e| Error::user(e.to_string()))?;
+    let decoder = fsutil::Decoder::detect(archive).map_err(|e| Error::user(e.to_string()))?;
     let mut reader = Reader::new(decoder);
     let mut latest = None;
     while let Some(entry) = reader.next_entry()? {

@@ -1,8 +1,15 @@
+//! Streams that are packed, by what they begin with.
+
 use std::io::{self, BufRead, BufReader, Read};
 
 use bzip2::bufread::MultiBzDecoder;
+use errdefs::Error;
 use flate2::bufread::MultiGzDecoder;
 use lzma_rust2::XzReader;
+
+/// Most KiB that an xz stream may ask for: what the largest dictionary of the program `xz` takes. A format that may ask
+/// for 4 GiB must not end the engine.
+const XZ_MEMORY: u32 = (1536 + 1) << 10;
 
 /// How an archive is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,7 +57,7 @@ impl<R: BufRead> Decoder<R> {
             Compression::Gzip => Kind::Gzip(Box::new(MultiGzDecoder::new(reader))),
             Compression::Zstd => Kind::Zstd(zstd::stream::read::Decoder::with_buffer(reader)?),
             Compression::Bzip2 => Kind::Bzip2(Box::new(MultiBzDecoder::new(reader))),
-            Compression::Xz => Kind::Xz(Box::new(XzReader::new(reader, true))),
+            Compression::Xz => Kind::Xz(Box::new(XzReader::new_mem_limit(reader, true, XZ_MEMORY))),
         }))
     }
 }
@@ -66,19 +73,37 @@ impl<R: Read> Decoder<BufReader<R>> {
 
 impl<R: BufRead> Read for Decoder<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &mut self.0 {
-            Kind::None(reader) => reader.read(buffer),
-            Kind::Gzip(reader) => reader.read(buffer),
-            Kind::Zstd(reader) => reader.read(buffer),
-            Kind::Bzip2(reader) => reader.read(buffer),
-            Kind::Xz(reader) => reader.read(buffer),
-        }
+        let (packing, read) = match &mut self.0 {
+            Kind::None(reader) => return reader.read(buffer),
+            Kind::Gzip(reader) => ("gzip", reader.read(buffer)),
+            Kind::Zstd(reader) => ("zstd", reader.read(buffer)),
+            Kind::Bzip2(reader) => ("bzip2", reader.read(buffer)),
+            Kind::Xz(reader) => ("xz", reader.read(buffer)),
+        };
+        read.map_err(|e| damaged(packing, e))
     }
+}
+
+/// What a library says of its input, for people. Errors of the source below it stay what they are.
+fn damaged(packing: &str, e: io::Error) -> io::Error {
+    use io::ErrorKind as K;
+    if e.raw_os_error().is_some() || e.get_ref().is_some_and(|inner| inner.is::<Error>()) {
+        return e;
+    }
+    let told = match e.kind() {
+        K::UnexpectedEof => format!("the {packing} stream ends too early"),
+        K::InvalidData | K::InvalidInput | K::Other => format!("the {packing} stream is damaged: {e}"),
+        K::Unsupported | K::OutOfMemory => format!("the {packing} stream cannot be unpacked: {e}"),
+        _ => return e,
+    };
+    io::Error::new(e.kind(), Error::user(told))
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+
+    use errdefs::Class;
 
     use super::*;
 
@@ -87,9 +112,16 @@ mod tests {
         let mut text = Vec::new();
         Decoder::detect(packed).unwrap().read_to_end(&mut text).unwrap();
         assert_eq!(text, b"hello hello hello");
+        let told = |bytes: &[u8]| {
+            let e = Decoder::detect(bytes).unwrap().read_to_end(&mut Vec::new()).unwrap_err();
+            let e = Error::from(e);
+            assert_eq!(e.class(), Class::User, "{e}");
+            e.to_string()
+        };
         if compression != Compression::None {
-            let mut torn = Decoder::detect(&packed[..packed.len() - 5]).unwrap();
-            assert!(torn.read_to_end(&mut Vec::new()).is_err());
+            assert!(told(&packed[..packed.len() - 5]).ends_with("stream ends too early"));
+            let followed = told(&[packed, b"by something else"].concat());
+            assert!(followed.contains("stream is damaged: "), "{followed}");
         }
     }
 
