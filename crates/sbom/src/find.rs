@@ -8,7 +8,7 @@ use errdefs::{Error, Result};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-use crate::elf::Elf;
+use crate::elf::{Bytes, Elf};
 use crate::package::{Evidence, Inventory, Kind, Package};
 use crate::{apk, cargo, dpkg, go, npm, os, python, rpm};
 
@@ -211,7 +211,8 @@ impl Scan<'_> {
 
 /// What a program says it was built of.
 pub fn program(file: File) -> Vec<Package> {
-    let Some(elf) = Elf::open(file) else { return Vec::new() };
+    let bytes = Bytes::new(file);
+    let Some(elf) = Elf::read(&bytes) else { return Vec::new() };
     let mut packages = go::build_info(&elf);
     packages.extend(elf.section(".dep-v0").iter().flat_map(|section| cargo::audited(section)));
     packages

@@ -13,8 +13,8 @@ const LIMIT: u64 = 4 << 20;
 const SENTINEL: usize = 16;
 
 /// The modules that a program was built of.
-pub fn build_info(elf: &Elf) -> Vec<Package> {
-    let Some((version, modules)) = elf.section(SECTION).and_then(|section| texts(elf, &section)) else {
+pub fn build_info(elf: &Elf<'_>) -> Vec<Package> {
+    let Some((version, modules)) = elf.section(SECTION).and_then(|section| texts(elf, section)) else {
         return Vec::new();
     };
     let mut found = modules_of(&modules);
@@ -27,14 +27,14 @@ pub fn build_info(elf: &Elf) -> Vec<Package> {
 }
 
 /// The version of Go, and what it wrote of modules.
-fn texts(elf: &Elf, section: &[u8]) -> Option<(String, String)> {
+fn texts(elf: &Elf<'_>, section: &[u8]) -> Option<(String, String)> {
     if !section.starts_with(MAGIC) {
         return None;
     }
     let (word, flags) = (*section.get(14)?, *section.get(15)?);
     let (version, modules) = if flags & 2 != 0 {
         let (version, rest) = counted(section.get(HEADER..)?)?;
-        (version.to_vec(), counted(rest)?.0.to_vec())
+        (version, counted(rest)?.0)
     } else {
         let word = usize::from(word).min(8);
         (pointed(elf, section, 16, word)?, pointed(elf, section, 16 + word, word)?)
@@ -47,7 +47,7 @@ fn texts(elf: &Elf, section: &[u8]) -> Option<(String, String)> {
     };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     // `go1.22.1 X:experiments`
-    let version = text(&version).split(' ').next().unwrap_or_default().to_owned();
+    let version = text(version).split(' ').next().unwrap_or_default().to_owned();
     Some((version, text(modules)))
 }
 
@@ -64,10 +64,10 @@ fn counted(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// The text that a pointer in the section leads to, before Go 1.18: where it is, and its length.
-fn pointed(elf: &Elf, section: &[u8], at: usize, word: usize) -> Option<Vec<u8>> {
+fn pointed<'a>(elf: &Elf<'a>, section: &[u8], at: usize, word: usize) -> Option<&'a [u8]> {
     let header = elf.number(section, at, word)?;
     let header = elf.at_address(header, 2 * word as u64)?;
-    let (address, len) = (elf.number(&header, 0, word)?, elf.number(&header, word, word)?);
+    let (address, len) = (elf.number(header, 0, word)?, elf.number(header, word, word)?);
     elf.at_address(address, len).filter(|_| len <= LIMIT)
 }
 
