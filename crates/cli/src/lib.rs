@@ -29,6 +29,7 @@ mod names;
 mod nodes;
 mod outputs;
 pub mod plugin;
+mod policies;
 mod provenance;
 mod report;
 mod result_files;
@@ -100,6 +101,7 @@ async fn dispatch_async(command: Command, global: &GlobalArgs, env: &Environment
         Command::Run(args) => return commands::run(&args, &Place::find(global, env)?, env).await,
         Command::Image(args) => commands::image(&args, &Place::find(global, env)?, env).await?,
         Command::Imagetools(args) => commands::imagetools(&args.command, global, env).await?,
+        Command::Policy(args) => return commands::policy(&args.command, global, env).await,
         Command::Images(args) => commands::images(&args, &Place::find(global, env)?).await?,
         Command::Du(args) => console::out(commands::du(&args, &Builder::find(global, env)?).await?)?,
         Command::Prune(args) => commands::prune(&args, &Builder::find(global, env)?, env).await?,

@@ -2,18 +2,20 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use errdefs::{Error, Result};
+use policy::PolicyFlag;
 
 use crate::args::BuildArgs;
 use crate::environment::Environment;
 use crate::flags::{SecretFlag, SshFlag, parse_bool};
 use crate::names::context_name;
+use crate::policies;
 use crate::settings::attestations::{MetadataProvenance, attestations};
 use crate::settings::attrs::{FrontendSettings, frontend};
 use crate::settings::caches::CacheSettings;
 use crate::settings::call::CallSetting;
 use crate::settings::output::{Destination, Notice, OutputSetting, outputs};
 use crate::settings::progress::ProgressMode;
-use crate::settings::refuse::{refuse, warn_legacy};
+use crate::settings::refuse::warn_legacy;
 
 /// A build as it was asked for.
 #[derive(Debug)]
@@ -39,6 +41,9 @@ pub(crate) struct BuildSettings {
     pub tags: Vec<String>,
     pub secrets: Vec<SecretFlag>,
     pub ssh: Vec<SshFlag>,
+    pub policies: Vec<PolicyFlag>,
+    /// Images that Docker signs are judged too.
+    pub default_policy: bool,
     pub progress: ProgressMode,
     pub iidfile: Option<PathBuf>,
     pub metadata_file: Option<PathBuf>,
@@ -57,7 +62,6 @@ impl BuildSettings {
         if args.context.is_empty() {
             return Err(Error::user("please specify build context (e.g. \".\" for the current directory)"));
         }
-        refuse(args)?;
         let progress = ProgressMode::choose(&args.progress, args.quiet, env)?;
         let (mut outputs, mut notice) = outputs(args, progress, env)?;
         let mut caches = CacheSettings::new(args)?;
@@ -102,6 +106,8 @@ impl BuildSettings {
                 .filter(|v| !v.is_empty())
                 .map(|v| SshFlag::parse(v))
                 .collect::<Result<_>>()?,
+            policies: policies::flags(&args.policies)?,
+            default_policy: env.get("BUILDX_DEFAULT_POLICY").and_then(parse_bool) == Some(true),
             progress,
             iidfile: args.iidfile.clone(),
             metadata_file: args.metadata_file.clone(),
