@@ -68,12 +68,18 @@ impl State {
         Ok(())
     }
 
-    /// A field of an object was read; without an object, of any.
-    fn read(&mut self, object: Option<&Value>, name: &str) {
-        for node in &self.nodes {
-            if object.is_some_and(|object| *object != node.value) {
-                continue;
-            }
+    /// A field of an object was read.
+    fn read(&mut self, object: &Value, name: &str) {
+        self.ask_for(name, |node| node.value == *object);
+    }
+
+    /// A field of any object was read, or of any in a list: these are materials.
+    fn read_somewhere(&mut self, name: &str, of_list: bool) {
+        self.ask_for(name, |node| !of_list || !node.prefix.is_empty());
+    }
+
+    fn ask_for(&mut self, name: &str, is_meant: impl Fn(&Node) -> bool) {
+        for node in self.nodes.iter().filter(|node| is_meant(node)) {
             let named = |field: &&&str| field.split_once('.').is_some_and(|(_, last)| last == name);
             self.asked
                 .extend(node.fields.iter().filter(named).map(|field| format!("{}{field}", node.prefix)));
@@ -133,17 +139,17 @@ pub(crate) fn add(engine: &mut Engine, state: &Shared, host: &Arc<dyn Host>) -> 
     let seen = Arc::clone(state);
     let field = move |params: Vec<Value>| {
         let [object, name] = params.as_slice() else { return Ok(Value::Undefined) };
-        lock(&seen).read(Some(object), trace::name(name));
+        lock(&seen).read(object, trace::name(name));
         Ok(name.clone())
     };
     engine.add_extension(trace::FIELD.into(), 2, Box::new(field)).map_err(failed)?;
     let seen = Arc::clone(state);
-    let name = move |mut params: Vec<Value>| {
-        let Some(name) = params.pop() else { return Ok(Value::Undefined) };
-        lock(&seen).read(None, trace::name(&name));
-        Ok(name)
+    let name = move |params: Vec<Value>| {
+        let [name, of_list] = params.as_slice() else { return Ok(Value::Undefined) };
+        lock(&seen).read_somewhere(trace::name(name), *of_list == Value::from(true));
+        Ok(name.clone())
     };
-    engine.add_extension(trace::NAME.into(), 1, Box::new(name)).map_err(failed)?;
+    engine.add_extension(trace::NAME.into(), 2, Box::new(name)).map_err(failed)?;
     engine.add_extension("numbers.range".into(), 2, Box::new(range)).map_err(failed)
 }
 

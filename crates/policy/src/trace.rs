@@ -12,7 +12,8 @@ use crate::walk;
 
 /// The function that hears of an object and a field of it.
 pub(crate) const FIELD: &str = "__field";
-/// The function that hears of a field only: of `a[_].labels`, where naming the object again would mean another one.
+/// The function that hears of a field only: of `a[_].labels`, where naming the object again would mean another one. Its
+/// second argument tells that the object is one of a list, as materials are.
 pub(crate) const NAME: &str = "__name";
 
 /// Fields that may have to be asked for, of whichever kind of source.
@@ -90,7 +91,8 @@ impl<'t> Tracer<'t> {
             Root::Var(root) if self.opaque.contains(&root) => return,
             Root::Var("input") if matches!(object, ast::Expr::Var { .. }) => return,
             Root::Var(_) => format!("[{FIELD}({}, {name:?})]", object.span().text()),
-            Root::Other => format!("[{NAME}({name:?})]"),
+            Root::Wildcard => format!("[{NAME}({name:?}, true)]"),
+            Root::Other => format!("[{NAME}({name:?}, false)]"),
         };
         let (start, end) = (object.span().end as usize, end as usize);
         if self.text.get(start..end).is_some() {
@@ -101,7 +103,9 @@ impl<'t> Tracer<'t> {
 
 enum Root<'t> {
     Var(&'t str),
-    /// A call or the like, or there are wildcards on the way.
+    /// There are wildcards on the way.
+    Wildcard,
+    /// A call or the like.
     Other,
 }
 
@@ -111,7 +115,7 @@ fn root(mut expr: &ast::Expr) -> Root<'_> {
             ast::Expr::Var { span, .. } => return Root::Var(span.text()),
             ast::Expr::RefDot { refr, .. } => expr = refr,
             ast::Expr::RefBrack { refr, index, .. } => match index.as_ref() {
-                ast::Expr::Var { span, .. } if span.text() == "_" => return Root::Other,
+                ast::Expr::Var { span, .. } if span.text() == "_" => return Root::Wildcard,
                 ast::Expr::Var { .. } | ast::Expr::String { .. } | ast::Expr::RawString { .. } => expr = refr,
                 ast::Expr::Number { .. } => expr = refr,
                 _ => return Root::Other,

@@ -29,7 +29,7 @@ impl World {
         let server = FileServer::start(&files);
         let world = World { engine, registry, files, server, buildx: Folder::new(&[]) };
         let image = Folder::with_dockerfile(
-            "FROM scratch\nENV A=1\nLABEL l=v\nUSER me\nVOLUME /b /a\nWORKDIR /w\nCOPY f /\n",
+            "FROM scratch\nENV A=1\nLABEL l=v\nUSER 7\nVOLUME /b /a\nWORKDIR /w\nCOPY f /\n",
             &[("f", "x")],
         );
         let name = world.registry.name("base:1");
@@ -136,7 +136,7 @@ fn inputs_are_those_of_buildx() {
     for (source, fields) in [
         ("docker-image://{image}:1", ""),
         ("docker-image://{image}:1", "image.labels"),
-        ("docker-image://{image}:1", "image.hasProvenance"),
+        ("docker-image://{image}:1", "image.provenance"),
         ("docker-image://busybox", ""),
         ("{web}/file?a=1&a=2&b=%3C", ""),
         ("{web}/file", "http.checksum"),
