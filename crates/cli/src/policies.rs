@@ -66,7 +66,8 @@ struct Judges {
     policies: Vec<Policy>,
     /// What was wrong with a policy.
     failure: Mutex<Option<Error>>,
-    denied: Mutex<Vec<String>>,
+    /// Sources that were denied, and what was said of them.
+    denied: Mutex<Vec<(String, Vec<String>)>>,
 }
 
 impl Policies {
@@ -150,11 +151,18 @@ impl Policies {
         };
         let denied = self.judges.denied.lock().unwrap_or_else(PoisonError::into_inner);
         let text = error.to_string();
-        let is_denied =
-            |id: &String| text.contains(&format!("source {id:?} not allowed by policy: action DENY"));
+        let by = denied
+            .iter()
+            .find(|(id, _)| text.contains(&format!("source {id:?} not allowed by policy: action DENY")));
         let told = error.details().iter().any(|detail| matches!(detail, Detail::Denied { .. }));
-        let by_policy = told || denied.iter().any(is_denied);
-        self.log.close(by_policy.then_some(&error));
+        let error = match by {
+            // BuildKit does not always pass on what was said.
+            Some((_, messages)) if !told && !messages.is_empty() => {
+                error.with_detail(Detail::Denied { messages: messages.clone() })
+            }
+            _ => error,
+        };
+        self.log.close((told || by.is_some()).then_some(&error));
         Err(error)
     }
 }
@@ -169,9 +177,9 @@ impl Judge for Judges {
             match judged {
                 Ok(Answer::Allow) => {}
                 Ok(answer) => {
-                    if let Answer::Deny { .. } = answer {
+                    if let Answer::Deny { messages } = &answer {
                         let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
-                        denied.push(request.known.source.identifier);
+                        denied.push((request.known.source.identifier, messages.clone()));
                     }
                     return Ok(answer);
                 }

@@ -120,7 +120,7 @@ pub(crate) struct BakeArgs {
     pub check: bool,
 
     /// Policies of all targets: [disabled=BOOL][,strict=BOOL][,log-level=LEVEL]
-    #[arg(long = "policy", value_name = "SPEC", help_heading = "Values")]
+    #[arg(long = "policy", value_name = "SPEC", help_heading = "Policies")]
     pub policies: Vec<String>,
 
     #[arg(long, hide = true)]

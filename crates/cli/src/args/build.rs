@@ -191,7 +191,7 @@ pub(crate) struct BuildArgs {
 
     /// Policy on sources: filename=FILE[,filename=FILE][,reset=BOOL][,disabled=BOOL][,strict=BOOL][,log-level=LEVEL];
     /// the file DOCKERFILE.rego beside the Dockerfile counts without it
-    #[arg(long = "policy", value_name = "SPEC", help_heading = "Inputs")]
+    #[arg(long = "policy", value_name = "SPEC", help_heading = "Policies")]
     pub policies: Vec<String>,
 
     #[command(flatten)]
