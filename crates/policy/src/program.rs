@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use errdefs::{Error, Result};
+use errdefs::Result;
 use regorus::utils::limits::PolicyLengthConfig;
 use regorus::{Engine, Value};
 
@@ -81,5 +81,5 @@ pub(crate) fn run(
     state: &Shared,
 ) -> Result<(Value, Vec<String>)> {
     let (program, query, state) = (Arc::clone(program), query.to_owned(), Arc::clone(state));
-    budget::run(move || program.run(&query, input, &state).map_err(Error::from))
+    budget::run(move || program.run(&query, input, &state))
 }

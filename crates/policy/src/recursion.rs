@@ -13,10 +13,12 @@ use crate::walk;
 /// A function, by its package and name.
 type Name = String;
 
+/// Where a function begins, and what it calls.
+type Function<'m> = (Option<(&'m Module, Position)>, BTreeSet<Name>);
+
 #[derive(Default)]
 struct Calls<'m> {
-    /// Where a function begins, and what it calls.
-    by_name: BTreeMap<Name, (Option<(&'m Module, Position)>, BTreeSet<Name>)>,
+    by_name: BTreeMap<Name, Function<'m>>,
 }
 
 /// # Errors

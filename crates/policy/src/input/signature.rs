@@ -53,7 +53,7 @@ fn pgp(bytes: &[u8]) -> Option<PgpSignature> {
         packet.take(6)?;
         return Some(PgpSignature { version: 3, key_id: hex(packet.take(8)?) });
     }
-    if !matches!(version, 4 | 5 | 6) {
+    if !matches!(version, 4..=6) {
         return None;
     }
     packet.take(3)?;
