@@ -30,6 +30,7 @@ pub const TARGETS: &[Target] = &[
     ("format", format, || include_bytes!("../samples/Dockerfile").to_vec()),
     ("editor", editor, || include_bytes!("../samples/Dockerfile").to_vec()),
     ("ignore", ignore, || b"# all\n**/*.o\n!keep/[a-z]?.o\n/target\\ \n".to_vec()),
+    ("policy", policy, || include_bytes!("../samples/commit").to_vec()),
     ("llb", llb, sample_llb),
     ("tar", tar, sample_tar),
     ("layer", layer, sample_tar),
@@ -53,6 +54,39 @@ pub const TARGETS: &[Target] = &[
     ("program", program, software::sample_program),
     ("config", config, || include_bytes!("../samples/buildkitd.toml").to_vec()),
 ];
+
+/// What policies see of commits, configs, statements and signatures.
+pub fn policy(bytes: &[u8]) {
+    use ::policy::{Blob, Chain, GitMeta, ImageMeta, Known, Source, openpgp, to_input};
+    let platform = Platform::new("linux", "amd64", "");
+    let text = String::from_utf8_lossy(bytes);
+    let name = bytes.strip_prefix(b"tree ").map(|_| git_name(bytes)).unwrap_or_default();
+    let git = GitMeta { commit_object: bytes.to_vec(), checksum: name, ..GitMeta::default() };
+    let kind = ("in-toto.io/predicate-type".to_owned(), "https://slsa.dev/provenance/v1".to_owned());
+    let blob = Blob { annotations: [kind].into(), data: bytes.to_vec() };
+    let chain = Chain { blobs: [(String::new(), blob)].into(), ..Chain::default() };
+    let image = ImageMeta { config: bytes.to_vec(), chain: Some(chain), ..ImageMeta::default() };
+    for identifier in ["git://h/r.git".to_owned(), "docker-image://a".to_owned(), text.into_owned()] {
+        let known = Known {
+            source: Source { identifier, ..Source::default() },
+            git: Some(git.clone()),
+            image: Some(image.clone()),
+            ..Known::default()
+        };
+        if let Ok(input) = to_input(&known, Some(&platform)) {
+            assert!((::policy::go_json(&input).len() as u64) < LOTS);
+        }
+    }
+    let _ = openpgp::Signature::parse(bytes).map(|signature| signature.suffix());
+    let _ = openpgp::Keys::parse(bytes);
+}
+
+/// As git names a commit, so that what is in it is looked at.
+fn git_name(bytes: &[u8]) -> String {
+    use sha2::{Digest as _, Sha256};
+    let hash = Sha256::new().chain_update(format!("commit {}\0", bytes.len())).chain_update(bytes).finalize();
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// More than any reader here may give for the few bytes of a sample.
 const LOTS: u64 = 64 << 20;

@@ -11,10 +11,11 @@ use errdefs::{Error, Result, ResultExt as _};
 use session::Attachables;
 use tempfile::TempDir;
 
-use crate::commands::Local;
+use crate::commands::{Local, web_files};
 use crate::environment::Environment;
 use crate::inputs::stdin::Stdin;
 use crate::nodes::Nodes;
+use crate::policies::{DefaultFile, Place};
 use crate::settings::BuildSettings;
 
 /// A named context that is another target of a bake.
@@ -33,6 +34,8 @@ pub(crate) struct Inputs {
     pub shared_key: String,
     /// Where the files lie, for those who ask later what was built.
     pub local: Local,
+    /// Where its policies lie.
+    pub policies: Place,
     /// Folders that live as long as the build.
     pub temporary: Vec<TempDir>,
     /// An archive from stdin for several engines, and the key under which each asks for it.
@@ -61,6 +64,7 @@ impl Inputs {
             attachables: Attachables::new(),
             shared_key: String::new(),
             local: Local::default(),
+            policies: Place { cwd: env.cwd.clone(), ..Place::default() },
             temporary: Vec::new(),
             archive: None,
         };
@@ -72,6 +76,8 @@ impl Inputs {
             Dockerfile::Local { dir, name } => {
                 let name = name_there(&dir, &name);
                 check_dockerfile(&dir, &name)?;
+                inputs.policies.default = inputs.policy_beside(settings, &dir, &name)?;
+                inputs.policies.filename = filename(settings);
                 // One that came through stdin lies in a folder that is gone by then.
                 if inputs.temporary.is_empty() {
                     inputs.local.dockerfile = dir.join(&name).display().to_string();
@@ -79,7 +85,11 @@ impl Inputs {
                 inputs.offer("dockerfile", &dir);
                 inputs.set("filename", name);
             }
-            Dockerfile::InContext(path) => inputs.set("filename", path),
+            Dockerfile::InContext(path) => {
+                inputs.policies.filename = filename(settings);
+                inputs.policies.default = Some(DefaultFile { name: format!("{path}.rego"), data: None });
+                inputs.set("filename", path);
+            }
         }
         for (name, source) in &settings.contexts {
             match settings.graphs.get(name) {
@@ -98,6 +108,23 @@ impl Inputs {
             again.upload(key, Box::new(file))?;
         }
         Ok(again)
+    }
+
+    /// The policy beside a Dockerfile in a folder here. A context elsewhere has its own, and no other counts.
+    fn policy_beside(&self, settings: &BuildSettings, dir: &Path, name: &str) -> Result<Option<DefaultFile>> {
+        if self.policies.graph.is_some() || !self.temporary.is_empty() {
+            return Ok(None);
+        }
+        let told = match &settings.dockerfile {
+            Some(file) => Path::new(file).with_file_name(name),
+            None => Path::new(&settings.context).join(name),
+        };
+        let told = bake::clean_path(&format!("{}.rego", told.display()));
+        match std::fs::read(dir.join(format!("{name}.rego"))) {
+            Ok(data) => Ok(Some(DefaultFile { name: told, data: Some(data) })),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::from(e).context(format!("failed to read policy file {told}"))),
+        }
     }
 
     fn set(&mut self, key: &str, value: impl Into<String>) {
@@ -126,6 +153,7 @@ impl Inputs {
         if let Some(graph) = settings.graphs.get("context") {
             let same = ["context", "dockerfile"].map(|name| (name.to_owned(), graph.clone()));
             self.graphs.extend(same);
+            self.policies.graph = Some(graph.clone());
             return Ok(None);
         }
         if context == "-" {
@@ -137,8 +165,10 @@ impl Inputs {
             self.shared_key = shared_key(&dir);
             let folder = dir.canonicalize().unwrap_or_else(|_| dir.clone());
             self.local.context = folder.display().to_string();
+            self.policies.folder = Some(dir);
         } else if is_git(context) || is_http(context) {
             self.set("context", context);
+            self.policies.graph = Some(web_files(context)?);
         } else {
             return Err(Error::not_found(format!("unable to prepare context: path {context:?} not found")));
         }
@@ -174,6 +204,7 @@ impl Inputs {
         let text = stdin.read_all().await?;
         let empty = self.temporary()?;
         self.offer("context", &empty);
+        self.policies.folder = Some(empty);
         self.inline_dockerfile(&text).map(Some)
     }
 
@@ -272,6 +303,12 @@ impl Inputs {
         }
         Ok(())
     }
+}
+
+/// The name of the Dockerfile as policies see it.
+fn filename(settings: &BuildSettings) -> String {
+    let file = settings.dockerfile.as_deref().map(Path::new).and_then(Path::file_name);
+    file.map_or_else(|| "Dockerfile".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 /// The folder's own name, and a mark that tells folders of one name apart.

@@ -23,6 +23,7 @@ use crate::links::{Base, Link};
 use crate::merge::Merge;
 use crate::nodes::{self, Chosen, Nodes};
 use crate::outputs::{Layout, Load, Outputs};
+use crate::policies::Policies;
 use crate::provenance;
 use crate::secrets::Secrets;
 use crate::settings::{BuildSettings, MetadataProvenance};
@@ -64,6 +65,7 @@ pub(crate) struct Part {
     pub attachables: Attachables,
     /// The builds that it waits for, and those that wait for it.
     pub link: Option<Link>,
+    policies: Option<Policies>,
     loads: Vec<Load>,
     notes: Vec<String>,
     layout: Option<Layout>,
@@ -144,10 +146,20 @@ impl Job {
                     Outputs::open(outputs, may_delete, env, &sink, offers).await?
                 }
             };
+            let key = format!("{} {}", request.id, node.name);
+            let offers = attachables.again();
+            let display = Arc::clone(&sink);
+            let policies =
+                Policies::prepare(settings, &inputs.policies, &node.client, offers, display, &key).await?;
+            let attachables = match &policies {
+                Some(policies) => policies.offer(attachables),
+                None => attachables,
+            };
+            request.proxy_network |= policies.as_ref().is_some_and(|policies| policies.proxied);
             let Outputs { exporters, loads, notes, layout } = outputs;
             request.exporters = exporters;
             request.exporters.extend(settings.verify.then(verify::exporter));
-            parts.push(Part { node, request, attachables, link: None, loads, notes, layout });
+            parts.push(Part { node, request, attachables, link: None, policies, loads, notes, layout });
         }
         let provenance = match settings.metadata_file {
             Some(_) => settings.metadata_provenance,
@@ -230,18 +242,23 @@ impl Part {
         display: mpsc::Sender<SolveStatus>,
         cancel: &CancellationToken,
     ) -> Result<Answered> {
-        let Part { node, mut request, attachables, link, loads, notes, layout } = self;
-        let response = match link {
-            None => node.client.solve(&request, attachables, display, cancel).await?,
+        let Part { node, mut request, attachables, link, policies, loads, notes, layout } = self;
+        let solved = match link {
+            None => node.client.solve(&request, attachables, display, cancel).await,
             Some(link) => {
                 until(cancel, link.go_on_from(&mut request)).await?;
                 let bases = link.bases.clone();
                 let between = |made| link.carry(made);
                 let solved = node.client.solve_between(&request, attachables, display, cancel, between).await;
                 // The engine tells of it as of an error of this build.
-                solved.map_err(|e| bases.iter().find_map(Base::failure).unwrap_or(e))?
+                solved.map_err(|e| bases.iter().find_map(Base::failure).unwrap_or(e))
             }
         };
+        let response = match &policies {
+            Some(policies) => policies.finish(solved)?,
+            None => solved?,
+        };
+        drop(policies);
         caches.finish(&response.exporter_response)?;
         for load in loads {
             until(cancel, load.finish(&response.exporter_response)).await?;

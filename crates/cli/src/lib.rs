@@ -29,6 +29,7 @@ mod names;
 mod nodes;
 mod outputs;
 pub mod plugin;
+mod policies;
 mod provenance;
 mod report;
 mod result_files;
@@ -101,6 +102,7 @@ async fn dispatch_async(command: Command, global: &GlobalArgs, env: &Environment
         Command::Image(args) => commands::image(&args, &Builder::find(global, env)?, env).await?,
         Command::Imagetools(args) => commands::imagetools(&args.command, global, env).await?,
         Command::Images(args) => commands::images(&args, &Builder::find(global, env)?).await?,
+        Command::Policy(args) => return commands::policy(&args.command, global, env).await,
         Command::Du(args) => console::out(commands::du(&args, &Builder::find(global, env)?).await?)?,
         Command::Prune(args) => commands::prune(&args, &Builder::find(global, env)?, env).await?,
         Command::Builder(args) => return commands::builder(&args.command, global, env).await,

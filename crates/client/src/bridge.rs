@@ -25,9 +25,9 @@ const BUILD_ID: &str = "buildkit-controlapi-buildid";
 pub type Metadata = BTreeMap<String, Vec<u8>>;
 
 #[derive(Clone)]
-struct Bridge {
-    client: LlbBridgeClient<Channel>,
-    build: String,
+pub(crate) struct Bridge {
+    pub client: LlbBridgeClient<Channel>,
+    pub build: String,
 }
 
 /// What a frontend has made. The build waits for it: nothing of it need have run yet.
@@ -79,7 +79,7 @@ impl Client {
 }
 
 impl Bridge {
-    fn call<T>(&self, message: T) -> Request<T> {
+    pub fn call<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         if let Ok(id) = MetadataValue::try_from(&self.build) {
             request.metadata_mut().insert(BUILD_ID, id);
@@ -87,7 +87,7 @@ impl Bridge {
         request
     }
 
-    async fn solve(&mut self, request: SolveRequest) -> Result<pb::Result> {
+    pub async fn solve(&mut self, request: SolveRequest) -> Result<pb::Result> {
         let entry = |kind, attrs| pb::CacheOptionsEntry { r#type: kind, attrs };
         let solve = self.call(pb::SolveRequest {
             frontend_inputs: request.inputs_to_wire(),
@@ -105,7 +105,7 @@ impl Bridge {
 }
 
 impl Made {
-    fn of(bridge: Bridge, result: &pb::Result) -> Result<Self> {
+    pub(crate) fn of(bridge: Bridge, result: &pb::Result) -> Result<Self> {
         let graph = |one: &pb::Ref| one.def.clone().map_or(Ok(Definition::default()), Definition::try_from);
         let (refs, graphs) = match &result.result {
             Some(Refs::Ref(one)) => (vec![one.id.clone()], Graphs::One(graph(one)?)),

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use proto::control as pb;
 
-use crate::policy::SourcePolicy;
+use crate::source_policy::SourcePolicy;
 
 /// A build.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -82,10 +82,14 @@ impl Client {
         let done = CancellationToken::new();
         let _done = done.clone().drop_guard();
 
+        let mut wire = request.to_wire(&session_id);
+        if attachables.has_judge() {
+            wire.source_policy_session.clone_from(&session_id);
+        }
         let session = self.open_session(&session_id, &request.shared_key, attachables, done.clone());
         let follow = self.clone().follow(request.id.clone(), status, done.clone(), cancel.clone());
         let follow = tokio::spawn(follow);
-        let mut answer = self.run(request.to_wire(&session_id), cancel, session).await;
+        let mut answer = self.run(wire, cancel, session).await;
         if let (Ok(answer), Some(asking)) = (&mut answer, asking) {
             let asked = asking.await.map_err(|e| Error::internal(e.to_string()))?;
             answer.metadata = asked.context("failed to solve")?;
@@ -168,7 +172,7 @@ impl Client {
 
     /// Passes on status messages. Once the build is `over` it stays as long as the engine has something to say: the
     /// stream of a build ends by itself, but a build that was refused at the door has none.
-    async fn follow(
+    pub(crate) async fn follow(
         self,
         id: String,
         sink: StatusSink,

@@ -9,6 +9,7 @@
 //!   FileSync   <- files::send  ====== packets =====>  Session::sync_dir -> files::SyncReceiver
 //!   FileSend   -> outputs::Target  <== bytes ======   Session::send_file, send_image, send_dir
 //!   Auth, Secrets, Upload, Content  <== calls ======  Session::credentials, secret, upload, content
+//!   PolicyVerifier -> Judge  <== calls ==========     Session::check_policy
 //! ```
 //!
 //! A client on the same machine hands its folders over instead, see `handover`, and the engine reads them itself.
@@ -20,6 +21,7 @@ pub mod grpcerr;
 mod handover;
 mod health;
 mod hello;
+pub mod judge;
 mod metadata;
 mod offer;
 mod outputs;
@@ -31,7 +33,7 @@ mod tunnel;
 pub use handover::Peer;
 pub use hello::Hello;
 pub use offer::{
-    Attachables, AuthSource, Credential, ExporterSource, MAX_SECRET, PickedExporter, SecretStore,
+    Attachables, AuthSource, Credential, ExporterSource, Judge, MAX_SECRET, PickedExporter, SecretStore,
     StoreElsewhere, Token, TokenRequest, UPLOAD_HOST, UploadSource,
 };
 pub use outputs::{DirMode, ImagePlace, Lack, Output};

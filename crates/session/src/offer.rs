@@ -97,6 +97,12 @@ pub trait ExporterSource: Send + Sync + 'static {
     }
 }
 
+/// Judges what a build fetches, before it is fetched.
+#[async_trait]
+pub trait Judge: Send + Sync + 'static {
+    async fn judge(&self, request: policy::Request) -> Result<policy::Answer>;
+}
+
 /// A stream that the engine may read once.
 pub type UploadSource = Box<dyn AsyncRead + Send + Unpin>;
 
@@ -150,6 +156,7 @@ pub struct Attachables {
     pub(crate) secrets: Option<Arc<dyn SecretStore>>,
     pub(crate) auth: Option<Arc<dyn AuthSource>>,
     pub(crate) exporters: Option<Arc<dyn ExporterSource>>,
+    pub(crate) judge: Option<Arc<dyn Judge>>,
     pub(crate) agents: BTreeMap<String, PathBuf>,
     pub(crate) uploads: BTreeMap<String, UploadSource>,
     pub(crate) stores: BTreeMap<String, Store>,
@@ -201,6 +208,18 @@ impl Attachables {
     pub fn exporters(mut self, source: Arc<dyn ExporterSource>) -> Self {
         self.exporters = Some(source);
         self
+    }
+
+    /// Judges the sources of the build.
+    #[must_use]
+    pub fn judge(mut self, judge: Arc<dyn Judge>) -> Self {
+        self.judge = Some(judge);
+        self
+    }
+
+    /// Whether sources are judged.
+    pub fn has_judge(&self) -> bool {
+        self.judge.is_some()
     }
 
     /// Offers the ssh agent that listens at `socket`: keys can be listed and used, not changed.
@@ -261,6 +280,7 @@ impl Attachables {
             secrets: self.secrets.clone(),
             auth: self.auth.clone(),
             exporters: self.exporters.clone(),
+            judge: self.judge.clone(),
             agents: self.agents.clone(),
             stores: self.stores.clone(),
             ..Attachables::default()

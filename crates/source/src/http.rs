@@ -19,13 +19,13 @@ use redb::Database;
 use refs::{ImmutableRef, NewRef};
 use registry::transport;
 use serde::{Deserialize, Serialize};
+use signature::Signer;
 use snapshot::{Attrs, Owner, Time};
 use tokio::sync::OnceCell;
 
 use crate::context::Context;
 use crate::file::NewFile;
 use crate::memory::Memory;
-use crate::signature::Signer;
 use crate::sources::Shared;
 use crate::sums;
 use crate::{Key, Source};
@@ -122,7 +122,8 @@ impl HttpSource {
         let Some((signer, signature)) = &self.options.signed else { return Ok(()) };
         let check = || async {
             let file = self.fetched(cx).await?.open().await?;
-            signer.verify(&self.shared, signature, file).await
+            let folder = self.shared.refs.new_tree()?;
+            signer.verify(&folder.path(), signature, file).await
         };
         self.verified.get_or_try_init(check).await.copied()
     }

@@ -7,6 +7,7 @@ use errdefs::{Error, Result};
 use llb::SourceOp;
 use oci::{Digest, Platform, Reference};
 use refs::RecordType;
+use signature::Signer;
 
 use crate::Source;
 use crate::blob::{BlobOptions, BlobPlace, BlobSource};
@@ -15,7 +16,6 @@ use crate::git::{GitOptions, GitSource};
 use crate::http::{Header, HttpOptions, HttpSource};
 use crate::image::{ImageOptions, ImageSource, Place};
 use crate::local::{LocalOptions, LocalSource};
-use crate::signature::Signer;
 use crate::sources::Sources;
 
 impl Sources {

@@ -23,7 +23,6 @@ mod local;
 mod meanings;
 mod memory;
 mod pump;
-mod signature;
 mod sums;
 
 use async_trait::async_trait;

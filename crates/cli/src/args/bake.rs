@@ -119,8 +119,8 @@ pub(crate) struct BakeArgs {
     #[arg(long, conflicts_with = "call", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = clap::ArgAction::Set, hide_default_value = true, hide_possible_values = true, value_name = "BOOL", help_heading = "Questions")]
     pub check: bool,
 
-    /// Policy configuration for all targets
-    #[arg(long = "policy", value_name = "SPEC", hide = true)]
+    /// Policies of all targets: [disabled=BOOL][,strict=BOOL][,log-level=LEVEL]
+    #[arg(long = "policy", value_name = "SPEC", help_heading = "Policies")]
     pub policies: Vec<String>,
 
     #[arg(long, hide = true)]

@@ -189,8 +189,9 @@ pub(crate) struct BuildArgs {
     #[arg(long, help_heading = "Questions", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = clap::ArgAction::Set, hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
     pub check: bool,
 
-    /// Policy configuration
-    #[arg(long = "policy", value_name = "SPEC", hide = true)]
+    /// Policy on sources: filename=FILE[,filename=FILE][,reset=BOOL][,disabled=BOOL][,strict=BOOL][,log-level=LEVEL];
+    /// the file DOCKERFILE.rego beside the Dockerfile counts without it
+    #[arg(long = "policy", value_name = "SPEC", help_heading = "Policies")]
     pub policies: Vec<String>,
 
     #[command(flatten)]

@@ -8,6 +8,7 @@ mod engine;
 mod history;
 mod images;
 mod imagetools;
+mod policy;
 mod run;
 mod store;
 
@@ -30,6 +31,7 @@ pub(crate) use images::{
     ImageRmArgs, ImageSaveArgs, ImageTagArgs, ImagesArgs, ImagesCommand,
 };
 pub(crate) use imagetools::{ImagetoolsArgs, ImagetoolsCommand, ImagetoolsCreateArgs, ImagetoolsInspectArgs};
+pub(crate) use policy::{PolicyArgs, PolicyCommand, PolicyEvalArgs, PolicyTestArgs};
 pub(crate) use run::RunArgs;
 pub(crate) use store::{DuArgs, PruneArgs};
 
@@ -100,6 +102,7 @@ pub(crate) enum Command {
     Image(ImageArgs),
     Images(ImagesArgs),
     Imagetools(ImagetoolsArgs),
+    Policy(PolicyArgs),
     History(HistoryArgs),
     Du(DuArgs),
     Prune(PruneArgs),
@@ -162,6 +165,9 @@ mod tests {
             "imagetools",
             "imagetools create",
             "imagetools inspect",
+            "policy",
+            "policy eval",
+            "policy test",
             "image",
             "image ls",
             "image inspect",

@@ -13,9 +13,12 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+pub(crate) use remote::web_files;
+
 use bake::{Definition, File, Flags, Remote, Resolved};
 use client::Client;
 use errdefs::{Error, Result};
+use policy::PolicyFlag;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{BakeArgs, GlobalArgs};
@@ -30,7 +33,7 @@ use crate::inputs::{TARGET, is_git, is_http};
 use crate::job::Common;
 use crate::nodes::Nodes;
 use crate::settings::{BuildSettings, CallSetting, Notice, ProgressMode};
-use crate::{console, interrupt};
+use crate::{console, interrupt, policies};
 
 /// Builds targets, or tells what there is of them.
 pub(crate) async fn bake(args: &BakeArgs, global: &GlobalArgs, env: &Environment) -> Result<ExitCode> {
@@ -75,7 +78,8 @@ pub(crate) async fn bake(args: &BakeArgs, global: &GlobalArgs, env: &Environment
     }
     let mut resolved = resolve(&definition, &words, &flags)?;
     if flags.policies_are_off {
-        resolved.targets.values_mut().for_each(|target| target.policy = None);
+        let off = ::bake::Policy { disabled: true, ..::bake::Policy::default() };
+        resolved.targets.values_mut().for_each(|target| target.policy = Some(vec![off.clone()]));
     }
     let docker = Arc::new(env.docker_config()?);
     let mut settings =
@@ -108,17 +112,19 @@ struct Overrides {
 }
 
 fn flags(args: &BakeArgs) -> Result<Overrides> {
-    let refuse = |field: &str| {
-        Err(Error::user(format!("--policy does not accept {field}; define policies in the bake definition")))
-    };
-    let fields: Vec<&str> = args.policies.iter().flat_map(|policy| policy.split(',')).collect();
-    for key in ["filename", "reset"] {
-        if fields.iter().any(|field| field.split('=').next() == Some(key)) {
-            return refuse(key);
-        }
+    let policies = policies::flags(&args.policies)?;
+    if policies.iter().any(|policy| !policy.files.is_empty()) {
+        return Err(Error::user(
+            "--policy does not accept filename; define policy files in the bake definition",
+        ));
     }
-    let policies_are_off = fields.contains(&"disabled=true");
-    if policies_are_off && fields.len() > 1 {
+    if policies.iter().any(|policy| policy.reset) {
+        return Err(Error::user(
+            "--policy does not accept reset; define policy composition in the bake definition",
+        ));
+    }
+    let policies_are_off = policies.iter().any(|policy| policy.disabled);
+    if policies_are_off && (policies.len() > 1 || policies.iter().any(PolicyFlag::says_more)) {
         return Err(Error::user("disabled policy cannot be combined with other policy flags"));
     }
     let flags = Flags {

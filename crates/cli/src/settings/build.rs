@@ -2,18 +2,20 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use errdefs::{Error, Result};
+use policy::PolicyFlag;
 
 use crate::args::BuildArgs;
 use crate::environment::Environment;
 use crate::flags::{SecretFlag, SshFlag, parse_bool};
 use crate::names::context_name;
+use crate::policies;
 use crate::settings::attestations::{MetadataProvenance, attestations};
 use crate::settings::attrs::{FrontendSettings, frontend};
 use crate::settings::caches::CacheSettings;
 use crate::settings::call::CallSetting;
 use crate::settings::output::{Destination, Notice, OutputSetting, outputs};
 use crate::settings::progress::ProgressMode;
-use crate::settings::refuse::{refuse, warn_legacy};
+use crate::settings::refuse::warn_legacy;
 
 /// A build as it was asked for.
 #[derive(Debug)]
@@ -39,6 +41,7 @@ pub(crate) struct BuildSettings {
     pub tags: Vec<String>,
     pub secrets: Vec<SecretFlag>,
     pub ssh: Vec<SshFlag>,
+    pub policies: Vec<PolicyFlag>,
     pub progress: ProgressMode,
     pub iidfile: Option<PathBuf>,
     pub metadata_file: Option<PathBuf>,
@@ -57,7 +60,6 @@ impl BuildSettings {
         if args.context.is_empty() {
             return Err(Error::user("please specify build context (e.g. \".\" for the current directory)"));
         }
-        refuse(args)?;
         let progress = ProgressMode::choose(&args.progress, args.quiet, env)?;
         let (mut outputs, mut notice) = outputs(args, progress, env)?;
         let mut caches = CacheSettings::new(args)?;
@@ -102,12 +104,13 @@ impl BuildSettings {
                 .filter(|v| !v.is_empty())
                 .map(|v| SshFlag::parse(v))
                 .collect::<Result<_>>()?,
+            policies: policies::flags(&args.policies)?,
             progress,
             iidfile: args.iidfile.clone(),
             metadata_file: args.metadata_file.clone(),
             metadata_provenance: MetadataProvenance::of(env),
             metadata_warnings: env.get("BUILDX_METADATA_WARNINGS").and_then(parse_bool) == Some(true),
-            warnings: warn_legacy(args),
+            warnings: warnings(args, env),
         })
     }
 }
@@ -157,4 +160,16 @@ fn secrets(flags: &[String]) -> Result<Vec<SecretFlag>> {
         }
     }
     Ok(out)
+}
+
+/// What of the flags and the environment does not do what it seems to.
+fn warnings(args: &BuildArgs, env: &Environment) -> Vec<String> {
+    let mut warnings = warn_legacy(args);
+    if env.get("BUILDX_DEFAULT_POLICY").and_then(parse_bool) == Some(true) {
+        warnings.push(
+            "BUILDX_DEFAULT_POLICY is not applied: it judges images that buildx loads by itself, and Kiln loads none"
+                .into(),
+        );
+    }
+    warnings
 }

@@ -1,17 +1,8 @@
-//! Flags that are known and not there yet. They are refused: a flag that is ignored is worse than one that is missing.
+//! Flags that are known and have no effect, and what is not there yet.
 
-use errdefs::{Error, Result};
+use errdefs::Error;
 
 use crate::args::BuildArgs;
-
-/// Fails on the first flag that asks for something that is not there.
-pub(crate) fn refuse(args: &BuildArgs) -> Result<()> {
-    let policy = |v: &String| !v.split(',').any(|f| f == "disabled=true");
-    match args.policies.iter().any(policy) {
-        true => Err(not_yet("`--policy`")),
-        false => Ok(()),
-    }
-}
 
 /// The error for what is not there yet.
 pub(crate) fn not_yet(what: &str) -> Error {

@@ -227,7 +227,7 @@ fn stdout_that_is_a_terminal_is_spared() {
 
 #[test]
 fn what_is_not_there_yet_says_so() {
-    check("--policy filename=x .", "ERROR: `--policy` is not supported yet");
+    check("--policy filename= .", "ERROR: invalid value filename=");
 }
 
 const NO_LISTS: &str = "ERROR: docker exporter does not currently support exporting manifest lists\n\

@@ -493,7 +493,7 @@ target "policy" {
     assert_eq!(image.manifest["annotations"]["k"], "v");
     let names: Vec<_> = image.index["manifests"].as_array().expect("a list").iter().collect();
     assert_eq!(names.len(), 2, "{}", image.index);
-    Bake::new(&engine, &folder, "policy").fails(1, &["`--policy` is not supported yet"]);
+    Bake::new(&engine, &folder, "policy").fails(1, &["policy file p.rego not found"]);
     Bake::new(&engine, &folder, "policy --policy disabled=true").env("VAR", "var").ok();
     Bake::new(&engine, &folder, "--set *.network=odd").fails(1, &["network mode \"odd\" not supported"]);
     Bake::new(&engine, &folder, "--set *.context=none").fails(1, &["path \"none\" not found"]);

@@ -25,6 +25,7 @@ mod others;
 mod outputs;
 mod platforms;
 mod policies;
+mod policy;
 mod provenance;
 mod questions;
 mod registries;

@@ -5,6 +5,7 @@ mod content;
 mod exporters;
 mod filesync;
 mod health;
+mod judge;
 mod outputs;
 mod secrets;
 mod ssh;
@@ -25,6 +26,7 @@ use proto::filesend::file_send_server::FileSendServer;
 use proto::filesync::auth_server::AuthServer;
 use proto::filesync::file_sync_server::FileSyncServer;
 use proto::health::health_server::HealthServer;
+use proto::policysession::policy_verifier_server::PolicyVerifierServer;
 use proto::secrets::secrets_server::SecretsServer;
 use proto::sized;
 use proto::sshforward::ssh_server::SshServer;
@@ -40,7 +42,7 @@ use crate::tunnel::Watched;
 
 /// The methods that `offers` answers, as the engine is told.
 pub(crate) fn methods(offers: &Attachables) -> Vec<String> {
-    let groups: [(bool, &[&str]); 9] = [
+    let groups: [(bool, &[&str]); 10] = [
         (true, &["/grpc.health.v1.Health/Check"]),
         (!offers.dirs.is_empty(), &[DIFF_COPY]),
         (!offers.outputs.is_empty(), &[SEND]),
@@ -57,6 +59,10 @@ pub(crate) fn methods(offers: &Attachables) -> Vec<String> {
         (
             offers.exporters.is_some(),
             &["/moby.exporter.v1.Exporter/FindExporters", "/moby.exporter.v1.Exporter/FinalizeExport"],
+        ),
+        (
+            offers.judge.is_some(),
+            &["/moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier/CheckPolicy"],
         ),
         (
             !offers.agents.is_empty(),
@@ -93,6 +99,9 @@ fn routes(offers: Attachables) -> Routes {
     }
     if let Some(source) = offers.exporters {
         routes.add_service(sized!(ExporterServer::new(exporters::Exporters(source))));
+    }
+    if let Some(judge) = offers.judge {
+        routes.add_service(sized!(PolicyVerifierServer::new(judge::Judges(judge))));
     }
     if !offers.agents.is_empty() {
         routes.add_service(sized!(SshServer::new(ssh::Agents(offers.agents))));

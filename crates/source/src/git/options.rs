@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use errdefs::{Error, Result, ResultExt};
+use signature::Signer;
 
 use super::signed::Signed;
 use crate::blob::BlobPlace;
 use crate::image::Place;
-use crate::signature::Signer;
 
 /// One source op.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

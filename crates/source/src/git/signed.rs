@@ -1,9 +1,10 @@
 //! Signatures of commits and tags.
 
 use errdefs::{Error, Result};
+use signature::{Signer, as_file, is_signature};
 
 use super::fetch::Objects;
-use crate::signature::{Signer, as_file, is_signature};
+
 use crate::sources::Shared;
 
 /// What has to be signed, and by whom.
@@ -36,7 +37,8 @@ impl Signed {
         if signature.is_empty() {
             return Err(Error::user("git object is not signed"));
         }
-        self.by.verify(shared, &String::from_utf8_lossy(&signature), as_file(&data)?).await
+        let folder = shared.refs.new_tree()?;
+        self.by.verify(&folder.path(), &String::from_utf8_lossy(&signature), as_file(&data)?).await
     }
 }
 

@@ -90,6 +90,13 @@ pub(super) fn add_graphs(remote: &Remote, args: &mut BuildArgs) {
     args.graphs = graphs;
 }
 
+/// The files of a context that lies in the web: a repository, or an archive.
+pub(crate) fn web_files(address: &str) -> Result<Definition> {
+    let web = WebContext::at(address)?;
+    let source = source(&web);
+    Ok(if web.is_repository { source } else { unpacked(source) }.marshal())
+}
+
 fn source(web: &WebContext) -> Output {
     node(OpKind::Source(web.source.clone()), Vec::new(), web.metadata.clone())
 }

@@ -1,4 +1,6 @@
 //! Detached signatures, checked by the programs that know them: `gpg` for OpenPGP, `ssh-keygen` for SSH.
+//!
+//! Never: fetches keys.
 
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
@@ -9,8 +11,6 @@ use std::process::{Output, Stdio};
 use errdefs::{Error, Result, ResultExt};
 use jiff::Timestamp;
 use tokio::process::Command;
-
-use crate::sources::Shared;
 
 const PGP: &str = "-----BEGIN PGP SIGNATURE-----";
 const SSH: &str = "-----BEGIN SSH SIGNATURE-----";
@@ -38,20 +38,19 @@ pub fn is_signature(line: &[u8]) -> bool {
 }
 
 impl Signer {
-    /// Checks that one of the keys has signed all of `data`, for git where the signature is one of SSH.
+    /// Checks that one of the keys has signed all of `data`, for git where the signature is one of SSH. `folder` is an
+    /// empty one, for keys and the like.
     ///
     /// # Errors
     /// User errors where it is not so; environment errors where the program is missing.
-    pub async fn verify(&self, shared: &Shared, signature: &str, data: File) -> Result<()> {
-        let folder = shared.refs.new_tree()?;
-        let folder = folder.path();
+    pub async fn verify(&self, folder: &Path, signature: &str, data: File) -> Result<()> {
         match signature {
             pgp if pgp.starts_with(PGP) => {
-                let verified = self.verify_pgp(&folder, pgp, data).await;
+                let verified = self.verify_pgp(folder, pgp, data).await;
                 verified.context("failed to verify pgp signature")
             }
             ssh if ssh.starts_with(SSH) => {
-                let verified = self.verify_ssh(&folder, ssh, data).await;
+                let verified = self.verify_ssh(folder, ssh, data).await;
                 verified.context("failed to verify ssh signature")
             }
             _ => Err(Error::user("invalid signature format")),
@@ -125,7 +124,7 @@ async fn run(mut command: Command, input: File) -> Result<Output> {
     output.map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => {
             Error::environment(format!("the program `{name}` is not on this machine"))
-                .hint(format!("to check signatures, install {name} where the engine runs"))
+                .hint(format!("to check signatures, install {name} where the signature is checked"))
         }
         _ => Error::from(e).context(format!("failed to run {name}")),
     })
