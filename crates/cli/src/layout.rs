@@ -186,8 +186,8 @@ impl Folder {
             };
             let below = json["manifests"].as_array().into_iter().flatten().rev();
             todo.extend(below.filter_map(|below| serde_json::from_value::<Descriptor>(below.clone()).ok()));
-            let said = entry.annotations.get(SUBJECT).map(String::as_str);
-            if said.or(json["subject"]["digest"].as_str()) == Some(subject.as_str()) {
+            let said = entry.annotations.remove(SUBJECT);
+            if said.as_deref().or(json["subject"]["digest"].as_str()) == Some(subject.as_str()) {
                 if entry.artifact_type.is_empty() {
                     let kind = json["artifactType"].as_str().or(json["config"]["mediaType"].as_str());
                     entry.artifact_type = kind.unwrap_or_default().to_owned();

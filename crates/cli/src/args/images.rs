@@ -148,7 +148,7 @@ pub(crate) struct ImageSaveArgs {
 /// Take images from an archive of Docker or OCI, or from a folder with an OCI layout
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct ImageLoadArgs {
-    /// File or folder to read, in place of stdin; the file may be packed by gzip or zstd
+    /// File or folder to read, in place of stdin; the file may be packed by gzip, bzip2, xz or zstd
     #[arg(short, long, value_name = "FILE")]
     pub input: Option<PathBuf>,
 

@@ -35,8 +35,10 @@ pub(super) struct Copying<'a> {
     pub to: &'a Location,
     /// What was copied so far.
     pub done: Mutex<HashSet<Digest>>,
-    /// What hangs on what was copied, and on which manifest.
-    pub hanging: Mutex<Vec<(Descriptor, Digest)>>,
+    /// What an index names.
+    pub named: Mutex<HashSet<Digest>>,
+    /// What hangs on what was copied, on which manifest, and where it came from.
+    pub hanging: Mutex<Vec<(Descriptor, Digest, Location)>>,
 }
 
 impl Copying<'_> {
@@ -52,7 +54,10 @@ impl Copying<'_> {
             }
             let bytes = self.tools.manifest(from, descriptor).await?;
             if media::is_index(&descriptor.media_type) {
-                for manifest in &parse::<Index>(&bytes)?.manifests {
+                let index: Index = parse(&bytes)?;
+                let digests = index.manifests.iter().map(|manifest| manifest.digest.clone());
+                self.named.lock().unwrap_or_else(PoisonError::into_inner).extend(digests);
+                for manifest in &index.manifests {
                     self.copy(from, manifest).await?;
                 }
             } else {
@@ -67,11 +72,29 @@ impl Copying<'_> {
                 if ALONG.contains(&referrer.artifact_type.as_str()) {
                     self.copy(from, &referrer).await?;
                     let mut hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
-                    hanging.push((referrer, descriptor.digest.clone()));
+                    hanging.push((referrer, descriptor.digest.clone(), from.clone()));
                 }
             }
             Ok(())
         })
+    }
+
+    /// Lists what hangs on what was copied, and is in no index: in a folder, or where a registry keeps no list itself.
+    pub(super) async fn hang(&self) -> Result<()> {
+        let hanging = std::mem::take(&mut *self.hanging.lock().unwrap_or_else(PoisonError::into_inner));
+        let named = self.named.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (referrer, subject, from) in
+            hanging.iter().filter(|(referrer, ..)| !named.contains(&referrer.digest))
+        {
+            match self.to {
+                Location::Registry(to) => {
+                    let bytes = self.tools.manifest(from, referrer).await?;
+                    self.tools.registry.push_referrer(to, subject, referrer, bytes).await?;
+                }
+                Location::Layout(to) => self.tools.folder(to).hang(referrer, subject)?,
+            }
+        }
+        Ok(())
     }
 
     async fn blob(&self, from: &Location, blob: &Descriptor) -> Result<()> {
@@ -126,9 +149,7 @@ impl Copying<'_> {
                 }
                 let folder = self.tools.folder(name);
                 folder.add(&bytes)?;
-                folder.tag(descriptor, name.tag.as_deref())?;
-                let hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
-                hanging.iter().try_for_each(|(referrer, subject)| folder.hang(referrer, subject))
+                folder.tag(descriptor, name.tag.as_deref())
             }
         }
     }

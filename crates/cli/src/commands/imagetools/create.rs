@@ -237,13 +237,16 @@ async fn push(
     step: &Step,
 ) -> Result<()> {
     let Some(to) = tags.first() else { return Ok(()) };
-    let copying = Copying { tools, to, done: Mutex::default(), hanging: Mutex::default() };
+    let named = made.manifests.iter().map(|source| source.descriptor.digest.clone()).collect();
+    let named = Mutex::new(named);
+    let copying = Copying { tools, to, done: Mutex::default(), named, hanging: Mutex::default() };
     for Source { at, descriptor } in &made.manifests {
         let digest = &descriptor.digest;
         step.log(1, format!("copying {digest} from {at} to {name}\n").into());
         let copied = copying.copy(at, descriptor).await;
         copied.with_context(|| format!("copy {digest} from {at} to {to}"))?;
     }
+    copying.hang().await.context("failed to list what hangs on the image")?;
     for tag in tags {
         let digest = &made.descriptor.digest;
         step.log(1, format!("pushing {digest} to {tag}\n").into());
