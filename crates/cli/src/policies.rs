@@ -217,7 +217,11 @@ fn env(settings: &BuildSettings, place: &Place) -> Env {
 
 /// `--policy`, each.
 pub(crate) fn flags(values: &[String]) -> Result<Vec<PolicyFlag>> {
-    let flag =
-        |value: &String| PolicyFlag::of_fields(crate::flags::fields(value)?.iter().map(String::as_str));
+    let flag = |value: &String| {
+        let fields = crate::flags::fields(value)?;
+        let flag = PolicyFlag::of_fields(fields.iter().map(String::as_str));
+        flag.with_context(|| format!("failed to read `--policy {value}`"))
+            .map_err(|e| e.hint("a policy is named as in `--policy filename=policy.rego`"))
+    };
     values.iter().map(flag).collect()
 }

@@ -287,7 +287,7 @@ fn functions_that_rego_has_not() {
     let text = "package docker\ndecision := {\"allow\": true} if github_release_attestation(input.http)";
     assert!(
         judge(text, "https://github.com/a/b/releases/download/v1/f", &world)
-            .contains("github_attestation: Kiln cannot")
+            .contains("github_release_attestation: Kiln cannot")
     );
 }
 

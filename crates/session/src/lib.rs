@@ -12,7 +12,8 @@
 //!   PolicyVerifier -> Judge  <== calls ==========     Session::check_policy
 //! ```
 //!
-//! A client on the same machine hands its folders over instead, see `handover`, and the engine reads them itself.
+//! A client on the same machine hands its folders and the files of its outputs over instead, see `handover`, and the
+//! engine reads and writes them itself.
 //!
 //! Never: decide what a build does.
 

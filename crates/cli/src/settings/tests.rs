@@ -226,8 +226,12 @@ fn stdout_that_is_a_terminal_is_spared() {
 }
 
 #[test]
-fn what_is_not_there_yet_says_so() {
-    check("--policy filename= .", "ERROR: invalid value filename=");
+fn policies() {
+    check(
+        "--policy filename= .",
+        "ERROR: failed to read `--policy filename=`: invalid value filename=\n\
+         hint: a policy is named as in `--policy filename=policy.rego`",
+    );
 }
 
 const NO_LISTS: &str = "ERROR: docker exporter does not currently support exporting manifest lists\n\

@@ -125,7 +125,7 @@ fn faults_of_the_command_line() {
     check(&["--network", "bridge"], &["bridge"]);
     check(&["--progress", "fancy"], &["invalid progress mode fancy", "hint: choose one of"]);
     check(&["--allow", "everything"], &["unknown entitlement everything"]);
-    check(&["--policy", "x"], &["`--policy` is not supported yet"]);
+    check(&["--policy", "x"], &["failed to read `--policy x`: invalid value x", "hint: a policy is named"]);
 }
 
 #[test]

@@ -103,6 +103,49 @@ fn verdict(output: &Output) -> String {
     }
 }
 
+/// Pages with detached signatures of OpenPGP, by the kinds of keys that `gpg` makes.
+#[test]
+fn pages_have_to_be_signed() {
+    let world = World::new();
+    let folder = Folder::new(&[
+        ("home/", ""),
+        ("content", "content"),
+        ("other", "other"),
+        (
+            "p.rego",
+            "package docker\n\ndefault allow := false\n\n\
+             allow if verify_http_pgp_signature(input.http, \"signature\", \"keys\")\n\n\
+             decision := {\"allow\": allow, \"deny_msg\": []}\n",
+        ),
+    ]);
+    let gpg = |words: &[&str]| {
+        let mut gpg = tool("gpg");
+        gpg.arg("--homedir").arg(folder.join("home")).args(["--batch", "--yes", "--passphrase", ""]);
+        run_tool(gpg.args(words).current_dir(folder.path()), b"")
+    };
+    rustix::fs::chmod(folder.join("home"), rustix::fs::Mode::RWXU).expect("its own");
+    let source = world.server.url("file");
+    for kind in ["rsa2048", "ed25519"] {
+        gpg(&["--quick-gen-key", kind, kind, "sign", "never"]);
+    }
+    let check = |key: &str, signer: &str, file: &str, expected: &str| {
+        gpg(&["--armor", "-u", signer, "--output", "signature", "--detach-sign", file]);
+        folder.write("keys", gpg(&["--armor", "--export", key]));
+        let words = ["policy", "eval", "-f", "p", &source];
+        let kiln = world.kiln(&folder, &words);
+        assert_eq!(verdict(&kiln), expected, "{key} {signer} {file}\n{}", said(&kiln));
+        if let Some(buildx) = world.buildx(&folder, &words) {
+            assert_eq!(verdict(&buildx), expected, "{key} {signer} {file}\n{}", said(&buildx));
+        }
+    };
+    for (one, other) in [("rsa2048", "ed25519"), ("ed25519", "rsa2048")] {
+        check(one, one, "content", "ok");
+        check(one, one, "other", "policy denied");
+        check(one, other, "content", "policy denied");
+    }
+    let _ = tool("gpgconf").arg("--homedir").arg(folder.join("home")).args(["--kill", "all"]).status();
+}
+
 #[test]
 fn decisions_are_those_of_buildx() {
     let world = World::new();
@@ -351,7 +394,7 @@ fn buildkit_asks_the_policy_too() {
     for told in ["Policy: nothing from the web", "not allowed by policy"] {
         assert!(said(&denied).contains(told), "{}", said(&denied));
     }
-    context.write("Dockerfile.rego", "package docker\n\ndefault allow := true\n\nallow := false if input.image.labels.l != \"v\"\n\nallow := false if not startswith(input.http.checksum, \"sha256:\")\n\ndecision := {\"allow\": allow}\n");
+    context.write("Dockerfile.rego", "package docker\n\ndefault allow := true\n\nallow := false if input.image.labels.l != \"v\"\n\nallow := false if {\n\tinput.http\n\tnot startswith(input.http.checksum, \"sha256:\")\n}\n\ndecision := {\"allow\": allow}\n");
     let allowed = build(&[]);
     assert!(allowed.status.success(), "{}", said(&allowed));
 }

@@ -31,7 +31,7 @@ fn words_and_exit_codes() {
         "",
         "ERROR: unable to prepare context: path \"/no/such/folder\" not found",
     );
-    check("build --policy filename=x /", 1, "", "ERROR: `--policy` is not supported yet");
+    check("build --policy x /", 1, "", "ERROR: failed to read `--policy x`: invalid value x");
     check("build --root /x --host nowhere /", 1, "", "ERROR: invalid engine address `nowhere`");
     check("prune", 1, "", "add `--force`");
 }
